@@ -1,0 +1,17 @@
+"""The network: pure torch.nn, names in and names out. See :mod:`vidtwin_codec.model.vidtwin`."""
+
+from vidtwin_codec.model.checkpoint import load_checkpoint
+from vidtwin_codec.model.config import QFormerConfig, TransformerConfig, VidTwinConfig
+from vidtwin_codec.model.vidtwin import Latents, Posterior, VidTwin, VidTwinDecoder, VidTwinEncoder
+
+__all__ = [
+    "Latents",
+    "Posterior",
+    "QFormerConfig",
+    "TransformerConfig",
+    "VidTwin",
+    "VidTwinConfig",
+    "VidTwinDecoder",
+    "VidTwinEncoder",
+    "load_checkpoint",
+]

@@ -1,0 +1,210 @@
+"""What shapes a VidTwin: every size the network and its latents have."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from vidtwin_codec.errors import VidtwinError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """One spatio-temporal transformer (the encoder's or the decoder's)."""
+
+    hidden_size: int = 768
+    depth: int = 16
+    num_heads: int = 12
+    causal: bool = True
+    """Whether temporal attention sees only the current and earlier frames."""
+
+
+@dataclass(frozen=True)
+class QFormerConfig:
+    """The Q-Former that reads each position's T frames into ``num_queries`` slots."""
+
+    num_queries: int = 16
+    hidden_size: int = 64
+    num_layers: int = 6
+    intermediate_size: int = 768
+    num_heads: int = 8
+
+
+@dataclass(frozen=True)
+class VidTwinConfig:
+    """A VidTwin; the defaults are the released ``structure_7_7_8_dynamics_7_8`` model.
+
+    Raises:
+        VidtwinError: on construction, when the sizes do not fit together.
+    """
+
+    frames: int = 16
+    height: int = 224
+    width: int = 224
+    patch_size: int = 16
+    encoder: TransformerConfig = TransformerConfig()
+    decoder: TransformerConfig = TransformerConfig()
+    qformer: QFormerConfig = QFormerConfig()
+    structure_channels: int = 8
+    dynamics_channels: int = 8
+    structure_blocks: int = 1
+    """Halvings of the structure's height and width (``cont_num_blocks``)."""
+    dynamics_blocks: int = 1
+    """Halvings of the dynamics' positions; 0 for none (``downsample_motion: false``)."""
+    structure_width: int = 128
+    """Channels of the structure branch's first convolution (``init_ch``)."""
+
+    def __post_init__(self) -> None:
+        for name, value in _sizes(self):
+            least = 0 if name in {"structure_blocks", "dynamics_blocks"} else 1
+            if value < least or value > 1 << 16:
+                raise VidtwinError(f"weights configuration: {name} = {value} is out of range")
+        if self.height % self.patch_size or self.width % self.patch_size:
+            raise VidtwinError(
+                f"weights configuration: patch {self.patch_size} does not divide {self.height} x {self.width}"
+            )
+        for side, part in (("encoder", self.encoder), ("decoder", self.decoder), ("Q-Former", self.qformer)):
+            if part.hidden_size % part.num_heads:
+                raise VidtwinError(f"weights configuration: {part.num_heads} heads do not divide the {side}'s width")
+        for transformer in (self.encoder, self.decoder):
+            if transformer.hidden_size % 4:
+                raise VidtwinError("weights configuration: hidden sizes must be multiples of 4 (sine-cosine positions)")
+
+        if self.dynamics_blocks and self.grid[0] != self.grid[1]:
+            raise VidtwinError("weights configuration: downsampled dynamics need a square grid of patches")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patch tokens in a frame."""
+        return self.height // self.patch_size, self.width // self.patch_size
+
+    @property
+    def tokens(self) -> int:
+        """Patch tokens in a frame."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def structure_grid(self) -> tuple[int, int]:
+        """Rows and columns of the structure latent."""
+        return halved(self.grid[0], self.structure_blocks), halved(self.grid[1], self.structure_blocks)
+
+    @property
+    def dynamics_grid(self) -> tuple[int, int]:
+        """Positions of dynamics y (rows) and dynamics x (columns)."""
+        return halved(self.grid[0], self.dynamics_blocks), halved(self.grid[1], self.dynamics_blocks)
+
+    @property
+    def structure_shape(self) -> Shape:
+        """``(n_q, h_S, w_S, d_S)`` of one clip."""
+        return (self.qformer.num_queries, *self.structure_grid, self.structure_channels)
+
+    @property
+    def dynamics_x_shape(self) -> Shape:
+        """``(d_D, T, w_D)`` of one clip."""
+        return self.dynamics_channels, self.frames, self.dynamics_grid[1]
+
+    @property
+    def dynamics_y_shape(self) -> Shape:
+        """``(d_D, T, h_D)`` of one clip."""
+        return self.dynamics_channels, self.frames, self.dynamics_grid[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able dictionary that :meth:`from_dict` reads back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> VidTwinConfig:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            VidtwinError: a field is missing, unknown or of the wrong type.
+        """
+        try:
+            parts: dict[str, Any] = {
+                "encoder": TransformerConfig(**values["encoder"]),
+                "decoder": TransformerConfig(**values["decoder"]),
+                "qformer": QFormerConfig(**values["qformer"]),
+            }
+            return cls(**{**values, **parts})
+        except (TypeError, KeyError) as error:
+            raise VidtwinError(f"weights configuration is not readable: {error}") from error
+
+    @classmethod
+    def from_upstream(cls, params: dict[str, Any]) -> VidTwinConfig:
+        """Read ``model.params`` of a released VidTwin YAML (names as upstream spells them).
+
+        Raises:
+            VidtwinError: a required entry is missing or asks for something VidTwin does not have.
+        """
+        try:
+            encoder, decoder = params["encoder_config"]["params"], params["decoder_config"]["params"]
+            qformer = params["temporal_qformer_config"]["params"]
+            frames, height, width = encoder["input_size"]
+            patch_frames, patch, patch_width = encoder["patch_size"]
+            same = list(encoder["input_size"]) == list(decoder["input_size"]) and list(encoder["patch_size"]) == list(
+                decoder["patch_size"]
+            )
+            if not same or patch_frames != 1 or patch != patch_width:
+                raise VidtwinError(
+                    "weights configuration: encoder and decoder must share one input size and square one-frame patches"
+                )
+            if encoder["hidden_size"] != qformer["encoder_hidden_size"]:
+                raise VidtwinError("weights configuration: encoder_hidden_size is not the encoder's hidden_size")
+            if encoder["hidden_size"] != decoder["hidden_size"]:
+                raise VidtwinError("weights configuration: encoder and decoder must share one hidden_size")
+            if int(encoder.get("in_channels", 3)) != 3:
+                raise VidtwinError("weights configuration: only 3-channel (RGB) video is supported")
+            return cls(
+                frames=int(frames),
+                height=int(height),
+                width=int(width),
+                patch_size=int(patch),
+                encoder=_upstream_transformer(encoder),
+                decoder=_upstream_transformer(decoder),
+                qformer=QFormerConfig(
+                    num_queries=int(qformer["num_query_tokens"]),
+                    hidden_size=int(qformer["query_hidden_size"]),
+                    num_layers=int(qformer.get("num_hidden_layers", 6)),
+                    intermediate_size=int(qformer.get("intermediate_size", 768)),
+                    num_heads=int(qformer.get("num_attention_heads", 8)),
+                ),
+                structure_channels=int(params["expect_ch"]),
+                dynamics_channels=int(params["d_dim"]),
+                structure_blocks=int(params["cont_num_blocks"]),
+                dynamics_blocks=int(params["motion_num_blocks"]) if params["downsample_motion"] else 0,
+                structure_width=int(params.get("init_ch", 128)),
+            )
+        except (TypeError, KeyError, ValueError) as error:
+            raise VidtwinError(f"weights configuration: cannot read the upstream parameters ({error!r})") from error
+
+
+def halved(size: int, times: int) -> int:
+    """``size`` after ``times`` convolutions of kernel 3, stride 2, padding 1."""
+    for _ in range(times):
+        size = (size + 1) // 2
+    return size
+
+
+def _upstream_transformer(params: dict[str, Any]) -> TransformerConfig:
+    return TransformerConfig(
+        hidden_size=int(params["hidden_size"]),
+        depth=int(params["depth"]),
+        num_heads=int(params["num_heads"]),
+        causal=bool(params.get("temporal_casual", True)),  # spelled so upstream
+    )
+
+
+def _sizes(config: VidTwinConfig) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    for part in (config, config.encoder, config.decoder, config.qformer):
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            if dataclasses.is_dataclass(value) or isinstance(value, bool):
+                continue
+            if not isinstance(value, int):
+                raise VidtwinError(f"weights configuration: {field.name} = {value!r} is not a whole number")
+            found.append((field.name, value))
+    return found

@@ -1,0 +1,148 @@
+"""The spatio-temporal transformer that encoder and decoder share.
+
+Tokens are ``[B, T, S, D]``: B clips, T frames, S patches of a frame (row-major), D channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vidtwin_codec.model.config import TransformerConfig
+
+LAYER_NORM_EPS = 1e-6
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the middle axis of ``[N, L, D]``."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.projection = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+        batch, length, width = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        out = functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        projected: Tensor = self.projection(out.transpose(1, 2).reshape(batch, length, width))
+        return projected
+
+
+class Mlp(nn.Module):
+    """D → 4D → D with the tanh form of GELU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, 4 * width)
+        self.contract = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.contract(functional.gelu(self.expand(x), approximate="tanh"))
+        return out
+
+
+class Block(nn.Module):
+    """Spatial attention, temporal attention, MLP; each added through a learned gate.
+
+    ``modulation`` ``[6, D]`` holds shift, scale and gate of the attentions, then of the MLP. The
+    temporal attention reads the un-normalised stream and shares the spatial one's gate.
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.causal = config.causal
+        self.spatial_attention = Attention(width, config.num_heads)
+        self.temporal_attention = Attention(width, config.num_heads)
+        self.mlp = Mlp(width)
+        self.modulation = nn.Parameter(torch.randn(6, width) / width**0.5)
+
+    def forward(self, x: Tensor, temporal_positions: Tensor | None = None) -> Tensor:
+        batch, frames, tokens, width = x.shape
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation.unbind(0)
+        y = _modulated_norm(x, shift_a, scale_a).view(batch * frames, tokens, width)
+        x = x + gate_a * self.spatial_attention(y).view(batch, frames, tokens, width)
+        y = x.transpose(1, 2).reshape(batch * tokens, frames, width)
+        if temporal_positions is not None:
+            y = y + temporal_positions
+        y = self.temporal_attention(y, causal=self.causal).view(batch, tokens, frames, width)
+        x = x + gate_a * y.transpose(1, 2)
+        return x + gate_m * self.mlp(_modulated_norm(x, shift_m, scale_m))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks over ``[B, T, S, D]``, with fixed sine-cosine positions.
+
+    Spatial positions join every token at the input; temporal positions only the temporal attention
+    of block 0.
+    """
+
+    spatial_positions: Tensor
+    temporal_positions: Tensor
+
+    def __init__(self, config: TransformerConfig, frames: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        # fixed by the sizes, so never stored: checkpoints stay exact at 16 bits
+        spatial, temporal = spatial_positions(config.hidden_size, *grid), sine_cosine(config.hidden_size, frames)
+        self.register_buffer("spatial_positions", spatial[None], persistent=False)
+        self.register_buffer("temporal_positions", temporal[None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.spatial_positions[:, None]
+        for number, block in enumerate(self.blocks):
+            x = block(x, self.temporal_positions if number == 0 else None)
+        return x
+
+
+def sine_cosine(width: int, count: int) -> Tensor:
+    """``[count, width]``: sines, then cosines, of positions 0 … count−1 at frequencies 10000^(−i / (width/2))."""
+    exponents = torch.arange(width // 2, dtype=torch.float64) / (width / 2)
+    angles = torch.arange(count, dtype=torch.float64)[:, None] * 10000.0**-exponents
+    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
+def spatial_positions(width: int, rows: int, columns: int) -> Tensor:
+    """``[rows * columns, width]``: the column's code in the first half, the row's in the second."""
+    column, row = sine_cosine(width // 2, columns), sine_cosine(width // 2, rows)
+    codes = [column.expand(rows, columns, -1), row[:, None].expand(rows, columns, -1)]
+    return torch.cat(codes, dim=-1).reshape(rows * columns, width)
+
+
+class OutputHead(nn.Module):
+    """The decoder's last layer: modulated norm, then one linear map from a token to its patch."""
+
+    def __init__(self, width: int, patch: int) -> None:
+        super().__init__()
+        self.modulation = nn.Parameter(torch.randn(2, width) / width**0.5)
+        self.linear = nn.Linear(width, patch * patch * 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shift, scale = self.modulation.unbind(0)
+        out: Tensor = self.linear(_modulated_norm(x, shift, scale))
+        return out
+
+
+def patchify(clip: Tensor, patch: int) -> Tensor:
+    """``[B, 3, T, H, W]`` → ``[B, T, S, 3·p·p]``, colour slowest within a patch (as Conv3d weights are)."""
+    batch, colors, frames, height, width = clip.shape
+    rows, columns = height // patch, width // patch
+    cut = clip.view(batch, colors, frames, rows, patch, columns, patch).permute(0, 2, 3, 5, 1, 4, 6)
+    return cut.reshape(batch, frames, rows * columns, colors * patch * patch)
+
+
+def unpatchify(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
+    """``[B, T, S, p·p·3]``, colour fastest within a patch → ``[B, 3, T, H, W]``."""
+    batch, frames = patches.shape[:2]
+    rows, columns = grid
+    cut = patches.view(batch, frames, rows, columns, patch, patch, 3).permute(0, 6, 1, 2, 4, 3, 5)
+    return cut.reshape(batch, 3, frames, rows * patch, columns * patch)
+
+
+def _modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """LayerNorm without learned affine, then ``· (1 + scale) + shift``: the same thing as an affine LayerNorm."""
+    return functional.layer_norm(x, x.shape[-1:], 1 + scale, shift, LAYER_NORM_EPS)

@@ -1,0 +1,176 @@
+"""VidTwin: video as Structure (content, slow motion) and Dynamics (fast local motion) latents.
+
+Source: arXiv 2412.17726v2 (CVPR 2025), and the released model it describes.
+
+    clip [B,3,T,H,W] ── patches ── transformer ──┬── Q-Former ── convs ──── structure  [B, n_q, h_S, w_S, d_S]
+                                                 └── row / column means ─── dynamics x [B, d_D, T, w_D]
+                                                                            dynamics y [B, d_D, T, h_D]
+
+    latents ── branch decoders, summed ── transformer ── linear ── clip
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.model.branches import DynamicsDecoder, DynamicsEncoder, StructureDecoder, StructureEncoder
+from vidtwin_codec.model.config import VidTwinConfig
+from vidtwin_codec.model.transformer import OutputHead, Transformer, patchify, unpatchify
+from vidtwin_codec.model.upstream import from_upstream_names
+
+LOG_VARIANCE_RANGE = (-30.0, 20.0)
+Branch = Literal["structure", "dynamics"]
+
+
+class Latents(NamedTuple):
+    """What the network makes of a clip; in a posterior, means or log-variances in the same shapes."""
+
+    structure: Tensor
+    """``[B, n_q, h_S, w_S, d_S]``; the second axis is the query slot, not time."""
+    dynamics_x: Tensor
+    """``[B, d_D, T, w_D]``: one number per frame and column."""
+    dynamics_y: Tensor
+    """``[B, d_D, T, h_D]``: one number per frame and row."""
+
+
+class Posterior(NamedTuple):
+    """A diagonal Gaussian over the latents."""
+
+    mean: Latents
+    log_variance: Latents
+
+
+class VidTwinEncoder(nn.Module):
+    """Clip ``[B, 3, T, H, W]`` in [-1, 1] → :class:`Posterior`."""
+
+    def __init__(self, config: VidTwinConfig) -> None:
+        super().__init__()
+        self.config = config
+        # upstream: a Conv3d whose kernel equals its stride, which is a linear map of each patch
+        self.patch_embedding = nn.Linear(3 * config.patch_size**2, config.encoder.hidden_size)
+        self.transformer = Transformer(config.encoder, config.frames, config.grid)
+        self.structure = StructureEncoder(config)
+        self.dynamics = DynamicsEncoder(config)
+
+    def forward(self, clip: Tensor) -> Posterior:
+        config = self.config
+        expected = (3, config.frames, config.height, config.width)
+        if clip.ndim != 5 or tuple(clip.shape[1:]) != expected:
+            raise ValueError(f"these weights take clips of shape [B, {expected}], not {list(clip.shape)}")
+        patches = patchify(clip.to(self.patch_embedding.weight.dtype), config.patch_size)
+        tokens = self.transformer(self.patch_embedding(patches))
+        tokens = tokens.view(*tokens.shape[:2], *config.grid, tokens.shape[-1])
+        structure = self.structure(tokens).float().chunk(2, dim=-1)
+        dynamics_x, dynamics_y = (part.float().chunk(2, dim=1) for part in self.dynamics(tokens))
+        mean, log_variance = (Latents(*parts) for parts in zip(structure, dynamics_x, dynamics_y, strict=True))
+        return Posterior(mean, Latents(*(part.clamp(*LOG_VARIANCE_RANGE) for part in log_variance)))
+
+
+class VidTwinDecoder(nn.Module):
+    """:class:`Latents` → clip ``[B, 3, T, H, W]``, nominally in [-1, 1] (not clamped)."""
+
+    def __init__(self, config: VidTwinConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.structure = StructureDecoder(config)
+        self.dynamics = DynamicsDecoder(config)
+        self.transformer = Transformer(config.decoder, config.frames, config.grid)
+        self.head = OutputHead(config.decoder.hidden_size, config.patch_size)
+
+    def forward(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
+        config = self.config
+        dtype = self.head.linear.weight.dtype
+        shape = (config.frames, *config.grid, config.decoder.hidden_size)
+        tokens = torch.zeros((), dtype=dtype, device=latents.structure.device)
+        if only != "dynamics":
+            tokens = tokens + self.structure(latents.structure.to(dtype))
+        if only != "structure":
+            columns, rows = self.dynamics(latents.dynamics_x.to(dtype), latents.dynamics_y.to(dtype))
+            tokens = tokens + columns + rows
+        tokens = tokens.expand(latents.structure.shape[0], *shape)
+        patches = self.head(self.transformer(tokens.flatten(2, 3)))
+        return unpatchify(patches.float(), config.patch_size, config.grid)
+
+
+class VidTwin(nn.Module):
+    """Encoder and decoder, either of which may be left out (decoding needs no encoder in memory).
+
+    Args:
+        config: every size of the network.
+        parts: which halves to build.
+    """
+
+    def __init__(self, config: VidTwinConfig, *, parts: tuple[str, ...] = ("encoder", "decoder")) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = VidTwinEncoder(config) if "encoder" in parts else None
+        self.decoder = VidTwinDecoder(config) if "decoder" in parts else None
+
+    def posterior(self, clip: Tensor) -> Posterior:
+        """Means and log-variances of ``clip`` ``[B, 3, T, H, W]`` in [-1, 1], float32.
+
+        Raises:
+            ValueError: the clip is not of the size these weights take, or no encoder was built.
+        """
+        if self.encoder is None:
+            raise ValueError("this VidTwin was built without its encoder")
+        posterior: Posterior = self.encoder(clip)
+        return posterior
+
+    def encode(self, clip: Tensor) -> Latents:
+        """Posterior means of ``clip``: what a codec stores. Shapes and errors as :meth:`posterior`."""
+        return self.posterior(clip).mean
+
+    def decode(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
+        """``[B, 3, T, H, W]`` float32, nominally in [-1, 1].
+
+        Args:
+            latents: as :meth:`encode` returns them.
+            only: leave the other branch's term out (after its own layers, as upstream does).
+
+        Raises:
+            ValueError: no decoder was built.
+        """
+        if self.decoder is None:
+            raise ValueError("this VidTwin was built without its decoder")
+        clip: Tensor = self.decoder(latents, only=only)
+        return clip
+
+    def load_upstream_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load tensors under the released key names, strictly.
+
+        The training losses (``loss.*``) and the layers that the released code builds but never runs are
+        ignored. With half of the model left out, the other half's tensors are ignored too.
+
+        Raises:
+            VidtwinError: a name is missing or unexpected, or a shape differs.
+        """
+        self.load_tensors(from_upstream_names(tensors, self.config))
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load tensors under our own names, strictly; those of a half that was left out are ignored.
+
+        Raises:
+            VidtwinError: a name is missing or unexpected, or a shape differs.
+        """
+        absent = tuple(f"{half}." for half in ("encoder", "decoder") if getattr(self, half) is None)
+        ours = {name: tensor for name, tensor in tensors.items() if not absent or not name.startswith(absent)}
+        expected = self.state_dict()
+        missing, unexpected = sorted(expected.keys() - ours.keys()), sorted(ours.keys() - expected.keys())
+        for kind, names in (("lack", missing), ("have the unexpected", unexpected)):
+            if names:
+                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                raise VidtwinError(f"these weights {kind} tensor {names[0]}{more}: another architecture?")
+        for name, tensor in ours.items():
+            if tensor.shape != expected[name].shape:
+                raise VidtwinError(
+                    f"tensor {name} has shape {list(tensor.shape)}, "
+                    f"but the configuration asks for {list(expected[name].shape)}"
+                )
+        # a model on the meta device takes the tensors as they are; one with memory copies them
+        self.load_state_dict(ours, assign=any(parameter.is_meta for parameter in self.parameters()))
