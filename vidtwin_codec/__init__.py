@@ -1,3 +1,51 @@
-"""vidtwin: a command-line neural video codec around the VidTwin autoencoder."""
+"""vidtwin: a command-line neural video codec around the VidTwin autoencoder.
+
+>>> import vidtwin_codec
+>>> result = vidtwin_codec.encode("in.mp4", "out.vtw", vidtwin_codec.EncodeOptions(quality=70))
+>>> vidtwin_codec.decode("out.vtw", "out.mp4")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from vidtwin_codec.errors import VidtwinError
+    from vidtwin_codec.pipeline.decode import decode, decode_frames
+    from vidtwin_codec.pipeline.encode import encode
+    from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, EncodeOptions, EncodeResult, Reporter
+
+# Loaded on first use: torch takes seconds to import, and --help needs none of it.
+_HOMES = {
+    "VidtwinError": "errors",
+    "encode": "pipeline.encode",
+    "decode": "pipeline.decode",
+    "decode_frames": "pipeline.decode",
+    "DecodeResult": "pipeline.options",
+    "DecodeOptions": "pipeline.options",
+    "EncodeOptions": "pipeline.options",
+    "EncodeResult": "pipeline.options",
+    "Reporter": "pipeline.options",
+}
+
+__all__ = [
+    "DecodeOptions",
+    "DecodeResult",
+    "EncodeOptions",
+    "EncodeResult",
+    "Reporter",
+    "VidtwinError",
+    "__version__",
+    "decode",
+    "decode_frames",
+    "encode",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

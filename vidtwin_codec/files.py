@@ -35,9 +35,8 @@ def check_output(
     path = Path(destination)
     if path.is_dir():
         raise VidtwinError(f"{path}: is a directory", "name a file to write")
-    if source is not None and not is_pipe(source) and path.exists() and Path(source).exists():
-        if path.samefile(source):
-            raise VidtwinError(f"{path}: output and input are the same file", "choose another output name")
+    if source is not None and not is_pipe(source) and _same_file(path, Path(source)):
+        raise VidtwinError(f"{path}: output and input are the same file", "choose another output name")
     if not path.parent.is_dir():
         raise VidtwinError(f"{path.parent}: no such folder", "create it first, or choose another output")
     if path.exists() and not force:
@@ -47,11 +46,11 @@ def check_output(
 
 
 @contextlib.contextmanager
-def atomic_path(destination: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside ``destination``; rename it there on success, delete it on any error.
+def atomic_path(destination: str | os.PathLike[str], suffix: str | None = None) -> Iterator[Path]:
+    """Give a temporary path beside ``destination``; rename it there on success, delete it on error.
 
-    The temporary keeps the suffix (ffmpeg chooses its container by it). For ``-`` the finished file
-    is copied to standard output.
+    The temporary keeps the suffix, unless another is given (ffmpeg chooses its container by it). For ``-`` the
+    finished file is copied to standard output.
 
     Raises:
         VidtwinError: the disk is full or the folder cannot be written.
@@ -60,7 +59,7 @@ def atomic_path(destination: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path("stdout") if pipe else Path(destination)
     folder = tempfile.gettempdir() if pipe else target.parent
     try:
-        handle, name = tempfile.mkstemp(prefix=".vidtwin-", suffix=target.suffix, dir=folder)
+        handle, name = tempfile.mkstemp(prefix=".vidtwin-", suffix=suffix or target.suffix, dir=folder)
     except OSError as error:
         raise VidtwinError(f"{folder}: cannot write here ({error.strerror})") from error
     os.close(handle)
@@ -86,6 +85,10 @@ def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> VidtwinErr
     if error.errno == errno.EPIPE:
         return VidtwinError("standard output was closed before everything was written")
     return VidtwinError(f"{os.fspath(path)}: {error.strerror or error}")
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    return a.exists() and b.exists() and a.samefile(b)
 
 
 def _umask() -> int:

@@ -1,0 +1,41 @@
+"""Floats to integers to bytes: quantisation steps, symbols, groups. numpy and zstd only, never torch."""
+
+from vidtwin_codec.coding.coders import CODERS, LATEST_CODER, PLAIN, PLAIN_BY_POSITION, Coder
+from vidtwin_codec.coding.group import (
+    DEFAULT_LEVEL,
+    MAX_GROUP_SYMBOLS,
+    CorruptGroupError,
+    Group,
+    GroupSpan,
+    max_content,
+    pack_group,
+    unpack_group,
+)
+from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
+from vidtwin_codec.coding.quantizer import MAX_SYMBOL, dequantize, quantize
+from vidtwin_codec.coding.steps import DEFAULT_QUALITY, QUALITY_PER_HALVING, Steps, quality_scale
+
+__all__ = [
+    "CODERS",
+    "DEFAULT_LEVEL",
+    "DEFAULT_QUALITY",
+    "LATEST_CODER",
+    "MAX_GROUP_SYMBOLS",
+    "MAX_SYMBOL",
+    "PLAIN",
+    "PLAIN_BY_POSITION",
+    "QUALITY_PER_HALVING",
+    "Coder",
+    "CorruptGroupError",
+    "Group",
+    "GroupSpan",
+    "LatentArrays",
+    "LatentLayout",
+    "Steps",
+    "dequantize",
+    "max_content",
+    "pack_group",
+    "quality_scale",
+    "quantize",
+    "unpack_group",
+]

@@ -1,0 +1,21 @@
+"""The .vtw file: header, audio, groups, index. No torch, and nothing here depends on what the network computes."""
+
+from vidtwin_codec.container.audio import AudioInfo
+from vidtwin_codec.container.format import VERSION, Counts
+from vidtwin_codec.container.header import Header
+from vidtwin_codec.container.index import GroupEntry
+from vidtwin_codec.container.inspection import FrameRange
+from vidtwin_codec.container.reader import VtwReader, verify
+from vidtwin_codec.container.writer import VtwWriter
+
+__all__ = [
+    "VERSION",
+    "AudioInfo",
+    "Counts",
+    "FrameRange",
+    "GroupEntry",
+    "Header",
+    "VtwReader",
+    "VtwWriter",
+    "verify",
+]

@@ -1,0 +1,24 @@
+"""ffmpeg at both ends: what an input is, its frames and sound in, frames and sound out."""
+
+from vidtwin_codec.media.audio import AudioInfo, extract_audio
+from vidtwin_codec.media.formats import OutputOptions, codec_names
+from vidtwin_codec.media.info import AudioStream, ColorInfo, MediaInfo
+from vidtwin_codec.media.probe import probe
+from vidtwin_codec.media.reader import FrameReader
+from vidtwin_codec.media.spool import spool_stdin
+from vidtwin_codec.media.writer import FrameWriter, SoundTrack
+
+__all__ = [
+    "AudioInfo",
+    "AudioStream",
+    "ColorInfo",
+    "FrameReader",
+    "FrameWriter",
+    "MediaInfo",
+    "OutputOptions",
+    "SoundTrack",
+    "codec_names",
+    "extract_audio",
+    "probe",
+    "spool_stdin",
+]

@@ -1,6 +1,6 @@
 """The network: pure torch.nn, names in and names out. See :mod:`vidtwin_codec.model.vidtwin`."""
 
-from vidtwin_codec.model.checkpoint import load_checkpoint
+from vidtwin_codec.model.checkpoint import load_checkpoint, open_checkpoint, save_checkpoint
 from vidtwin_codec.model.config import QFormerConfig, TransformerConfig, VidTwinConfig
 from vidtwin_codec.model.vidtwin import Latents, Posterior, VidTwin, VidTwinDecoder, VidTwinEncoder
 
@@ -14,4 +14,6 @@ __all__ = [
     "VidTwinDecoder",
     "VidTwinEncoder",
     "load_checkpoint",
+    "open_checkpoint",
+    "save_checkpoint",
 ]

@@ -38,8 +38,8 @@ class StructureEncoder(nn.Module):
         x = self.input(images.reshape(batch * number, -1, rows, columns))
         for conv in self.downsample:
             x = functional.relu(conv(x))
-        x = self.head(x)
-        return x.view(batch, number, *x.shape[1:]).permute(0, 1, 3, 4, 2)
+        out: Tensor = self.head(x)
+        return out.view(batch, number, *out.shape[1:]).permute(0, 1, 3, 4, 2)
 
 
 class StructureDecoder(nn.Module):

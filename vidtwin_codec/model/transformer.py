@@ -71,7 +71,8 @@ class Block(nn.Module):
             y = y + temporal_positions
         y = self.temporal_attention(y, causal=self.causal).view(batch, tokens, frames, width)
         x = x + gate_a * y.transpose(1, 2)
-        return x + gate_m * self.mlp(_modulated_norm(x, shift_m, scale_m))
+        out: Tensor = x + gate_m * self.mlp(_modulated_norm(x, shift_m, scale_m))
+        return out
 
 
 class Transformer(nn.Module):
@@ -101,8 +102,9 @@ class Transformer(nn.Module):
 
 def sine_cosine(width: int, count: int) -> Tensor:
     """``[count, width]``: sines, then cosines, of positions 0 … count−1 at frequencies 10000^(−i / (width/2))."""
-    exponents = torch.arange(width // 2, dtype=torch.float64) / (width / 2)
-    angles = torch.arange(count, dtype=torch.float64)[:, None] * 10000.0**-exponents
+    # on the CPU even when the network is built on the meta device: nothing would fill these in later
+    exponents = torch.arange(width // 2, dtype=torch.float64, device="cpu") / (width / 2)
+    angles = torch.arange(count, dtype=torch.float64, device="cpu")[:, None] * 10000.0**-exponents
     return torch.cat([angles.sin(), angles.cos()], dim=1).float()
 
 

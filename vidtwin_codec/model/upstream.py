@@ -43,9 +43,9 @@ def from_upstream_names(tensors: Mapping[str, Tensor], config: VidTwinConfig) ->
             _check_positions(key, tensor, positions[key])
             continue
         name = names.get(key, key)
-        if name in {"encoder.patch_embedding.weight", "decoder.structure.slots_to_frames.weight"}:
-            tensor = tensor.flatten(1)  # a convolution over exactly one patch, or of kernel 1
-        renamed[name] = tensor
+        # a convolution over exactly one patch, or of kernel 1, is a linear map here
+        flat = name in {"encoder.patch_embedding.weight", "decoder.structure.slots_to_frames.weight"}
+        renamed[name] = tensor.flatten(1) if flat else tensor
     return renamed
 
 

@@ -1,0 +1,150 @@
+"""Options, progress and output that several verbs share."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vidtwin_codec.pipeline.options import Reporter
+
+F = TypeVar("F", bound=Callable[..., Any])
+PLAIN_LINE_SECONDS = 10.0
+
+
+def parse_rate(text: str) -> Fraction:
+    """A frame rate: a whole number, a decimal or a fraction such as 30000/1001."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise click.BadParameter(f"{text!r} is not a frame rate; try 25 or 30000/1001") from None
+    if rate <= 0:
+        raise click.BadParameter(f"{text} is not a positive frame rate")
+    return rate
+
+
+def parse_seconds(text: str | float) -> float:
+    """A time: seconds, or [HH:]MM:SS[.fraction]."""
+    try:
+        total = 0.0
+        for part in str(text).split(":"):
+            total = total * 60 + float(part)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a time; try 12.5 or 1:02:03.5") from None
+    if not 0 <= total < float("inf"):
+        raise click.BadParameter(f"{text} is not a time to go to")
+    return total
+
+
+def network_options(function: F) -> F:
+    """``--weights --device --precision --batch``."""
+    for option in (
+        click.option("--batch", type=click.IntRange(1, 4096), help="Tiles at once (default: from memory)."),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16"]),
+            default="auto",
+            show_default=True,
+            help="Arithmetic of the network.",
+        ),
+        click.option(
+            "--device", metavar="auto|cpu|cuda|cuda:N|mps", default="auto", show_default=True, help="Where to run."
+        ),
+        click.option("--weights", metavar="NAME|FILE", help="Network weights: a name, a file or a digest."),
+    ):
+        function = option(function)
+    return function
+
+
+def output_options(function: F) -> F:
+    """``--json --quiet``."""
+    for option in (
+        click.option("-q", "--quiet", is_flag=True, help="Only errors."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output."),
+    ):
+        function = option(function)
+    return function
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """One line of JSON on standard output."""
+    click.echo(json.dumps(values, ensure_ascii=False))
+
+
+def console(quiet: bool = False) -> Console:
+    """Where people read: standard error."""
+    return Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(label: str, screen: Console) -> Iterator[Reporter]:
+    """A reporter that draws a bar on a terminal and writes a line now and then elsewhere."""
+    if not screen.is_terminal:
+        yield _plain_reporter(label, screen)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total} frames"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=screen, transient=True) as bar:
+        task = bar.add_task(label, total=None, rate="")
+        began, done = time.monotonic(), 0
+
+        def started(total: int | None, device: str) -> None:
+            bar.update(task, total=total, description=f"{label} [{device}]")
+
+        def advanced(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.update(task, advance=count, rate=f"{done / (time.monotonic() - began):.1f} fps")
+
+        yield Reporter(started, advanced, lambda text: bar.console.print(f"warning: {text}", markup=False))
+
+
+def _plain_reporter(label: str, screen: Console) -> Reporter:
+    done, of, due = 0, "", time.monotonic() + PLAIN_LINE_SECONDS
+
+    def say(text: str) -> None:
+        screen.print(text, markup=False)
+
+    def started(total: int | None, device: str) -> None:
+        nonlocal of
+        of = f" of {total}" if total else ""
+        say(f"{label}: {device}" + (f", {total} frames" if total else ""))
+
+    def advanced(count: int) -> None:
+        nonlocal done, due
+        done += count
+        if time.monotonic() >= due:
+            due = time.monotonic() + PLAIN_LINE_SECONDS
+            say(f"{label}: {done}{of} frames")
+
+    return Reporter(started, advanced, lambda text: say(f"warning: {text}"))
+
+
+def human_bytes(count: float) -> str:
+    """12345678 → '12.3 MB' (powers of 1000, as disks and bit rates are sold)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def refuse_mixed_stdout(output: str, as_json: bool) -> None:
+    """``--json`` and a file on standard output would be written over each other."""
+    if as_json and output == "-":
+        raise click.UsageError("--json and an output of - would mix on standard output; name a file")
+    if output == "-" and sys.stdout.isatty():
+        raise click.UsageError("refusing to write a binary file to the terminal; redirect standard output")

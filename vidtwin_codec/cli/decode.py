@@ -1,0 +1,64 @@
+"""``vidtwin decode``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vidtwin_codec.cli.common import (
+    console,
+    human_bytes,
+    network_options,
+    output_options,
+    parse_seconds,
+    print_json,
+    progress,
+    refuse_mixed_stdout,
+)
+
+
+@click.command("decode")
+@click.argument("source", metavar="SOURCE.vtw")
+@click.argument("output", metavar="OUTPUT.mp4")
+@click.option(
+    "--start", type=parse_seconds, metavar="TIME", default=0.0, help="Begin here; only the groups needed are decoded."
+)
+@click.option("--duration", type=parse_seconds, metavar="TIME", help="Stop after this long.")
+@click.option("--only", type=click.Choice(["structure", "dynamics"]), help="Decode one branch alone.")
+@click.option("--coded-size", is_flag=True, help="Keep the size the network saw; do not scale back.")
+@click.option("--recover", is_flag=True, help="Decode what is whole in a damaged file.")
+@click.option("--audio/--no-audio", default=True, help="Keep the audio.  [default: audio]")
+@click.option("--codec", default="auto", show_default=True, help="ffmpeg's name of the video encoder; auto is H.264.")
+@click.option("--crf", type=click.FloatRange(0, 63), help="Quality of that encoder, lower is better.")
+@click.option("--preset", help="Speed preset of that encoder.")
+@click.option("--pix-fmt", help="Pixel format of the output, by ffmpeg's name (default: yuv420p).")
+@click.option("--lossless", is_flag=True, help="Store the decoded frames exactly, for measuring.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+@network_options
+@output_options
+def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choices: Any) -> None:
+    """Turn a .vtw file back into a video.
+
+    SOURCE may be - for standard input, OUTPUT - for standard output (as MP4).
+
+    \b
+    vidtwin decode in.vtw out.mp4
+    vidtwin decode --start 1:30 --duration 10 in.vtw part.mp4
+    vidtwin decode --recover damaged.vtw rest.mp4
+    """
+    refuse_mixed_stdout(output, as_json)
+    screen = console(quiet)
+    # the network is loaded only now: help and wrong usage need not wait for it
+    from vidtwin_codec.pipeline.decode import decode
+    from vidtwin_codec.pipeline.options import DecodeOptions
+
+    with progress("decode", screen) as reporter:
+        result = decode(source, output, DecodeOptions(**choices), reporter=reporter)
+    if as_json:
+        print_json(result.to_json())
+    screen.print(
+        f"{output}: {human_bytes(result.output_bytes)}; {result.width}x{result.height}, {result.frames} frames; "
+        f"{result.device}, {result.frames / result.seconds:.1f} frames/s",
+        markup=False,
+    )

@@ -1,0 +1,79 @@
+"""``vidtwin encode``."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import click
+
+from vidtwin_codec.cli.common import (
+    console,
+    human_bytes,
+    network_options,
+    output_options,
+    parse_rate,
+    print_json,
+    progress,
+    refuse_mixed_stdout,
+)
+from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
+
+
+@click.command("encode")
+@click.argument("source", metavar="SOURCE")
+@click.argument("output", metavar="OUTPUT.vtw")
+@click.option(
+    "-Q",
+    "--quality",
+    type=click.FloatRange(0, 100),
+    default=DEFAULT_QUALITY,
+    show_default=True,
+    help="0 smallest, 100 no visible loss from quantisation.",
+)
+@click.option("--short-side", type=click.IntRange(1), metavar="PIXELS", help="Scale the shorter side down first.")
+@click.option("--fps", type=parse_rate, metavar="RATE", help="Resample to this frame rate.")
+@click.option(
+    "--audio",
+    type=click.Choice(["opus", "copy", "none"]),
+    default="opus",
+    show_default=True,
+    help="Opus at a low rate, the source's stream as it is, or none.",
+)
+@click.option("--audio-kbps", type=click.IntRange(6, 510), help="Opus bit rate (default: by channels).")
+@click.option("--overlap", type=click.IntRange(0), default=16, show_default=True, help="Pixels neighbour tiles share.")
+@click.option("--level", type=click.IntRange(1, 22), default=DEFAULT_LEVEL, show_default=True, help="zstd level.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+@network_options
+@output_options
+def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choices: Any) -> None:
+    """Compress a video to a .vtw file.
+
+    SOURCE is a video file, an image sequence such as frames_%04d.png, or - for standard input.
+    OUTPUT may be - for standard output. Names that begin with a dash go after --.
+
+    \b
+    vidtwin encode in.mp4 out.vtw
+    vidtwin encode --short-side 224 --quality 40 in.mp4 small.vtw
+    """
+    refuse_mixed_stdout(output, as_json)
+    screen = console(quiet)
+    # the network is loaded only now: help and wrong usage need not wait for it
+    from vidtwin_codec.pipeline.encode import encode
+    from vidtwin_codec.pipeline.options import EncodeOptions
+
+    with progress("encode", screen) as reporter:
+        result = encode(source, output, EncodeOptions(**choices), reporter=reporter)
+    if as_json:
+        print_json(result.to_json())
+    audio = f", {human_bytes(result.audio_bytes)} of them audio" if result.audio_bytes else ""
+    screen.print(
+        f"{output}: {human_bytes(result.vtw_bytes)}{audio}; {result.width}x{result.height}, {result.frames} frames at "
+        f"{_rate(result.fps)} fps; ratio {result.compression_ratio:.0f}:1, {result.bits_per_pixel:.4f} bits per pixel; "
+        f"{result.device}, {result.frames / result.seconds:.1f} frames/s",
+        markup=False,
+    )
+
+
+def _rate(fps: Fraction) -> str:
+    return f"{float(fps):.3f}".rstrip("0").rstrip(".")

@@ -1,0 +1,154 @@
+"""``vidtwin weights``: what weights are here, and getting more."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from vidtwin_codec import weights
+from vidtwin_codec.errors import VidtwinError
+
+_STORAGES = ("float16", "bfloat16", "float32")
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line on standard output."
+)
+
+
+@click.group("weights")
+def weights_command() -> None:
+    """List, import, fetch and verify the network's weights.
+
+    \b
+    mini   ships with vidtwin and is the default
+    base   the released VidTwin: `vidtwin weights fetch base`
+    Any other VidTwin checkpoint becomes usable with `vidtwin weights import FILE`.
+    """
+
+
+@weights_command.command("list")
+@_json_option
+def list_command(as_json: bool) -> None:
+    """Show the weights on this machine."""
+    entries = weights.list_entries()
+    if as_json:
+        for entry in entries:
+            _print_json(_described(entry))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "digest", "parameters", "clip", "precision", "origin"):
+        table.add_column(heading, no_wrap=heading != "origin", overflow="fold")
+    for entry in entries:
+        found = _described(entry)
+        table.add_row(
+            entry.name,
+            entry.sha256[:12],
+            f"{entry.metadata.parameters / 1e6:.1f} M",
+            f"{found['frames']} x {found['height']} x {found['width']}",
+            entry.metadata.compute_dtype,
+            entry.origin,
+        )
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, highlight=False, markup=False).print(table)
+
+
+@weights_command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="What to call the weights.  [default: the file's name]")
+@click.option(
+    "--clips",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A video to calibrate the quantisation steps on; repeat for more.  [default: made-up clips]",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The network's configuration as JSON (the released YAML's model.params), if the file does not hold it.",
+)
+@click.option("--storage", type=click.Choice(_STORAGES), help="How to store the numbers.  [default: float16]")
+@click.option("--output", type=click.Path(path_type=Path), help="Write this .safetensors instead of the user's cache.")
+@click.option("--description", default="", help="A few words on what the weights are, kept in the file.")
+@click.option("--origin", help="Where they come from, kept in the file.  [default: the checkpoint's digest]")
+@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@_json_option
+def import_command(file: Path, as_json: bool, **values: Any) -> None:
+    """Make a checkpoint usable: .ckpt and .safetensors of VidTwin, or weights from another vidtwin.
+
+    Only tensors are read; a checkpoint that would run code is refused. Weights that come without
+    quantisation steps get them by calibration on --clips.
+    """
+    options = weights.ImportOptions(**{**values, "clips": tuple(values["clips"])})
+    _report(weights.import_checkpoint(file, options), "imported", as_json)
+
+
+@weights_command.command("fetch")
+@click.argument("name", default="base")
+@_json_option
+def fetch_command(name: str, as_json: bool) -> None:
+    """Download weights from the Hugging Face hub and import them.
+
+    Needs the extra: pip install "vidtwin-codec[hub]". An interrupted download goes on where it
+    stopped. HF_ENDPOINT chooses a mirror.
+    """
+    _report(weights.fetch(name), "fetched", as_json)
+
+
+@weights_command.command("verify")
+@click.argument("name", required=False)
+@_json_option
+def verify_command(name: str | None, as_json: bool) -> None:
+    """Read weights again and compare them with their recorded digest: all, or those of NAME."""
+    verdicts = weights.verify(name)
+    for verdict in verdicts:
+        if as_json:
+            found = {"name": verdict.name, "path": str(verdict.path), "sha256": verdict.sha256}
+            _print_json({**found, "ok": verdict.problem is None, "problem": verdict.problem})
+        else:
+            click.echo(f"{verdict.name}: {verdict.problem or f'sound, SHA-256 {verdict.sha256}'}")
+    failed = [verdict.name for verdict in verdicts if verdict.problem is not None]
+    if failed:
+        raise VidtwinError(
+            f"damaged weights: {', '.join(failed)}", "delete the files and import or install the weights again"
+        )
+
+
+def _report(result: weights.ImportResult, done: str, as_json: bool) -> None:
+    entry = result.entry
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        _print_json({**_described(entry), "notes": result.notes})
+    else:
+        click.echo(f"{done} {entry.name}: {entry.path}")
+        click.echo(f"use it: vidtwin encode --weights {entry.name} …", err=True)
+
+
+def _described(entry: weights.Entry) -> dict[str, Any]:
+    metadata = entry.metadata
+    return {
+        "name": entry.name,
+        "sha256": entry.sha256,
+        "path": str(entry.path),
+        "bytes": entry.path.stat().st_size,
+        "embedded": entry.embedded,
+        "parameters": metadata.parameters,
+        "storage": metadata.storage,
+        "compute_dtype": metadata.compute_dtype,
+        "frames": metadata.config.get("frames"),
+        "height": metadata.config.get("height"),
+        "width": metadata.config.get("width"),
+        "structure_channels": metadata.config.get("structure_channels"),
+        "dynamics_channels": metadata.config.get("dynamics_channels"),
+        "origin": entry.origin,
+        "description": entry.description,
+    }
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    click.echo(json.dumps(values, ensure_ascii=False))

@@ -1,0 +1,45 @@
+"""The registry of coders: ways to turn a group's symbols into bytes, each with the number that files name it by."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
+from vidtwin_codec.coding.order import CHANNEL_MAJOR, POSITION_MAJOR
+from vidtwin_codec.coding.plain import PlainCoder
+
+
+class Coder(Protocol):
+    """One way of writing symbols; integers only, so that every platform reads the same symbols.
+
+    A coder may be changed in no way once files carry its id: a better one gets a new id.
+    """
+
+    @property
+    def id(self) -> int:
+        """1 to 255, first byte of a group."""
+
+    @property
+    def name(self) -> str:
+        """For messages and reports."""
+
+    def max_body(self, elements: int) -> int:
+        """Most bytes that `encode` gives for so many symbols: the reader's limit before it allocates."""
+
+    def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
+        """Symbols (int32, N = clips * tiles, clip-major) to bytes, before zstd."""
+
+    def decode(self, body: memoryview, layout: LatentLayout, clips: int, tiles: int) -> LatentArrays:
+        """Bytes to symbols (int32). Raises ValueError for bytes that `encode` does not write."""
+
+
+PLAIN = 1
+PLAIN_BY_POSITION = 2
+CODERS: dict[int, Coder] = {
+    coder.id: coder
+    for coder in (
+        PlainCoder(PLAIN, "plain, channel-major", CHANNEL_MAJOR),
+        PlainCoder(PLAIN_BY_POSITION, "plain, position-major", POSITION_MAJOR),
+    )
+}
+LATEST_CODER = max(CODERS)

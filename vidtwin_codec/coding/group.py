@@ -1,0 +1,152 @@
+"""A group of clips as one Zstandard frame."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from vidtwin_codec.coding import zstd_frame
+from vidtwin_codec.coding.coders import CODERS, Coder
+from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
+from vidtwin_codec.coding.quantizer import MAX_SYMBOL
+from vidtwin_codec.errors import VidtwinError
+
+DEFAULT_LEVEL = 19
+MAX_GROUP_SYMBOLS = 1 << 27  # 0.5 GiB as int32: 16 clips of 8K video in 224-pixel tiles
+
+PREFIX = struct.Struct("<B5I")  # coder id, first frame, frames, first clip, clips, tiles
+_MAX_U32 = 0xFFFFFFFF
+
+
+class CorruptGroupError(VidtwinError):
+    """The bytes of one group are damaged; the other groups of the file may be sound."""
+
+
+class GroupSpan(NamedTuple):
+    """Which part of the video a group holds. Frames are true frames: padding of the last clip is not counted."""
+
+    first_frame: int
+    frames: int
+    first_clip: int
+    clips: int
+
+    @property
+    def end_frame(self) -> int:
+        """One past the last frame."""
+        return self.first_frame + self.frames
+
+    @property
+    def end_clip(self) -> int:
+        """One past the last clip."""
+        return self.first_clip + self.clips
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Consecutive clips that are packed together and decode alone.
+
+    Attributes:
+        first_frame: number of the first frame in the video, from 0.
+        frames: true frames, without padding.
+        first_clip: number of the first clip, from 0.
+        clips: clips in the group.
+        tiles: tiles of each clip.
+        symbols: int32, N = clips * tiles, clip-major.
+    """
+
+    first_frame: int
+    frames: int
+    first_clip: int
+    clips: int
+    tiles: int
+    symbols: LatentArrays
+
+    @property
+    def span(self) -> GroupSpan:
+        """The same numbers without the symbols, for the writer's index."""
+        return GroupSpan(self.first_frame, self.frames, self.first_clip, self.clips)
+
+
+def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, coder: int | None = None) -> bytes:
+    """Exactly one Zstandard frame, with content size and content checksum.
+
+    Args:
+        group: symbols are int32 within +-`MAX_SYMBOL`.
+        layout: shapes of one network input's latents.
+        level: zstd's, 1 to 22.
+        coder: a key of `CODERS`; None tries all and keeps the smallest.
+
+    Raises:
+        ValueError: shapes, types or ranges are wrong (a caller's mistake).
+    """
+    layout.check(group.symbols, group.clips * group.tiles)
+    _check_symbols(group, layout)
+    coders = CODERS.values() if coder is None else [CODERS[coder]]
+    return min((_pack_with(each, group, layout, level) for each in coders), key=len)
+
+
+def unpack_group(data: bytes, layout: LatentLayout, *, max_clips: int, max_tiles: int) -> Group:
+    """Inverse of `pack_group`, for bytes from anywhere.
+
+    Args:
+        data: exactly one frame.
+        layout: shapes of one network input's latents.
+        max_clips: most clips that a group of this file may hold.
+        max_tiles: most tiles that a clip of this file may have.
+
+    Raises:
+        CorruptGroupError: the bytes are damaged, or hold more than the limits allow. No more memory is taken than a
+            largest allowed group needs.
+    """
+    try:
+        content = zstd_frame.decompress(data, max_content=max_content(layout, max_clips=max_clips, max_tiles=max_tiles))
+        return _parse(content, layout, max_clips, max_tiles)
+    except ValueError as error:
+        raise CorruptGroupError(f"damaged group: {error}") from error
+
+
+def max_content(layout: LatentLayout, *, max_clips: int, max_tiles: int) -> int:
+    """Most bytes that a group's frame may announce as its content."""
+    elements = min(layout.elements * max_clips * max_tiles, MAX_GROUP_SYMBOLS)
+    return PREFIX.size + max(coder.max_body(elements) for coder in CODERS.values())
+
+
+def _pack_with(coder: Coder, group: Group, layout: LatentLayout, level: int) -> bytes:
+    prefix = PREFIX.pack(coder.id, *group.span, group.tiles)
+    return zstd_frame.compress(prefix + coder.encode(group.symbols, layout, group.clips, group.tiles), level)
+
+
+def _parse(content: bytes, layout: LatentLayout, max_clips: int, max_tiles: int) -> Group:
+    if len(content) < PREFIX.size:
+        raise ValueError(f"holds {len(content)} bytes, too few for a group")
+    coder_id, first_frame, frames, first_clip, clips, tiles = PREFIX.unpack_from(content)
+    coder = CODERS.get(coder_id)
+    if coder is None:
+        raise ValueError(f"written by coder {coder_id}, which this version does not know")
+    if not 1 <= clips <= max_clips:
+        raise ValueError(f"claims {clips} clips, allowed are 1 to {max_clips}")
+    if not 1 <= tiles <= max_tiles:
+        raise ValueError(f"claims {tiles} tiles, allowed are 1 to {max_tiles}")
+    if clips * tiles * layout.elements > MAX_GROUP_SYMBOLS:
+        raise ValueError(f"claims {clips} clips of {tiles} tiles, over {MAX_GROUP_SYMBOLS} symbols")
+    if frames < 1:
+        raise ValueError("claims no frames")
+    symbols = coder.decode(memoryview(content)[PREFIX.size :], layout, clips, tiles)
+    return Group(first_frame, frames, first_clip, clips, tiles, symbols)
+
+
+def _check_symbols(group: Group, layout: LatentLayout) -> None:
+    if group.clips < 1 or group.tiles < 1 or group.frames < 1:
+        raise ValueError("a group needs at least one clip, one tile and one frame")
+    if min(group.first_frame, group.first_clip) < 0 or max(group.span.end_frame, group.span.end_clip) > _MAX_U32:
+        raise ValueError("frame and clip numbers must lie between 0 and 2**32 - 1")
+    if group.clips * group.tiles * layout.elements > MAX_GROUP_SYMBOLS:
+        raise ValueError(f"a group may hold {MAX_GROUP_SYMBOLS} symbols: use fewer clips a group")
+    for name, array in zip(LatentArrays._fields, group.symbols, strict=True):
+        if array.dtype != np.int32:
+            raise ValueError(f"{name} symbols are {array.dtype}, expected int32")
+        if int(array.max()) > MAX_SYMBOL or int(array.min()) < -MAX_SYMBOL:
+            raise ValueError(f"{name} symbols exceed +-{MAX_SYMBOL}")

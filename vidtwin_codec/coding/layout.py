@@ -1,0 +1,117 @@
+"""Names and shapes of the three latent arrays, without the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from math import prod
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from vidtwin_codec.errors import VidtwinError
+
+MAX_DIMENSION = 0xFFFF
+MAX_CLIP_ELEMENTS = 1 << 24  # 2000 times the released network's 8064; keeps every product of sizes far below 2**63
+MAX_CHANNELS = 1 << 16  # steps are stored in the header, 2 bytes a channel
+
+
+class LatentArrays(NamedTuple):
+    """Latents or symbols of N = clips x tiles network inputs, clip-major (all tiles of clip 0, then of clip 1, ...).
+
+    Shapes: ``structure [N, n_q, h, w, d_S]``, ``dynamics_x [N, d_D, T, w_D]``, ``dynamics_y [N, d_D, T, h_D]``.
+    """
+
+    structure: NDArray[Any]
+    dynamics_x: NDArray[Any]
+    dynamics_y: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LatentLayout:
+    """Shapes of the latents of one network input (one tile of one clip).
+
+    Attributes:
+        structure: ``(n_q, h, w, d_S)``; a structure channel is a (query slot, channel) pair, so n_q * d_S of them.
+        dynamics_x: ``(d_D, T, w_D)``; d_D channels.
+        dynamics_y: ``(d_D, T, h_D)``; d_D channels.
+
+    Raises:
+        VidtwinError: a size is not an integer, not positive or absurdly large, or the two dynamics disagree.
+    """
+
+    structure: tuple[int, int, int, int]
+    dynamics_x: tuple[int, int, int]
+    dynamics_y: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        for field, rank in zip(fields(self), (4, 3, 3), strict=True):
+            shape = getattr(self, field.name)
+            if not isinstance(shape, tuple) or len(shape) != rank:
+                raise VidtwinError(f"latent layout: {field.name} must have {rank} sizes, got {shape!r}")
+            for size in shape:
+                if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_DIMENSION:
+                    raise VidtwinError(
+                        f"latent layout: {field.name} has size {size!r}, allowed are 1 to {MAX_DIMENSION}"
+                    )
+        if self.dynamics_x[:2] != self.dynamics_y[:2]:
+            raise VidtwinError("latent layout: dynamics x and y must have the same channels and frames")
+        if self.elements > MAX_CLIP_ELEMENTS:
+            raise VidtwinError(
+                f"latent layout: {self.elements} elements a clip, at most {MAX_CLIP_ELEMENTS} are allowed"
+            )
+        if self.channels > MAX_CHANNELS:
+            raise VidtwinError(f"latent layout: {self.channels} channels, at most {MAX_CHANNELS} are allowed")
+
+    @property
+    def elements(self) -> int:
+        """Numbers in the latents of one network input."""
+        return sum(prod(shape) for shape in self.shapes())
+
+    @property
+    def channels(self) -> int:
+        """Quantisation steps needed: n_q * d_S for the structure, d_D for each dynamics."""
+        return self.structure[0] * self.structure[3] + self.dynamics_x[0] + self.dynamics_y[0]
+
+    def shapes(self) -> LatentShapes:
+        """The three shapes, in the order of `LatentArrays`."""
+        return LatentShapes(self.structure, self.dynamics_x, self.dynamics_y)
+
+    def check(self, arrays: LatentArrays, count: int | None = None) -> int:
+        """Return N after checking that the arrays have the shapes of this layout with a common leading N.
+
+        Raises:
+            ValueError: a shape disagrees (a caller's mistake, never a file's).
+        """
+        expected = arrays.structure.shape[0] if count is None else count
+        for name, array, shape in zip(LatentArrays._fields, arrays, self.shapes(), strict=True):
+            if array.shape != (expected, *shape):
+                raise ValueError(f"{name} has shape {array.shape}, expected {(expected, *shape)}")
+        return expected
+
+    def to_json(self) -> dict[str, list[int]]:
+        """A JSON object with one list of sizes for each array."""
+        return {name: list(shape) for name, shape in zip(LatentArrays._fields, self.shapes(), strict=True)}
+
+    @classmethod
+    def from_json(cls, value: object) -> LatentLayout:
+        """Inverse of `to_json`.
+
+        Raises:
+            VidtwinError: anything but three lists of allowed sizes.
+        """
+        if not isinstance(value, dict) or not all(isinstance(value.get(name), list) for name in LatentArrays._fields):
+            raise VidtwinError("latent layout: expected an object with lists structure, dynamics_x and dynamics_y")
+        return cls(*(tuple(value[name]) for name in LatentArrays._fields))
+
+
+class LatentShapes(NamedTuple):
+    """Shapes of the three arrays for one network input."""
+
+    structure: tuple[int, int, int, int]
+    dynamics_x: tuple[int, int, int]
+    dynamics_y: tuple[int, int, int]
+
+    def sizes(self) -> Iterator[int]:
+        """Elements of each array."""
+        return (prod(shape) for shape in self)

@@ -1,0 +1,53 @@
+"""Latents to integers and back: uniform quantisation with one step per channel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.coding.layout import LatentArrays
+from vidtwin_codec.coding.steps import Steps
+from vidtwin_codec.errors import VidtwinError
+
+# Integers up to 2**24 are exact in float32, so symbol * step is one correctly rounded product on every platform.
+MAX_SYMBOL = (1 << 23) - 1
+
+
+def quantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
+    """Symbols ``round(latent / step)``, ties to even, int32, clipped to +-`MAX_SYMBOL`.
+
+    Args:
+        latents: floats, any precision, shapes of `LatentArrays`; computed in float32.
+        steps: one step per channel.
+
+    Raises:
+        VidtwinError: a latent is NaN or infinite (broken weights, or a precision that overflows).
+    """
+    return LatentArrays(*(_divide(array, step) for array, step in zip(latents, _broadcast(steps), strict=True)))
+
+
+def dequantize(symbols: LatentArrays, steps: Steps) -> LatentArrays:
+    """Latents ``symbol * step`` in float32, bit for bit the same everywhere."""
+    pairs = zip(symbols, _broadcast(steps), strict=True)
+    return LatentArrays(*(array.astype(np.float32) * step for array, step in pairs))
+
+
+def _broadcast(steps: Steps) -> tuple[NDArray[np.float32], ...]:
+    return (
+        steps.structure[:, None, None, :],
+        steps.dynamics_x[:, None, None],
+        steps.dynamics_y[:, None, None],
+    )
+
+
+def _divide(latents: NDArray[np.floating], step: NDArray[np.float32]) -> NDArray[np.int32]:
+    values = np.asarray(latents, dtype=np.float32)
+    if not bool(np.isfinite(values).all()):
+        raise VidtwinError(
+            "the network produced latents that are not finite numbers",
+            "check the weights with `vidtwin weights verify`, or try `--device cpu`",
+        )
+    with np.errstate(over="ignore"):  # an overflow is an infinity, which the next line clips
+        ratio = values / step
+    symbols: NDArray[np.int32] = np.clip(np.rint(ratio), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+    return symbols

@@ -1,0 +1,133 @@
+"""Zstandard frames read with suspicion: sizes are known and checked before anything is allocated.
+
+The frame header and the block headers are parsed as RFC 8878 (section 3.1.1) lays them out, because the library
+allocates whatever a header announces and does not say where a frame ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import zstandard
+
+MAGIC = b"\x28\xb5\x2f\xfd"
+MAX_HEADER = 18  # magic, descriptor, window, 4-byte dictionary id, 8-byte content size
+CHECKSUM_BYTES = 4
+ReadAt = Callable[[int, int], bytes]
+
+_SKIPPABLE_BLOCK_TYPES = (0, 2)  # raw and compressed blocks are as long as their header says; RLE (1) is one byte
+_MAX_BLOCK = 128 * 1024
+
+
+class FrameError(ValueError):
+    """The bytes are not one sound Zstandard frame within the limits."""
+
+
+class TruncatedFrameError(FrameError):
+    """The bytes end before the frame does."""
+
+
+class FrameHeader(NamedTuple):
+    """What a frame says about itself: content size in bytes (None when absent), checksum flag, header length."""
+
+    content_size: int | None
+    has_checksum: bool
+    has_dictionary: bool
+    length: int
+
+
+def compress(data: bytes, level: int, *, checksum: bool = True) -> bytes:
+    """One frame with its content size and, unless told otherwise, its content checksum."""
+    return zstandard.ZstdCompressor(level=level, write_checksum=checksum, write_content_size=True).compress(data)
+
+
+def bound(content_size: int) -> int:
+    """Most bytes that a frame of ``content_size`` bytes may take (raw blocks of any sensible size and all framing)."""
+    return content_size + content_size // 128 + 1024
+
+
+def parse_header(data: bytes) -> FrameHeader:
+    """Read the header of the frame at the start of ``data`` (`MAX_HEADER` bytes are always enough).
+
+    Raises:
+        TruncatedFrameError: ``data`` is too short.
+        FrameError: not a Zstandard frame.
+    """
+    if data[:4] != MAGIC[: len(data)]:
+        raise FrameError("no Zstandard frame here")
+    if len(data) < 5:
+        raise TruncatedFrameError("ends inside a frame header")
+    descriptor = data[4]
+    if descriptor & 0x08:
+        raise FrameError("a reserved bit of the frame header is set")
+    single_segment = bool(descriptor & 0x20)
+    dictionary_bytes = (0, 1, 2, 4)[descriptor & 3]
+    size_bytes = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
+    size_at = 5 + (0 if single_segment else 1) + dictionary_bytes
+    length = size_at + size_bytes
+    if len(data) < length:
+        raise TruncatedFrameError("ends inside a frame header")
+    content_size = int.from_bytes(data[size_at:length], "little") if size_bytes else None
+    if content_size is not None and size_bytes == 2:
+        content_size += 256
+    return FrameHeader(content_size, bool(descriptor & 0x04), dictionary_bytes > 0, length)
+
+
+def measure(read_at: ReadAt, offset: int, *, max_content: int) -> int:
+    """Length in bytes of the frame at ``offset``, found by walking its blocks without decompressing them.
+
+    Args:
+        read_at: gives ``size`` bytes from a position on, fewer at the end of the data.
+        offset: where the frame starts.
+        max_content: most bytes it may announce as its content.
+
+    Raises:
+        TruncatedFrameError: the data end first.
+        FrameError: not a frame with content size and checksum, without dictionary, within the limit.
+    """
+    header = parse_header(read_at(offset, MAX_HEADER))
+    if header.content_size is None or not header.has_checksum or header.has_dictionary:
+        raise FrameError("the frame header lacks the content size or the checksum, or asks for a dictionary")
+    if header.content_size > max_content:
+        raise FrameError(f"announces {header.content_size} bytes of content, at most {max_content} are allowed")
+    limit = offset + bound(max_content)
+    position = offset + header.length
+    last = False
+    while not last:
+        block = read_at(position, 3)
+        if len(block) < 3:
+            raise TruncatedFrameError("ends inside a frame")
+        word = int.from_bytes(block, "little")
+        last, kind, size = bool(word & 1), word >> 1 & 3, word >> 3
+        if kind == 3 or size > _MAX_BLOCK:
+            raise FrameError("a block header is not valid")
+        position += 3 + (size if kind in _SKIPPABLE_BLOCK_TYPES else 1)
+        if position > limit:
+            raise FrameError("is longer than its content can be")
+    position += CHECKSUM_BYTES
+    if not read_at(position - 1, 1):
+        raise TruncatedFrameError("ends inside a frame")
+    return position - offset
+
+
+def decompress(data: bytes, *, max_content: int) -> bytes:
+    """Content of ``data``, which must be exactly one frame with content size and checksum.
+
+    Raises:
+        FrameError: anything else, a content size over ``max_content``, or a checksum that does not hold. Nothing
+            is allocated for a frame that announces too much.
+    """
+    length = measure(lambda position, size: data[position : position + size], 0, max_content=max_content)
+    if length != len(data):
+        raise FrameError(f"{len(data) - length} bytes follow the frame")
+    try:
+        return zstandard.ZstdDecompressor().decompress(data)
+    except zstandard.ZstdError as error:
+        raise FrameError(_explain(error)) from error
+
+
+def _explain(error: zstandard.ZstdError) -> str:
+    if "checksum" in str(error):
+        return "the content checksum does not hold"
+    return "its compressed data are damaged"

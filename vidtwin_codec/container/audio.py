@@ -1,0 +1,55 @@
+"""What the header says of the sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from vidtwin_codec.container.checks import check_integer, check_text, take
+from vidtwin_codec.errors import VidtwinError
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """The sound that travels in the audio frames, as one file.
+
+    Attributes:
+        codec: as ffmpeg names it, e.g. ``opus`` or ``aac``.
+        bytes: size of the audio file where it was known when the header was written, else None.
+        container: file format of the audio, ``matroska``.
+        extra: JSON keys of a newer minor version, kept.
+
+    Raises:
+        VidtwinError: a field is of a wrong type.
+    """
+
+    codec: str
+    bytes: int | None = None
+    container: str = "matroska"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_text("audio codec", self.codec)
+        check_text("audio container", self.container)
+        if self.bytes is not None:
+            check_integer("audio bytes", self.bytes, 0, 1 << 63)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        known = {"codec": self.codec, "container": self.container}
+        return self.extra | known | ({} if self.bytes is None else {"bytes": self.bytes})
+
+    @classmethod
+    def from_json(cls, value: object) -> AudioInfo | None:
+        """Inverse of `to_json`; None stays None.
+
+        Raises:
+            VidtwinError: a key is missing or of a wrong type.
+        """
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise VidtwinError("header: audio must be an object")
+        rest = dict(value)
+        codec, container = take(rest, "codec"), take(rest, "container")
+        return cls(codec=codec, bytes=rest.pop("bytes", None), container=container, extra=rest)

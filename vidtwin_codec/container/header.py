@@ -1,0 +1,164 @@
+"""The header of a .vtw: everything a decoder must know before the first group."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from vidtwin_codec.coding import (
+    LATEST_CODER,
+    CorruptGroupError,
+    Group,
+    GroupSpan,
+    LatentLayout,
+    Steps,
+    max_content,
+    unpack_group,
+)
+from vidtwin_codec.container import fields
+from vidtwin_codec.container.audio import AudioInfo
+from vidtwin_codec.container.format import (
+    HEADER_TAG,
+    MAX_HEADER_BYTES,
+    MAX_JSON_BYTES,
+    VERSION,
+    DamagedError,
+    build_frame,
+    open_frame,
+)
+from vidtwin_codec.container.packed_json import pack_json, unpack_json
+from vidtwin_codec.errors import VidtwinError
+
+_START = struct.Struct("<BBBBI")  # major, minor, JSON encoding, reserved (0), stored JSON bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a decoder needs before the first group.
+
+    Attributes:
+        version: (major, minor) of the format.
+        weights_name, weights_sha256: the network that wrote the latents; the digest is 64 lower-case hex digits.
+        layout, steps: shapes and quantisation steps of the latents.
+        coder: highest coder id that a group may use; a reader that knows it knows every group.
+        width, height: display size in pixels, after rotation; what decode writes unless told otherwise.
+        coded_width, coded_height: size in pixels that was cut into tiles, before padding.
+        fps: exact frame rate.
+        sample_aspect: width of a pixel over its height.
+        clip_frames: frames of a clip. tile_height, tile_width: pixels of a tile. overlap: pixels that neighbouring
+            tiles share. clips_per_group: most clips in a group.
+        audio: None for a silent file.
+        options: what the encoder was asked for (quality, ...). source: what is known of the input. Both free JSON.
+        created_by: program and version.
+        extra: JSON keys of a newer minor version, kept.
+
+    Raises:
+        VidtwinError: a field is of a wrong type or outside the limits in docs/FORMAT.md.
+    """
+
+    weights_name: str
+    weights_sha256: str
+    layout: LatentLayout
+    steps: Steps
+    width: int
+    height: int
+    coded_width: int
+    coded_height: int
+    fps: Fraction
+    clip_frames: int
+    tile_height: int
+    tile_width: int
+    overlap: int
+    clips_per_group: int
+    sample_aspect: Fraction = Fraction(1)
+    coder: int = LATEST_CODER
+    audio: AudioInfo | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+    created_by: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+    version: tuple[int, int] = VERSION
+
+    def __post_init__(self) -> None:
+        fields.check(self)
+        self.steps.check(self.layout)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a clip (docs/FORMAT.md, Geometry)."""
+        rows = fields.tile_count(self.coded_height, self.tile_height, self.overlap)
+        return rows * fields.tile_count(self.coded_width, self.tile_width, self.overlap)
+
+    def check_span(self, span: GroupSpan) -> None:
+        """Make sure that a group can hold these frames and clips.
+
+        Raises:
+            ValueError: too many clips, or frames that do not fill all clips but the last.
+        """
+        if not 1 <= span.clips <= self.clips_per_group:
+            raise ValueError(f"claims {span.clips} clips, allowed are 1 to {self.clips_per_group}")
+        if span.first_frame != span.first_clip * self.clip_frames:
+            raise ValueError(f"starts at frame {span.first_frame}, which is not the start of clip {span.first_clip}")
+        if not (span.clips - 1) * self.clip_frames < span.frames <= span.clips * self.clip_frames:
+            raise ValueError(f"claims {span.frames} frames in {span.clips} clips of {self.clip_frames}")
+
+    def unpack_group(self, data: bytes) -> Group:
+        """`coding.unpack_group` within the limits of this file.
+
+        Raises:
+            CorruptGroupError: damaged, or a group that this file cannot hold.
+        """
+        group = unpack_group(data, self.layout, max_clips=self.clips_per_group, max_tiles=self.tiles)
+        try:
+            self.check_span(group.span)
+            if group.tiles != self.tiles:
+                raise ValueError(f"has {group.tiles} tiles a clip, expected {self.tiles}")
+        except ValueError as error:
+            raise CorruptGroupError(f"damaged group: {error}") from error
+        return group
+
+    @property
+    def max_group_content(self) -> int:
+        """Most bytes that a group of this file holds before zstd."""
+        return max_content(self.layout, max_clips=self.clips_per_group, max_tiles=self.tiles)
+
+    def to_bytes(self) -> bytes:
+        """The header as a skippable frame.
+
+        Raises:
+            VidtwinError: options, source and extra make it larger than the format allows.
+        """
+        encoding, text = pack_json(fields.to_json(self))
+        start = _START.pack(*self.version, encoding, 0, len(text))
+        data = build_frame(HEADER_TAG, start + text + self.steps.to_bytes())
+        if len(data) > MAX_HEADER_BYTES:
+            raise VidtwinError(f"the header takes {len(data)} bytes, at most {MAX_HEADER_BYTES} are allowed")
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Header:
+        """Inverse of `to_bytes`.
+
+        Raises:
+            DamagedError: the checksum does not hold.
+            VidtwinError: a newer major version (named by number), or fields outside the limits.
+        """
+        body = open_frame(data, HEADER_TAG)
+        if len(body) < 2:
+            raise DamagedError("is too short")
+        if body[0] != VERSION[0]:
+            raise VidtwinError(
+                f"is a .vtw of format version {body[0]}.{body[1]}, this program reads version {VERSION[0]}",
+                "install a newer vidtwin" if body[0] > VERSION[0] else None,
+            )
+        if len(body) < _START.size:
+            raise DamagedError("is too short")
+        major, minor, encoding, _, length = _START.unpack_from(body)
+        if length > len(body) - _START.size:
+            raise DamagedError("has a length that does not fit its contents")
+        text = bytes(body[_START.size : _START.size + length])
+        values = fields.from_json(unpack_json(encoding, text, max_bytes=MAX_JSON_BYTES))
+        steps = Steps.from_bytes(bytes(body[_START.size + length :]), values["layout"])
+        return cls(**values, steps=steps, version=(major, minor))

@@ -1,0 +1,114 @@
+"""The index at the end of a .vtw: where each group lies, and what must be in the file for it to be whole."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from vidtwin_codec.coding import GroupSpan
+from vidtwin_codec.container.format import (
+    CRC_BYTES,
+    END_TAG,
+    FRAME_START_BYTES,
+    INDEX_TAG,
+    DamagedError,
+    build_frame,
+    open_frame,
+)
+
+_COUNTS = struct.Struct(
+    "<IQIQI"
+)  # groups, position of this frame, audio frames, audio bytes, CRC-32 of the header frame
+_RECORD = struct.Struct("<Q6I")  # offset, size, CRC-32 of the group's bytes, first frame, frames, first clip, clips
+# The tail: length of the whole index frame and the end tag, which stand before the CRC-32 that closes every frame.
+_TAIL = struct.Struct("<I4s")
+TAIL_BYTES = _TAIL.size + CRC_BYTES
+MIN_INDEX_BYTES = FRAME_START_BYTES + _COUNTS.size + TAIL_BYTES
+
+
+class GroupEntry(NamedTuple):
+    """Where a group's Zstandard frame lies (bytes), its CRC-32, and which frames and clips it holds."""
+
+    offset: int
+    size: int
+    crc: int
+    first_frame: int
+    frames: int
+    first_clip: int
+    clips: int
+
+    @property
+    def span(self) -> GroupSpan:
+        """Frames and clips only."""
+        return GroupSpan(self.first_frame, self.frames, self.first_clip, self.clips)
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the index says.
+
+    Attributes:
+        groups: in order; frames and clips follow each other without a gap from 0 on.
+        offset: position of the index frame itself, the end of everything before it.
+        audio_frames: number of audio frames.
+        audio_bytes: bytes of the audio file they hold.
+        header_crc: checksum of the header frame that this index belongs to.
+    """
+
+    groups: tuple[GroupEntry, ...]
+    offset: int
+    audio_frames: int
+    audio_bytes: int
+    header_crc: int
+
+    @property
+    def frames(self) -> int:
+        """True frames of the whole video."""
+        return sum(entry.frames for entry in self.groups)
+
+    def to_bytes(self) -> bytes:
+        """The index as a skippable frame."""
+        counts = _COUNTS.pack(len(self.groups), self.offset, self.audio_frames, self.audio_bytes, self.header_crc)
+        records = b"".join(_RECORD.pack(*entry) for entry in self.groups)
+        length = FRAME_START_BYTES + len(counts) + len(records) + TAIL_BYTES
+        return build_frame(INDEX_TAG, counts + records + _TAIL.pack(length, END_TAG))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Index:
+        """Inverse of `to_bytes`.
+
+        Raises:
+            DamagedError: the checksum does not hold, or the numbers in it contradict each other.
+        """
+        body = open_frame(data, INDEX_TAG)
+        if len(body) < _COUNTS.size + _TAIL.size:
+            raise DamagedError("is too short")
+        count, offset, audio_frames, audio_bytes, header_crc = _COUNTS.unpack_from(body)
+        records = body[_COUNTS.size : -_TAIL.size]
+        if len(records) != count * _RECORD.size or _TAIL.unpack(body[-_TAIL.size :]) != (len(data), END_TAG):
+            raise DamagedError("has a length that does not fit its contents")
+        groups = tuple(GroupEntry(*values) for values in _RECORD.iter_unpack(records))
+        _check_order(groups, offset)
+        return cls(groups, offset, audio_frames, audio_bytes, header_crc)
+
+
+def length_from_tail(tail: bytes) -> int | None:
+    """Length of the index frame that ends with these `TAIL_BYTES` bytes; None when they are not a tail."""
+    if len(tail) != TAIL_BYTES:
+        return None
+    length, tag = _TAIL.unpack_from(tail)
+    return int(length) if tag == END_TAG and length >= MIN_INDEX_BYTES else None
+
+
+def _check_order(groups: Sequence[GroupEntry], end: int) -> None:
+    position = frame = clip = 0
+    for number, entry in enumerate(groups):
+        if entry.offset < position or entry.frames < 1 or entry.clips < 1 or entry.size < 1:
+            raise DamagedError(f"contradicts itself at group {number}")
+        if (entry.first_frame, entry.first_clip) != (frame, clip):
+            raise DamagedError(f"leaves a gap before group {number}")
+        position, frame, clip = entry.offset + entry.size, entry.span.end_frame, entry.span.end_clip
+    if position > end:
+        raise DamagedError("points beyond the groups")

@@ -1,0 +1,159 @@
+"""Everything a front-to-back look at a .vtw tells: which groups are whole, what is lost, what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+from vidtwin_codec.container.header import Header
+from vidtwin_codec.container.index import GroupEntry, Index
+from vidtwin_codec.container.scan import AudioFrame, Damage, ForeignFrame, Frame, GroupFrame, IndexFrame, frame_at, scan
+from vidtwin_codec.container.source import ByteSource
+
+
+class FrameRange(NamedTuple):
+    """Video frames from ``first`` up to and without ``end``."""
+
+    first: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"frame {self.first}" if self.end - self.first == 1 else f"frames {self.first} to {self.end - 1}"
+
+
+@dataclass
+class Inspection:
+    """What was found.
+
+    Attributes:
+        groups: whole groups, in order.
+        audio: sound audio frames, in order.
+        lost: frames known to be in the video whose group is damaged or missing.
+        problems: one line each; empty for a sound file.
+        index: the index of this file, even where it is not at the end; None when it is missing or damaged.
+        ending: what is wrong with the end of the file, empty for a sound one; among the problems, too.
+    """
+
+    groups: list[GroupEntry] = field(default_factory=list)
+    audio: list[AudioFrame] = field(default_factory=list)
+    lost: list[FrameRange] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    index: Index | None = None
+    ending: str = ""
+
+
+def inspect(source: ByteSource, header: Header, header_crc: int, start: int) -> Inspection:
+    """Check every byte from ``start`` (the end of the header frame) on; never raises for bad contents."""
+    frames: list[Frame] = [frame for frame in scan(source, header, start) if not isinstance(frame, ForeignFrame)]
+    found = Inspection()
+    found.ending = _find_index(found, frames, source, header, header_crc)
+    groups = [frame.entry for frame in frames if isinstance(frame, GroupFrame)]
+    damages = {frame.offset: frame for frame in frames if isinstance(frame, Damage)}
+    if found.index is None:
+        _judge_by_order(found, groups)
+    else:
+        _judge_by_index(found, found.index, groups, damages, partial(_group_at, source, header))
+    found.problems += [f"{_where(damage)}: {damage.reason}" for damage in damages.values()]
+    found.problems += [found.ending] if found.ending else []
+    _judge_audio(found, frames, header)
+    return found
+
+
+def index_problem(index: Index, offset: int, header: Header, header_crc: int) -> str | None:
+    """Why a sound index at ``offset`` cannot be the index of a file with this header; None when it can."""
+    if index.offset != offset or index.header_crc != header_crc:
+        return "the index does not belong to this file"
+    try:
+        for entry in index.groups:
+            header.check_span(entry.span)
+    except ValueError as error:
+        return f"the index does not fit the header: a group {error}"
+    return None
+
+
+def _find_index(found: Inspection, frames: list[Frame], source: ByteSource, header: Header, header_crc: int) -> str:
+    """Set ``found.index``, cut ``frames`` off after it, and return what is wrong with the end of the file."""
+    for at, frame in enumerate(frames):
+        if not isinstance(frame, IndexFrame):
+            continue
+        problem = index_problem(frame.index, frame.offset, header, header_crc)
+        if problem is None:
+            del frames[at:]
+            found.index = frame.index
+            extra = source.size - frame.offset - frame.size
+            return f"{extra} bytes follow the index, which should be the end of the file" if extra else ""
+        if at == len(frames) - 1:
+            return problem
+    last = frames[-1] if frames else None
+    if isinstance(last, Damage) and not last.truncated:
+        return "the index at the end is missing or damaged"
+    return "the file is truncated: the index at its end is missing"
+
+
+def _judge_by_index(
+    found: Inspection,
+    index: Index,
+    groups: list[GroupEntry],
+    damages: dict[int, Damage],
+    locate: Callable[[int], GroupEntry | None],
+) -> None:
+    """Sort the index's groups into whole and lost; damage that is told as a lost group leaves ``damages``."""
+    by_offset = {entry.offset: entry for entry in groups}
+    for entry in index.groups:
+        # a frame before it that lost its way may have swallowed a sound group, but the index knows where it is
+        actual = by_offset.pop(entry.offset, None) or locate(entry.offset)
+        if actual is None or (actual.size, actual.span) != (entry.size, entry.span):
+            damage = damages.pop(entry.offset, None)
+            reason = "is not what the index says" if actual else damage.reason if damage else "is damaged"
+            found.lost.append(FrameRange(entry.first_frame, entry.span.end_frame))
+            found.problems.append(f"{found.lost[-1]} are lost: group at byte {entry.offset}: {reason}")
+            continue
+        found.groups.append(entry)
+        if actual.crc != entry.crc:
+            found.problems.append(f"group at byte {entry.offset}: its contents are whole, but not the bytes indexed")
+    found.problems += [f"group at byte {offset}: is not in the index" for offset in by_offset]
+
+
+def _judge_by_order(found: Inspection, groups: list[GroupEntry]) -> None:
+    """Without an index a gap in the numbers tells what is lost, except after the last group."""
+    end_frame = end_clip = 0
+    for entry in groups:
+        if entry.first_clip < end_clip:
+            found.problems.append(f"group at byte {entry.offset}: repeats frames that came before")
+            continue
+        if entry.first_clip > end_clip:
+            found.lost.append(FrameRange(end_frame, entry.first_frame))
+            found.problems.append(f"{found.lost[-1]} are lost: no whole group holds them")
+        found.groups.append(entry)
+        end_frame, end_clip = entry.span.end_frame, entry.span.end_clip
+
+
+def _judge_audio(found: Inspection, frames: list[Frame], header: Header) -> None:
+    repeated = 0
+    for frame in frames:
+        if isinstance(frame, AudioFrame):
+            if found.audio and frame.number <= found.audio[-1].number:
+                repeated += 1
+            else:
+                found.audio.append(frame)
+    last = found.audio[-1].number if found.audio else -1
+    expected = found.index.audio_frames if found.index else last + 1
+    if repeated:
+        found.problems.append(f"audio: {repeated} pieces are out of order")
+    if len(found.audio) < expected:
+        found.problems.append(f"audio: {expected - len(found.audio)} of {expected} pieces are lost")
+    elif found.index and (last >= expected or sum(f.audio_bytes for f in found.audio) != found.index.audio_bytes):
+        found.problems.append("audio: its size is not what the index says")
+    if found.audio and header.audio is None:
+        found.problems.append("audio: the header announces none")
+
+
+def _group_at(source: ByteSource, header: Header, offset: int) -> GroupEntry | None:
+    frame = frame_at(source, header, offset)
+    return frame.entry if isinstance(frame, GroupFrame) else None
+
+
+def _where(damage: Damage) -> str:
+    return f"bytes {damage.offset} to {damage.offset + damage.size - 1}"

@@ -1,0 +1,222 @@
+"""Reads a .vtw: header, index, any group alone, and what is whole of a damaged file."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from vidtwin_codec.coding import CODERS, CorruptGroupError, Group
+from vidtwin_codec.container.format import (
+    AUDIO_OVERHEAD,
+    FRAME_START_BYTES,
+    HEADER_TAG,
+    MAX_HEADER_BYTES,
+    SKIPPABLE_MAGIC,
+    Counts,
+    DamagedError,
+    open_audio,
+)
+from vidtwin_codec.container.header import Header
+from vidtwin_codec.container.index import TAIL_BYTES, Index, length_from_tail
+from vidtwin_codec.container.inspection import FrameRange, Inspection, index_problem, inspect
+from vidtwin_codec.container.scan import AudioFrame, ForeignFrame, frame_at, read_group
+from vidtwin_codec.container.source import ByteSource
+from vidtwin_codec.errors import VidtwinError
+
+RECOVER_HINT = "decode what is whole with `--recover`"
+HEADER_HINT = "nothing can be decoded without the header: get the file again"
+
+
+class VtwReader:
+    """A .vtw open for reading; a context manager.
+
+    Args:
+        file: a path, or a seekable binary stream, which stays open.
+        recover: accept a damaged or truncated file: every checksum is checked now and only whole groups are listed.
+
+    Attributes:
+        header: see `Header`.
+        groups: entries of the groups that can be read, in order. Without ``recover`` those of the index.
+        complete: the index is at the end of the file and agrees with it, as far as checked: without ``recover``
+            always True, with it True when nothing at all is wrong.
+        damage: what is wrong, one line each (with ``recover``; else empty).
+        lost: ranges of frames whose groups are lost (with ``recover``; else empty). After the last whole group of a
+            file without an index nothing is known, and nothing listed.
+        frames: true frames of the video, lost ones included where the index tells.
+        counts: sizes; those of a damaged file count what is there.
+
+    Raises:
+        VidtwinError: not a .vtw, an unreadable header, a newer major version or an unknown coder; without
+            ``recover`` also a missing or damaged index, with what could be recovered.
+    """
+
+    def __init__(self, file: str | os.PathLike[str] | BinaryIO, *, recover: bool = False) -> None:
+        self._source = ByteSource(file)
+        try:
+            self.header, self._header_crc, self._start = read_header(self._source)
+            index = None if recover else self._read_index()
+            if index is not None:
+                self._use_index(index)
+            else:
+                found = inspect(self._source, self.header, self._header_crc, self._start)
+                if not recover:
+                    raise _explain(self.name, found)
+                self._use_inspection(found)
+        except BaseException:
+            self._source.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+        return self._source.name
+
+    def read_group(self, number: int) -> Group:
+        """Group ``number`` of `groups`. Any thread may call.
+
+        Raises:
+            CorruptGroupError: it is damaged.
+        """
+        entry = self.groups[number]
+        try:
+            group = read_group(self._source, self.header, entry.offset, entry.size)
+            if group.span != entry.span:
+                raise CorruptGroupError("damaged group: is not what the index says")
+        except CorruptGroupError as error:
+            frames = FrameRange(entry.first_frame, entry.span.end_frame)
+            raise CorruptGroupError(f"{self.name}: group {number} ({frames}): {error.message}", RECOVER_HINT) from error
+        return group
+
+    def audio_chunks(self) -> Iterator[bytes]:
+        """Pieces of the audio file, in order; with ``recover`` the whole ones.
+
+        Raises:
+            VidtwinError: a piece is damaged or missing (never with ``recover``).
+        """
+        for frame in self._walk_audio() if self._audio is None else self._audio:
+            try:
+                yield open_audio(self._source.read_at(frame.offset, frame.size))[1]
+            except DamagedError as error:
+                raise VidtwinError(f"{self.name}: the audio changed while it was read ({error})") from error
+
+    def verify(self) -> list[str]:
+        """Check every checksum and that index, groups, frames and audio agree. Empty when the file is sound."""
+        return inspect(self._source, self.header, self._header_crc, self._start).problems
+
+    def close(self) -> None:
+        """Close the file, unless the caller opened it."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _use_index(self, index: Index) -> None:
+        self.groups = list(index.groups)
+        self.damage: list[str] = []
+        self.lost: list[FrameRange] = []
+        self.complete = True
+        self.frames = index.frames
+        self.counts = self._count(index.audio_bytes, index.audio_frames)
+        self._audio: list[AudioFrame] | None = None
+        self._audio_frames = index.audio_frames
+        self._audio_end = index.groups[0].offset if index.groups else index.offset
+
+    def _use_inspection(self, found: Inspection) -> None:
+        self.groups = found.groups
+        self.damage = found.problems
+        self.lost = found.lost
+        self.complete = not found.problems
+        self.frames = found.index.frames if found.index else found.groups[-1].span.end_frame if found.groups else 0
+        self.counts = self._count(sum(frame.audio_bytes for frame in found.audio), len(found.audio))
+        self._audio = found.audio
+
+    def _count(self, audio_bytes: int, audio_frames: int) -> Counts:
+        size = self._source.size
+        audio = audio_bytes + audio_frames * AUDIO_OVERHEAD
+        return Counts(size, size - audio, audio, self.frames, len(self.groups))
+
+    def _read_index(self) -> Index | None:
+        """The index at the end of the file, None when it is missing, damaged or not of this file."""
+        size = self._source.size
+        length = length_from_tail(self._source.read_at(size - TAIL_BYTES, TAIL_BYTES))
+        if length is None or length > size - self._start:
+            return None
+        offset = size - length
+        try:
+            index = Index.from_bytes(self._source.read_at(offset, length))
+        except DamagedError:
+            return None
+        if index.groups and index.groups[0].offset < self._start:
+            return None
+        return None if index_problem(index, offset, self.header, self._header_crc) else index
+
+    def _walk_audio(self) -> Iterator[AudioFrame]:
+        position, number = self._start, 0
+        while position < self._audio_end:
+            frame = frame_at(self._source, self.header, position)
+            if isinstance(frame, AudioFrame) and frame.number == number:
+                number += 1
+                yield frame
+            elif not isinstance(frame, ForeignFrame):
+                break
+            position += frame.size
+        if number != self._audio_frames:
+            raise VidtwinError(
+                f"{self.name}: the audio is damaged: piece {number} of {self._audio_frames} is lost", RECOVER_HINT
+            )
+
+
+def read_header(source: ByteSource) -> tuple[Header, int, int]:
+    """Header, its CRC-32 and the length of its frame.
+
+    Raises:
+        VidtwinError: not a .vtw, damaged, of a newer major version, or with an unknown coder.
+    """
+    start = source.read_at(0, FRAME_START_BYTES)
+    if not start:
+        raise VidtwinError(f"{source.name}: is empty")
+    if start[:4] != SKIPPABLE_MAGIC[: len(start)] or (start[8:] and not HEADER_TAG.startswith(start[8:])):
+        raise VidtwinError(f"{source.name}: is not a .vtw file", "`vidtwin encode` makes one from a video")
+    length = 8 + int.from_bytes(start[4:8], "little")
+    if len(start) < FRAME_START_BYTES or MAX_HEADER_BYTES >= length > source.size:
+        raise VidtwinError(f"{source.name}: is truncated: it ends inside the header", HEADER_HINT)
+    if length > MAX_HEADER_BYTES:
+        raise VidtwinError(f"{source.name}: the header is damaged: it claims {length} bytes", HEADER_HINT)
+    data = source.read_at(0, length)
+    try:
+        header = Header.from_bytes(data)
+    except DamagedError as error:
+        raise VidtwinError(f"{source.name}: the header is damaged: it {error}", HEADER_HINT) from error
+    except VidtwinError as error:
+        raise VidtwinError(f"{source.name}: {error.message}", error.hint) from error
+    if header.coder not in CODERS:
+        raise VidtwinError(
+            f"{source.name}: uses coder {header.coder}, which this version of vidtwin does not know",
+            "install a newer vidtwin",
+        )
+    return header, zlib.crc32(data), length
+
+
+def verify(file: str | os.PathLike[str] | BinaryIO) -> list[str]:
+    """Everything that is wrong with a .vtw, one line each; empty for a sound file. Never raises for bad contents."""
+    try:
+        with VtwReader(file, recover=True) as reader:
+            return reader.damage
+    except VidtwinError as error:
+        return [error.message]
+
+
+def _explain(name: str, found: Inspection) -> VidtwinError:
+    if not found.groups:
+        return VidtwinError(f"{name}: {found.ending}; no group is whole, so nothing can be recovered")
+    frames = sum(entry.frames for entry in found.groups)
+    groups = "1 group is" if len(found.groups) == 1 else f"{len(found.groups)} groups are"
+    return VidtwinError(f"{name}: {found.ending}; {groups} whole ({frames} frames)", RECOVER_HINT)

@@ -1,0 +1,63 @@
+"""Random access to a file's bytes from several threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import explain_os_error
+
+
+class ByteSource:
+    """A path or a seekable binary stream, read by position. A stream given by the caller stays open.
+
+    Raises:
+        VidtwinError: the file cannot be opened, or is a pipe.
+    """
+
+    def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
+        self._lock = threading.Lock()
+        if isinstance(file, (str, os.PathLike)):
+            self.name = os.fspath(file)
+            try:
+                # a closed pipe would block in open() until somebody writes
+                if Path(file).is_fifo():
+                    raise VidtwinError(f"{self.name}: is a pipe; a .vtw is read from a file")
+                self._stream: BinaryIO = open(file, "rb")  # noqa: SIM115 (closed in close)
+            except OSError as error:
+                raise explain_os_error(error, self.name) from error
+            self._owned = True
+        else:
+            self.name = str(getattr(file, "name", "stream"))
+            self._stream = file
+            self._owned = False
+        try:
+            self.size = self._stream.seek(0, os.SEEK_END)
+        except OSError as error:
+            self.close()
+            raise VidtwinError(f"{self.name}: cannot be read by position; a .vtw is read from a file") from error
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Bytes from ``offset`` on, fewer than ``size`` only at the end of the file. Any thread may call.
+
+        Raises:
+            VidtwinError: the operating system refuses.
+        """
+        # never more than there is: a file that lies about a length must not make us reserve memory
+        size = min(size, self.size - offset)
+        if size <= 0:
+            return b""
+        try:
+            with self._lock:
+                self._stream.seek(offset)
+                return self._stream.read(size)
+        except OSError as error:
+            raise explain_os_error(error, self.name) from error
+
+    def close(self) -> None:
+        """Close the file if it was opened here."""
+        if self._owned:
+            self._stream.close()

@@ -1,0 +1,97 @@
+"""Filter chains between a video's colours and 8-bit RGB.
+
+Matrix and range are always stated, in both directions: ffmpeg's guesses depend on version and on which filters it
+happens to insert. swscale's accurate modes are as exact here as zimg and, unlike it, take odd sizes of 4:2:0.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from vidtwin_codec.media.ffmpeg import has_filters
+from vidtwin_codec.media.info import ColorInfo, MediaInfo
+
+_ACCURATE = "accurate_rnd+full_chroma_int+full_chroma_inp"
+_MATRICES = {
+    "bt709": "bt709",
+    "smpte170m": "bt601",
+    "bt470bg": "bt601",
+    "fcc": "fcc",
+    "smpte240m": "smpte240m",
+    "bt2020nc": "bt2020",
+    "bt2020c": "bt2020",
+    "ictcp": "bt2020",
+}
+# Primaries so much wider than BT.709 that showing them unconverted is visibly pale; the others differ by a hair.
+_WIDE = {"bt2020": "2020", "smpte431": "smpte431", "smpte432": "smpte432"}
+_SDR_CURVES = {"bt2020-10": "2020_10", "bt2020-12": "2020_12", "iec61966-2-1": "iec61966-2-1", "smpte170m": "601"}
+# BT.2408: diffuse white of HDR programmes lies at 203 cd/m².
+_REFERENCE_WHITE = 203
+
+
+def to_rgb(info: MediaInfo, width: int, height: int) -> str:
+    """The filters that turn decoded (and rotated) pictures into full-range 8-bit RGB of this size.
+
+    Untagged input is read as players read it: BT.601 up to standard definition, BT.709 above; limited range.
+    HDR is tone-mapped, wide gamuts are converted to BT.709, transparency is composited on black.
+    """
+    kernel = "lanczos" if width < info.width or height < info.height else "bicubic"
+    scale = f"scale=w={width}:h={height}:flags={kernel}+{_ACCURATE}:out_range=full"
+    if not is_rgb(info.pix_fmt):
+        scale += f":in_color_matrix={_matrix(info)}:in_range={_range(info)}"
+    chain = ["bwdif=mode=send_frame:deint=all"] if info.interlaced else []
+    chain.append(scale)
+    if info.alpha:
+        chain += ["format=gbrap", "premultiply=inplace=1", "format=gbrp"]
+    if info.color.hdr or info.color.primaries in _WIDE:
+        chain += _to_bt709(info.color)
+    return ",".join([*chain, "format=rgb24"])
+
+
+def to_yuv(pix_fmt: str, sample_aspect: Fraction) -> str:
+    """The filters that turn full-range 8-bit RGB into BT.709 limited range (or leave it RGB, for RGB formats)."""
+    aspect = f"setsar={sample_aspect.numerator}/{sample_aspect.denominator}:max=1000000"
+    if is_rgb(pix_fmt):
+        return f"format={pix_fmt},{aspect}"
+    # Lanczos halves chroma so that the reader's doubling gives back most of what was there.
+    scale = f"scale=flags=lanczos+{_ACCURATE}:in_range=full:out_color_matrix=bt709:out_range=limited"
+    tags = "setparams=range=limited:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+    return f"{scale},format={pix_fmt},{tags},{aspect}"
+
+
+def is_rgb(pix_fmt: str) -> bool:
+    """Whether an ffmpeg pixel format holds RGB (no matrix, always full range)."""
+    return pix_fmt.startswith(
+        ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "x2rgb", "x2bgr", "pal8", "bayer", "mono")
+    )
+
+
+def _matrix(info: MediaInfo) -> str:
+    known = _MATRICES.get(info.color.matrix)
+    if known:
+        return known
+    if info.color.hdr or info.color.primaries == "bt2020":
+        return "bt2020"
+    # 720x576 is the largest standard-definition picture; a portrait one is as tall as that is wide.
+    longer, shorter = max(info.width, info.height), min(info.width, info.height)
+    return "bt709" if longer > 1024 or shorter > 576 else "bt601"
+
+
+def _range(info: MediaInfo) -> str:
+    if info.color.range in ("tv", "pc"):
+        return "limited" if info.color.range == "tv" else "full"
+    full = info.pix_fmt.startswith(("yuvj", "gray", "ya8", "ya16"))
+    return "full" if full else "limited"
+
+
+def _to_bt709(color: ColorInfo) -> list[str]:
+    if not has_filters("zscale", "tonemap"):
+        return []
+    curve = color.transfer if color.hdr else _SDR_CURVES.get(color.transfer, "709")
+    primaries = _WIDE.get(color.primaries, "2020" if color.hdr else "709")
+    given = f"matrixin=gbr:rangein=full:primariesin={primaries}:transferin={curve}"
+    linear = f"zscale={given}:matrix=gbr:range=full:primaries=709:transfer=linear:npl={_REFERENCE_WHITE}"
+    mapped = ["tonemap=tonemap=mobius:param=0.6:desat=0"] if color.hdr else []
+    given = "matrixin=gbr:rangein=full:primariesin=709:transferin=linear"
+    back = f"zscale={given}:matrix=gbr:range=full:primaries=709:transfer=709"
+    return ["format=gbrp16", linear, "format=gbrpf32", *mapped, back, "format=gbrp"]

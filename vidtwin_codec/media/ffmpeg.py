@@ -1,0 +1,214 @@
+"""Running the ffmpeg binary: where it is, its messages, and children that never outlive their parent."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Self
+
+from vidtwin_codec.errors import VidtwinError
+
+# Every ordinary line starts with its level (-loglevel level+...), after the names of the contexts it comes from.
+_LINE = re.compile(
+    r"^(?P<who>(?:\[[^\]]* @ (?:0x)?[0-9a-fA-F]+\] )*)"
+    r"\[(?P<level>panic|fatal|error|warning|info|verbose|debug)\] (?P<text>.*)$"
+)
+_SERIOUS = ("panic", "fatal", "error")
+# A damaged hour of video makes one message per frame; the first ones say what is wrong, the last one why it stopped.
+_KEPT_MESSAGES = 200
+# ffmpeg's last lines only repeat, without the reason, that something went wrong.
+_HOLLOW = (
+    "Conversion failed!",
+    "Nothing was written into output file",
+    "Error while processing the decoded data",
+    "Terminating thread with return code",
+    "Task finished with error code",
+    "Error muxing a packet",
+    "Error writing trailer",
+    "Error closing file",
+    "Error submitting",
+    "Error opening input file ",
+    "Error opening output file ",
+    "Could not open encoder before EOF",
+)
+
+
+@functools.cache
+def executable() -> str:
+    """Path of the ffmpeg binary that imageio-ffmpeg brings (or that $IMAGEIO_FFMPEG_EXE names).
+
+    Raises:
+        VidtwinError: there is none for this platform.
+    """
+    import imageio_ffmpeg
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise VidtwinError("no ffmpeg binary found", "reinstall imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE") from error
+
+
+@functools.cache
+def video_encoders() -> frozenset[str]:
+    """Names of the video encoders in this ffmpeg."""
+    listing = subprocess.run(
+        [executable(), "-hide_banner", "-encoders"],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    ).stdout
+    return frozenset(re.findall(r"^ V[A-Z.]{5} (\S+)", listing.partition("------")[2], re.MULTILINE))
+
+
+@functools.cache
+def has_filters(*names: str) -> bool:
+    """Whether this ffmpeg has all of the named filters (some builds come without zimg)."""
+    listing = subprocess.run(
+        [executable(), "-hide_banner", "-filters"],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    ).stdout
+    return set(names) <= set(re.findall(r"^ [A-Z.]{2,3} (\S+) ", listing, re.MULTILINE))
+
+
+def thread_count() -> int:
+    """Threads for one ffmpeg child: the CPUs this process may use, at most 8.
+
+    Frame threads each hold a picture, so more would cost memory on a large machine without feeding the network faster.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, usable))
+
+
+@dataclass(frozen=True)
+class Message:
+    """One line ffmpeg printed: its level, the part of ffmpeg it comes from (may be empty), and the text."""
+
+    level: str
+    who: str
+    text: str
+
+
+class Child:
+    """One running ffmpeg, its standard error drained by a thread.
+
+    It gets a session of its own, so Ctrl-C in the terminal reaches only the parent, which then decides. Leaving the
+    ``with`` block kills it if it still runs; should the parent itself be killed, the closed pipe ends it.
+    """
+
+    def __init__(self, arguments: Sequence[str], *, feed: bool = False, level: str = "warning") -> None:
+        """Start ffmpeg with ``arguments``; ``feed`` gives it a standard input to write to.
+
+        Raises:
+            VidtwinError: the binary cannot be started.
+        """
+        command = [
+            executable(),
+            "-hide_banner",
+            "-nostdin",
+            "-nostats",
+            "-loglevel",
+            f"repeat+level+{level}",
+            *arguments,
+        ]
+        try:
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if sys.platform == "win32" else 0,
+            )
+        except OSError as error:
+            raise VidtwinError(f"ffmpeg cannot be started: {error.strerror or error}") from error
+        except ValueError as error:
+            raise VidtwinError("a file name cannot hold a null character") from error
+        self.messages: list[Message] = []
+        self.error_count = 0
+        self._drain = threading.Thread(target=self._read_messages, name="ffmpeg-stderr", daemon=True)
+        self._drain.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """The pipe into ffmpeg; only with ``feed``."""
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """The pipe out of ffmpeg."""
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def wait(self) -> int:
+        """Wait for the end and for the last message; returns the exit code."""
+        code = self._process.wait()
+        self._drain.join()
+        return code
+
+    def kill(self) -> None:
+        """End the child now if it still runs, and free its pipes. Harmless to repeat."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._drain.join()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                # Closing flushes; what a dead child did not read is of no use to anyone.
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def errors(self) -> list[Message]:
+        """The kept messages of level error or worse, oldest first."""
+        return [message for message in self.messages if message.level in _SERIOUS]
+
+    def reason(self) -> str:
+        """The most telling thing ffmpeg said about its failure, in one line."""
+        errors = self.errors()
+        telling = [message for message in errors if not message.text.startswith(_HOLLOW)]
+        for message in telling:
+            if "No space left on device" in message.text:
+                return "No space left on device"
+        return clean((telling or errors)[-1].text) if errors else "ffmpeg stopped without saying why"
+
+    def _read_messages(self) -> None:
+        level, who = "info", ""
+        assert self._process.stderr is not None
+        for raw in self._process.stderr:
+            line = raw.decode("utf-8", "replace").rstrip("\r\n")
+            match = _LINE.match(line)
+            if match:
+                level, who, text = match["level"], match["who"].strip(), match["text"]
+            else:
+                text = "\0" + line  # the rest of a message that held a newline: never to be taken for a line of its own
+            serious = level in _SERIOUS and match is not None
+            self.error_count += serious
+            if len(self.messages) >= 2 * _KEPT_MESSAGES:
+                del self.messages[_KEPT_MESSAGES]
+            self.messages.append(Message(level, who, text))
+
+
+def clean(text: str) -> str:
+    """One ffmpeg message as one printable line."""
+    text = re.sub(r"\[[^\]]* @ (?:0x)?[0-9a-fA-F]+\] ", "", text)
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split()).rstrip(".")

@@ -1,0 +1,99 @@
+"""Reading what ``ffmpeg -i`` prints about a file: which streams there are. (There is no ffprobe in the wheel.)"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vidtwin_codec.media.ffmpeg import Message
+from vidtwin_codec.media.info import AudioStream
+
+_INPUT = re.compile(r"^Input #0, (.+?), from '")
+_DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_STREAM = re.compile(r"^  Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\(([^)]*)\))?: (\w+): (.*)$")
+_ROTATION = re.compile(r"^\s+display ?matrix: rotation of (-?\d+(?:\.\d+)?) degrees", re.IGNORECASE)
+_ALPHA_MODE = re.compile(r"^\s+alpha_mode\s*: 1$", re.IGNORECASE)
+_CHANNELS = {
+    "mono": 1,
+    "stereo": 2,
+    "downmix": 2,
+    "quad": 4,
+    "hexagonal": 6,
+    "octagonal": 8,
+    "cube": 8,
+    "hexadecagonal": 16,
+}
+
+
+@dataclass
+class VideoStream:
+    """One video stream as the header describes it; ``picture`` marks cover art and thumbnails."""
+
+    index: int
+    codec: str
+    details: str
+    picture: bool
+    rotation: int = 0
+    alpha_mode: bool = False
+
+    @property
+    def interlaced(self) -> bool:
+        return any(f"{order} first" in self.details for order in ("top", "bottom", "top coded", "bottom coded"))
+
+
+@dataclass
+class FileHeader:
+    """Container name (empty if ffmpeg could not open the file), stated duration, and streams."""
+
+    container: str
+    duration: Fraction | None
+    video: list[VideoStream]
+    audio: list[AudioStream]
+
+
+def parse_header(messages: Sequence[Message]) -> FileHeader:
+    """Understand the messages of ``ffmpeg -i FILE`` up to its first output or complaint."""
+    header = FileHeader("", None, [], [])
+    current: VideoStream | None = None
+    for message in messages:
+        if message.level != "info" or message.who:
+            continue
+        if match := _INPUT.match(message.text):
+            header.container = match[1]
+        elif message.text.startswith(("Output #", "Stream mapping")):
+            break
+        elif not header.container:
+            continue
+        elif match := _DURATION.match(message.text):
+            header.duration = int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])
+        elif match := _STREAM.match(message.text):
+            current = None
+            index, language, kind, details = int(match[1]), match[2], match[3], match[4]
+            if kind == "Video":
+                picture = "(attached pic)" in details or "(timed thumbnails)" in details
+                current = VideoStream(index, _word(details), details, picture)
+                header.video.append(current)
+            elif kind == "Audio":
+                header.audio.append(_audio(index, language, details))
+        elif current and (match := _ROTATION.match(message.text)):
+            current.rotation = round(-float(match[1])) % 360
+        elif current and _ALPHA_MODE.match(message.text):
+            current.alpha_mode = True
+    return header
+
+
+def _audio(index: int, language: str | None, details: str) -> AudioStream:
+    rate = re.search(r", (\d+) Hz, ([^,]+)", details)
+    layout = rate[2].strip() if rate else ""
+    channels = _CHANNELS.get(layout, 0)
+    if not channels and (match := re.match(r"(\d+) channels", layout)):
+        channels = int(match[1])
+    elif not channels and (match := re.match(r"(\d+)((?:\.\d+)*)", layout)):
+        channels = sum(int(part) for part in match[0].split("."))
+    return AudioStream(index, _word(details), int(rate[1]) if rate else 0, channels, layout, language)
+
+
+def _word(details: str) -> str:
+    return re.split(r"[ ,]", details, maxsplit=1)[0]

@@ -1,0 +1,85 @@
+"""What is known about an input before any of it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from vidtwin_codec.media.source import Source
+
+
+@dataclass(frozen=True)
+class ColorInfo:
+    """Colour tags by ffmpeg's names; ``unknown`` where the input says nothing."""
+
+    range: str = "unknown"
+    matrix: str = "unknown"
+    primaries: str = "unknown"
+    transfer: str = "unknown"
+
+    @property
+    def hdr(self) -> bool:
+        """Whether the transfer is one of the two HDR curves, PQ or HLG."""
+        return self.transfer in ("smpte2084", "arib-std-b67")
+
+
+@dataclass(frozen=True)
+class AudioStream:
+    """One audio stream: ``index`` counts all streams of the file; zero where a number is unknown."""
+
+    index: int
+    codec: str
+    sample_rate: int
+    channels: int
+    layout: str
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """A video input.
+
+    Attributes:
+        path: as the user named it.
+        width, height: size in stored pixels after rotation; the sample aspect is not applied.
+        rotation: degrees clockwise that the pictures are turned for display (already in width and height).
+        sample_aspect: width over height of one pixel, after rotation.
+        fps: exact frames a second; for variable input the constant rate it will be read at.
+        variable_rate: frames will be repeated or dropped to keep ``fps`` and sound in step.
+        frames: how many frames a reader gives at ``fps``; None if only decoding can tell.
+        duration: seconds of video at ``fps``; None with ``frames``.
+        start_time: seconds from the start of the file to the first frame that can be shown.
+        pix_fmt, codec, color, alpha, hdr, interlaced: of the pictures as decoded.
+        audio_streams: all of them; the first is the one that is kept.
+        file_bytes: size of the input, of all images of a sequence together.
+        warnings: what a user should know before relying on the result; also the start of a reader's warnings.
+        stream_index, source, decoder: how ffmpeg is told to open this video.
+    """
+
+    path: Path
+    width: int
+    height: int
+    rotation: int
+    sample_aspect: Fraction
+    fps: Fraction
+    variable_rate: bool
+    frames: int | None
+    duration: Fraction | None
+    start_time: Fraction
+    pix_fmt: str
+    codec: str
+    color: ColorInfo
+    alpha: bool
+    interlaced: bool
+    audio_streams: tuple[AudioStream, ...]
+    file_bytes: int
+    warnings: tuple[str, ...]
+    stream_index: int
+    source: Source
+    decoder: str | None = None
+
+    @property
+    def hdr(self) -> bool:
+        """Whether the input is PQ or HLG and will be tone-mapped."""
+        return self.color.hdr

@@ -1,0 +1,122 @@
+"""From what the user typed to ffmpeg input arguments: a name is always a file name, never an option or a protocol."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import explain_os_error
+
+DEFAULT_IMAGE_FPS = Fraction(25)
+
+# A playlist must not reach the network or anything but local files.
+_PROTOCOLS = "file,pipe"
+# Extensions that ffmpeg hands to its image sequence reader, which takes % and * in a name for a pattern.
+_IMAGES = frozenset(
+    {"bmp", "dpx", "exr", "hdr", "j2k", "jp2", "jpeg", "jpg", "jxl", "pam", "pbm", "pcx", "pfm", "pgm", "pgmyuv"}
+    | {"png", "pnm", "ppm", "qoi", "sgi", "tga", "tif", "tiff", "xbm", "xwd"}
+)
+_PATTERN = re.compile(r"%(?:0?(?P<digits>\d+))?d")
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input that exists: ``arguments`` select it for ffmpeg (the last one is the name after ``-i``).
+
+    ``still`` says that it is one image or a numbered sequence of them, whose rate is chosen and not read;
+    ``gap`` names the first number missing inside a sequence, if any.
+    """
+
+    path: Path
+    arguments: tuple[str, ...]
+    bytes: int
+    still: bool = False
+    gap: int | None = None
+
+
+def locate(path: str | os.PathLike[str], fps: Fraction | None = None) -> Source:
+    """Find an input and how ffmpeg is to open it.
+
+    ``path`` is a file; or, where no file has that very name, a numbered sequence such as ``frames_%04d.png``.
+    ``fps`` is the rate of images (default 25) and is ignored for anything that has a rate of its own.
+
+    Raises:
+        VidtwinError: missing, a directory, unreadable, empty, or not a regular file.
+    """
+    target = Path(path)
+    if "\0" in str(target):
+        raise VidtwinError("a file name cannot hold a null character")
+    try:
+        exists = os.path.lexists(target)
+        if not exists and _PATTERN.search(target.name):
+            return _sequence(target, fps or DEFAULT_IMAGE_FPS)
+        if target.is_dir():
+            raise VidtwinError(f"{target}: is a directory, not a video", "name a video file inside it")
+        if not target.exists():
+            raise VidtwinError(f"{target}: no such file", "the link points nowhere" if exists else "check the name")
+        if not target.is_file():
+            raise VidtwinError(f"{target}: is not a regular file", "pipe it in and use - as the name")
+        with target.open("rb") as stream:
+            head = stream.read(4)
+            if not head:
+                raise VidtwinError(f"{target}: the file is empty")
+        size = target.stat().st_size
+    except OSError as error:
+        raise explain_os_error(error, target) from error
+    return _file(target, size, head, fps or DEFAULT_IMAGE_FPS)
+
+
+def file_url(path: str | os.PathLike[str]) -> str:
+    """The name by which ffmpeg opens exactly this file, whatever characters it holds."""
+    return "file:" + os.path.abspath(path)
+
+
+def _file(path: Path, size: int, head: bytes, fps: Fraction) -> Source:
+    name = file_url(path)
+    still = path.suffix.lower().removeprefix(".") in _IMAGES
+    chosen: tuple[str, ...] = ()
+    if still:
+        plain = not set(name) & set("%*?[]{}")
+        chosen = (*(() if plain else ("-f", "image2", "-pattern_type", "none")), "-framerate", str(fps))
+    elif head == b"GIF8":
+        chosen = ("-f", "gif")
+    return Source(path, ("-protocol_whitelist", _PROTOCOLS, *chosen, "-i", name), size, still)
+
+
+def _sequence(path: Path, fps: Fraction) -> Source:
+    fields = list(_PATTERN.finditer(path.name))
+    if len(fields) != 1:
+        raise VidtwinError(f"{path}: no such file", "a sequence has exactly one number field, as in frames_%04d.png")
+    field = fields[0]
+    # Elsewhere in the name a % may be doubled, as ffmpeg wants it, or not.
+    before, after = (part.replace("%%", "%") for part in (path.name[: field.start()], path.name[field.end() :]))
+    width = int(field["digits"] or 0)
+    # int(...) of what lies between the fixed parts; zero padding must be what the pattern would print
+    numbers: dict[int, int] = {}
+    if path.parent.is_dir():
+        with os.scandir(path.parent) as entries:
+            for entry in entries:
+                middle = entry.name[len(before) : len(entry.name) - len(after)]
+                fits = entry.name == f"{before}{middle}{after}" and middle.isascii() and middle.isdigit()
+                if fits and f"{int(middle):0{width}d}" == middle and entry.is_file():
+                    numbers[int(middle)] = entry.stat().st_size
+    if not numbers:
+        raise VidtwinError(f"{path}: no such file, and no numbered images match it", "check the name")
+    first = last = min(numbers)
+    while last + 1 in numbers:
+        last += 1
+    folder = os.path.abspath(path.parent)
+    fixed_before, fixed_after = (part.replace("%", "%%") for part in (os.path.join(folder, before), after))
+    pattern = f"file:{fixed_before}{field[0]}{fixed_after}"
+    arguments = ("-f", "image2", "-pattern_type", "sequence", "-start_number", str(first), "-framerate", str(fps))
+    return Source(
+        path,
+        ("-protocol_whitelist", _PROTOCOLS, *arguments, "-i", pattern),
+        sum(numbers[number] for number in range(first, last + 1)),
+        still=True,
+        gap=last + 1 if last != max(numbers) else None,
+    )

@@ -1,0 +1,41 @@
+"""Standard input as a file: ffmpeg has to look at an input twice, and most containers need seeking."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import explain_os_error
+
+_CHUNK = 1 << 20
+
+
+@contextlib.contextmanager
+def spool_stdin() -> Iterator[Path]:
+    """Copy standard input to a temporary file and give its path; the file is deleted at the end.
+
+    Raises:
+        VidtwinError: standard input is a terminal or empty, or the temporary folder is full.
+    """
+    stream = sys.stdin.buffer
+    if stream.isatty():
+        raise VidtwinError("standard input is a terminal, not a video", "pipe a file in, or name one")
+    handle, name = tempfile.mkstemp(prefix="vidtwin-stdin-")
+    path = Path(name)
+    try:
+        try:
+            with os.fdopen(handle, "wb") as copy:
+                while chunk := stream.read(_CHUNK):
+                    copy.write(chunk)
+        except OSError as error:
+            raise explain_os_error(error, path.parent) from error
+        if path.stat().st_size == 0:
+            raise VidtwinError("standard input is empty")
+        yield path
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,147 @@
+"""Frames into a video file: 8-bit RGB down a pipe, sound muxed in the same pass."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.media.audio import audio_arguments
+from vidtwin_codec.media.color import to_yuv
+from vidtwin_codec.media.ffmpeg import Child
+from vidtwin_codec.media.formats import OutputOptions, container_for, video_arguments
+from vidtwin_codec.media.probe import probe_audio
+from vidtwin_codec.media.source import file_url
+
+
+@dataclass(frozen=True)
+class SoundTrack:
+    """Sound to put beside the pictures: a file whose time 0 is that of the first frame.
+
+    ``start`` and ``duration`` (seconds) take a part of it, for when only a part of the pictures is written.
+    """
+
+    path: Path
+    start: Fraction = Fraction(0)
+    duration: Fraction | None = None
+
+
+class FrameWriter:
+    """Writes RGB frames to a video file of exactly this size and rate.
+
+    The file is complete only after ``close`` (or leaving the ``with`` block without an exception); on an exception the
+    encoder is killed and what it wrote is for the caller to delete.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        width: int,
+        height: int,
+        fps: Fraction,
+        *,
+        options: OutputOptions | None = None,
+        audio: Path | SoundTrack | None = None,
+        sample_aspect: Fraction = Fraction(1),
+    ) -> None:
+        """Start the encoder.
+
+        Args:
+            path: replaced if it exists; its extension chooses the container (none: MP4).
+            width, height: pixels of every frame.
+            fps: exact frames a second.
+            options: codec and its settings.
+            audio: a file with sound; copied if the container can hold its codec, else encoded again.
+            sample_aspect: width over height of one pixel.
+
+        Raises:
+            VidtwinError: unknown extension, codec, or a codec that the container cannot hold.
+        """
+        self.path = Path(path)
+        self.width, self.height, self.fps = width, height, fps
+        self.frames = 0
+        container = container_for(self.path)
+        encoding = video_arguments(options or OutputOptions(), container, width, height)
+        track = SoundTrack(audio) if isinstance(audio, Path) else audio
+        heard = probe_audio(track.path) if track else None
+        sound = _sound_input(track) if track and heard else []
+        self._child = Child(
+            [
+                # -copyts: the first time stamp of a sound file is its delay, which ffmpeg would otherwise take away.
+                *("-y", "-copyts", "-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{width}x{height}"),
+                *("-framerate", f"{fps.numerator}/{fps.denominator}", "-i", "pipe:0", *sound, "-map", "0:v:0"),
+                *("-vf", to_yuv(encoding.pix_fmt, sample_aspect), *encoding.arguments),
+                *(("-map", "1:a:0", *audio_arguments(heard, container)) if heard else ()),
+                *("-map_metadata", "-1", *container.arguments, "-f", container.muxer, file_url(self.path)),
+            ],
+            feed=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._child.kill()
+
+    def write(self, frames: NDArray[np.uint8]) -> None:
+        """Append ``frames``, uint8 [n, height, width, 3] RGB. Blocks while the encoder is busy.
+
+        Raises:
+            VidtwinError: the encoder has stopped (its own last line says why) or the disk is full.
+        """
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (self.height, self.width, 3):
+            raise ValueError(f"frames are {frames.dtype} {frames.shape}, not uint8 [n, {self.height}, {self.width}, 3]")
+        try:
+            for frame in frames:
+                self._child.stdin.write(np.ascontiguousarray(frame).data)
+                self.frames += 1
+        except OSError:
+            self._fail()
+
+    def close(self) -> None:
+        """Finish the file.
+
+        Raises:
+            VidtwinError: no frame was written, or the encoder failed.
+        """
+        if self.frames == 0:
+            self._child.kill()
+            raise VidtwinError(f"{self.path.name}: there are no frames to write")
+        with contextlib.suppress(OSError):  # a broken pipe shows in the exit code, with its reason
+            self._child.stdin.close()
+        if self._child.wait():
+            self._fail()
+        self._child.kill()
+
+    def _fail(self) -> None:
+        with contextlib.suppress(OSError):
+            self._child.stdin.close()
+        self._child.wait()
+        self._child.kill()
+        reason = self._child.reason()
+        if reason == "No space left on device":
+            raise VidtwinError(f"{self.path.parent}: the disk is full", "free some space and run the command again")
+        raise VidtwinError(f"{self.path.name}: the video cannot be written ({reason})")
+
+
+def _sound_input(track: SoundTrack) -> list[str]:
+    part: list[str] = []
+    if track.start:
+        # Seek on the file's own clock (its first time stamp may be a delay), then make that moment 0.
+        part += ["-seek_timestamp", "1", "-ss", f"{float(track.start):.6f}", "-itsoffset", f"{-float(track.start):.6f}"]
+    if track.duration is not None:
+        part += ["-t", f"{float(track.duration):.6f}"]
+    return [*part, "-protocol_whitelist", "file", "-i", file_url(track.path)]

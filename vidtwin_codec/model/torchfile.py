@@ -1,0 +1,209 @@
+"""PyTorch's own files (``.ckpt``, ``.pt``): which tensors they hold, and reading some of them.
+
+Two layouts exist: a zip archive (PyTorch 1.6 and later) with the pickle and one entry per storage, and
+the older stream of pickles followed by the raw storages.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.model.unpickle import Inert, InertUnpickler, RefusedError, StorageRecord, TensorRecord
+
+MAX_PICKLE = 256 << 20
+"""The structure of a checkpoint takes a few hundred kilobytes; its numbers lie elsewhere."""
+_LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+_MAX_DEPTH = 32
+_DAMAGE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What damaged or hostile bytes make the standard library raise."""
+
+
+class TorchFile:
+    """The tensors of a PyTorch checkpoint's state dict, by name, read only when asked for.
+
+    Attributes:
+        tensors: name → :class:`TensorRecord` (shape and place).
+        hyper_parameters: what Lightning stored beside them, as plain dictionaries where it can be read.
+
+    Raises:
+        VidtwinError: the file is damaged, holds no state dict, or would run code.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as stream:
+                content = self._open_zip(stream) if stream.read(2) == b"PK" else self._open_legacy(stream)
+        except RefusedError as error:
+            raise VidtwinError(f"{path}: refused: {error.message}", error.hint) from error
+        except VidtwinError:
+            raise
+        except OSError as error:
+            raise explain_os_error(error, path) from error
+        except _DAMAGE as error:
+            raise VidtwinError(f"{path}: a truncated or damaged PyTorch checkpoint", "get the file again") from error
+        self.tensors, self.hyper_parameters = _find_state_dict(path, content)
+
+    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """The named tensors, in memory of their own.
+
+        Raises:
+            VidtwinError: the file is damaged.
+        """
+        found: dict[str, Tensor] = {}
+        try:
+            with self.path.open("rb") as stream:
+                numbers = self._storages(stream)
+                for name in names:
+                    record = self.tensors[name]
+                    found[name] = record.view(numbers(record.storage))
+        except OSError as error:
+            raise explain_os_error(error, self.path) from error
+        except _DAMAGE as error:
+            message = f"{self.path}: a truncated or damaged PyTorch checkpoint"
+            raise VidtwinError(message, "get the file again") from error
+        return found
+
+    def _open_zip(self, stream: BinaryIO) -> Any:
+        with zipfile.ZipFile(stream) as archive:
+            pickles = [name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")]
+            if len(pickles) != 1:
+                raise VidtwinError(f"{self.path}: a zip archive, but not a PyTorch checkpoint")
+            self._prefix = pickles[0].removesuffix("data.pkl")
+            order = f"{self._prefix}byteorder"
+            if order in archive.namelist() and archive.open(order).read(8) != b"little":
+                raise VidtwinError(f"{self.path}: written on a big-endian machine, which is not supported")
+            info = archive.getinfo(pickles[0])
+            if info.file_size > MAX_PICKLE:
+                raise VidtwinError(f"{self.path}: its pickle has {info.file_size} bytes, too many for a checkpoint")
+            content = InertUnpickler(io.BytesIO(archive.read(info))).load()
+        self._storages = self._zip_storages
+        return content
+
+    def _zip_storages(self, stream: BinaryIO) -> Callable[[StorageRecord], Tensor]:
+        archive = zipfile.ZipFile(stream)
+        seen: dict[str, Tensor] = {}
+
+        def numbers(record: StorageRecord) -> Tensor:
+            if record.key not in seen:
+                info = archive.getinfo(f"{self._prefix}data/{record.key}")
+                # a stored entry takes as many bytes of the file as of memory, so it cannot be a zip bomb
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size != record.elements * _size(record.dtype):
+                    raise zipfile.BadZipFile("a storage is not of the size its tensor says")
+                data = bytearray(info.file_size)
+                with archive.open(info) as entry:
+                    _read_into(entry, data)
+                seen[record.key] = _as_tensor(data, record.dtype)
+            return seen[record.key]
+
+        return numbers
+
+    def _open_legacy(self, stream: BinaryIO) -> Any:
+        stream.seek(0)
+        first = InertUnpickler(stream).load()
+        if first != _LEGACY_MAGIC:
+            raise VidtwinError(f"{self.path}: a pickle, but not a PyTorch checkpoint")
+        if InertUnpickler(stream).load() != _LEGACY_PROTOCOL:
+            raise VidtwinError(f"{self.path}: a PyTorch checkpoint of an unknown version")
+        if not InertUnpickler(stream).load().get("little_endian", True):
+            raise VidtwinError(f"{self.path}: written on a big-endian machine, which is not supported")
+        unpickler = InertUnpickler(stream)
+        content = unpickler.load()
+        keys = [str(key) for key in InertUnpickler(stream).load()]
+        position = stream.tell()
+        self._places: dict[str, int] = {}
+        for key in keys:  # each storage: its number of elements, then their bytes
+            record = unpickler.storages[key]
+            stream.seek(position)
+            if struct.unpack("<q", stream.read(8)) != (record.elements,):
+                raise ValueError("a storage is not of the size its tensor says")
+            self._places[key] = position + 8
+            position += 8 + record.elements * _size(record.dtype)
+        if position > stream.seek(0, io.SEEK_END):
+            raise EOFError
+        self._storages = self._legacy_storages
+        return content
+
+    def _legacy_storages(self, stream: BinaryIO) -> Callable[[StorageRecord], Tensor]:
+        def numbers(record: StorageRecord) -> Tensor:
+            data = bytearray(record.elements * _size(record.dtype))
+            stream.seek(self._places[record.key])
+            _read_into(stream, data)
+            return _as_tensor(data, record.dtype)
+
+        return numbers
+
+
+def _find_state_dict(path: Path, content: Any) -> tuple[dict[str, TensorRecord], Any]:
+    hyper_parameters = None
+    if isinstance(content, Mapping):
+        hyper_parameters = plain(content.get("hyper_parameters"))
+        content = content.get("state_dict", content)
+    tensors: dict[str, TensorRecord] = {}
+    if isinstance(content, Mapping):
+        tensors = {name: value for name, value in content.items() if isinstance(value, TensorRecord)}
+    if not tensors:
+        raise VidtwinError(f"{path}: this PyTorch file holds no state dict of tensors")
+    return tensors, hyper_parameters
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Dictionaries, lists and values, with OmegaConf's containers and nodes unwrapped; None for the rest."""
+    if depth > _MAX_DEPTH:
+        return None
+    if isinstance(value, Inert) and isinstance(value.state, Mapping):
+        for field in ("_content", "_val"):
+            if field in value.state:
+                return plain(value.state[field], depth + 1)
+    if isinstance(value, Inert):
+        value = value.items or None
+    if isinstance(value, Mapping):
+        return {key: plain(item, depth + 1) for key, item in value.items() if isinstance(key, str)}
+    if isinstance(value, list | tuple):
+        return [plain(item, depth + 1) for item in value]
+    return value if isinstance(value, bool | int | float | str) else None
+
+
+def _size(dtype: torch.dtype) -> int:
+    return torch.empty(0, dtype=dtype).element_size()
+
+
+def _as_tensor(data: bytearray, dtype: torch.dtype) -> Tensor:
+    return torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+
+
+def _read_into(stream: Any, data: bytearray) -> None:
+    view = memoryview(data)
+    done = 0
+    while done < len(data):
+        count = stream.readinto(view[done : done + (16 << 20)])
+        if not count:
+            raise EOFError
+        done += count

@@ -1,0 +1,93 @@
+"""The network at work on tiles: uint8 frames to latent arrays and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidtwin_codec.coding import LatentArrays, LatentLayout
+from vidtwin_codec.model import Latents, VidTwin, load_checkpoint
+from vidtwin_codec.pipeline.device import Device, run_in_batches, select_device, tiles_per_batch
+from vidtwin_codec.pipeline.geometry import Geometry, pixels_from_levels
+from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.weights import Entry
+
+Frames = NDArray[np.uint8]
+
+
+class Codec:
+    """A VidTwin on a device, working on whole frames of any size.
+
+    Args:
+        model: with the halves that will be used.
+        device: where it runs.
+        batch: tiles in one call of the network; None chooses from the device's memory.
+    """
+
+    def __init__(self, model: VidTwin, device: Device, batch: int | None = None) -> None:
+        self.model = model.to(device.device)
+        self.device = device
+        self.batch = batch or tiles_per_batch(model.config, device)
+
+    @classmethod
+    def load(cls, entry: Entry, options: NetworkOptions, part: str) -> Codec:
+        """Read one half (``encoder`` or ``decoder``) of the weights onto the device that ``options`` ask for.
+
+        Raises:
+            VidtwinError: the weights cannot be read, or the device is not there.
+        """
+        device = select_device(options.device, options.precision, entry.metadata.compute_dtype)
+        return cls(load_checkpoint(entry.path, parts=(part,)), device, options.batch)
+
+    @property
+    def layout(self) -> LatentLayout:
+        """Shapes of one tile's latents."""
+        config = self.model.config
+        n_q, h, w, d = config.structure_shape
+        d_x, t_x, w_x = config.dynamics_x_shape
+        d_y, t_y, h_y = config.dynamics_y_shape
+        return LatentLayout((n_q, h, w, d), (d_x, t_x, w_x), (d_y, t_y, h_y))
+
+    def geometry(self, width: int, height: int, overlap: int) -> Geometry:
+        """Clips and tiles of a video of this size, in pixels, for these weights."""
+        config = self.model.config
+        # neighbours may share at most half a tile, or small tiles would never get anywhere
+        overlap = min(overlap, min(config.height, config.width) // 2)
+        return Geometry(width, height, config.frames, config.height, config.width, overlap)
+
+    def clips_at_once(self, geometry: Geometry) -> int:
+        """Clips that fill one batch."""
+        return max(1, self.batch // len(geometry.tiles))
+
+    @torch.inference_mode()
+    def encode(self, frames: Frames, geometry: Geometry) -> LatentArrays:
+        """Posterior means of ``frames`` uint8 ``[n, H, W, 3]``, float32, clip by clip and tile by tile."""
+        tiles = geometry.cut(torch.from_numpy(frames))
+
+        def run(piece: slice) -> tuple[torch.Tensor, ...]:
+            pixels = pixels_from_levels(tiles[piece].to(self.device.device), torch.float32)
+            with self.device.autocast():
+                return tuple(part.cpu() for part in self.model.encode(pixels))
+
+        parts = list(run_in_batches(run, len(tiles), self.batch))
+        return LatentArrays(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+
+    @torch.inference_mode()
+    def decode(self, latents: LatentArrays, geometry: Geometry, only: Any = None) -> Iterator[Frames]:
+        """Frames of whole clips, uint8 ``[clip_frames, H, W, 3]`` each, from ``clips · tiles`` latents."""
+        tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
+
+        def run(piece: slice) -> torch.Tensor:
+            part = Latents(*(tensor[piece].to(self.device.device) for tensor in tensors))
+            with self.device.autocast():
+                return self.model.decode(part, only=only)
+
+        stream = (tile for out in run_in_batches(run, len(tensors[0]), self.batch) for tile in out.unbind(0))
+        per_clip = len(geometry.tiles)
+        for _ in range(len(tensors[0]) // per_clip):
+            yield geometry.join(islice(stream, per_clip)).cpu().numpy()

@@ -1,0 +1,101 @@
+"""Decode: container → coding → network → geometry → media, each on its own thread where that helps."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from vidtwin_codec.files import atomic_path, check_output, is_pipe
+from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, spool_stdin
+from vidtwin_codec.pipeline.codec import Frames
+from vidtwin_codec.pipeline.decoder import Decoder
+from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, Reporter
+from vidtwin_codec.pipeline.stages import Sink
+
+PathLike = str | os.PathLike[str]
+
+
+def decode(
+    source: PathLike, output: PathLike, options: DecodeOptions | None = None, *, reporter: Reporter | None = None
+) -> DecodeResult:
+    """Decode a .vtw file to a video.
+
+    Args:
+        source: the .vtw, or ``-`` for standard input.
+        output: the video to write, or ``-`` for standard output (as MP4). It appears when it is complete.
+        options: defaults for everything left out.
+        reporter: is told of progress and warnings.
+
+    Raises:
+        VidtwinError: the file is damaged (and ``recover`` is not set), its weights are not here, or the output
+            cannot be written.
+    """
+    options, reporter = options or DecodeOptions(), reporter or Reporter()
+    began = time.monotonic()
+    check_output(output, source, force=options.force)
+    with ExitStack() as stack:
+        path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
+        decoder = stack.enter_context(Decoder(path, options, reporter.warned))
+        reporter.started(decoder.last - decoder.first, str(decoder.codec.device))
+        temporary = stack.enter_context(atomic_path(output, suffix=".mp4" if is_pipe(output) else None))
+        _write(decoder, temporary, reporter)
+        written = temporary.stat().st_size
+    header = decoder.header
+    return DecodeResult(
+        source=os.fspath(source),
+        output=os.fspath(output),
+        width=decoder.width,
+        height=decoder.height,
+        frames=decoder.last - decoder.first,
+        fps=header.fps,
+        vtw_bytes=decoder.reader.counts.vtw_bytes,
+        output_bytes=written,
+        weights=header.weights_name,
+        device=str(decoder.codec.device),
+        seconds=time.monotonic() - began,
+        warnings=decoder.warnings,
+    )
+
+
+def decode_frames(source: PathLike, options: DecodeOptions | None = None) -> Iterator[Frames]:
+    """Decode in memory, a clip at a time: uint8 ``[n, height, width, 3]`` RGB, n up to the clip's frames.
+
+    Raises:
+        VidtwinError: as :func:`decode`.
+    """
+    with Decoder(source, options or DecodeOptions()) as decoder:
+        yield from decoder.frames()
+
+
+def _write(decoder: Decoder, target: Path, reporter: Reporter) -> None:
+    header, options = decoder.header, decoder.options
+    with ExitStack() as stack:
+        audio = None
+        if options.audio and header.audio is not None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-"))
+            audio = SoundTrack(
+                Path(folder, "audio.mka"),
+                start=decoder.first / header.fps,
+                duration=(decoder.last - decoder.first) / header.fps,
+            )
+            with audio.path.open("wb") as stream:
+                for chunk in decoder.reader.audio_chunks():
+                    stream.write(chunk)
+        writer = FrameWriter(
+            target,
+            decoder.width,
+            decoder.height,
+            header.fps,
+            options=OutputOptions(options.codec, options.crf, options.preset, options.lossless, options.pix_fmt),
+            audio=audio,
+            sample_aspect=header.sample_aspect,
+        )
+        stack.enter_context(writer)
+        sink = stack.enter_context(Sink(writer.write))
+        for frames in decoder.frames():
+            sink.put(frames)
+            reporter.advanced(len(frames))

@@ -1,0 +1,169 @@
+"""Where clips and tiles lie: a video of any size and length as pieces the network takes.
+
+In time, a video is cut into clips of ``clip_frames``; the last one is filled up by repeating its last
+frame. In space, each frame is cut into tiles that cover it evenly and overlap their neighbours by at
+least ``overlap`` pixels; a side shorter than a tile is filled up by repeating its last pixel. Decoding
+cross-fades tiles over whatever they share, so no seam shows, and crops what was filled up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import ceil
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SECONDS_PER_GROUP = 10
+MAX_TILES_PER_GROUP = 1024
+"""Bounds a group's memory whatever the frame size: about 8 million latents of the released layout."""
+
+
+def tile_offsets(size: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles of ``tile`` pixels start so that they cover ``size`` pixels evenly, in as few as possible.
+
+    Neighbours share ``overlap`` pixels or more. A side that one tile covers gives ``[0]``.
+    """
+    if size <= tile:
+        return [0]
+    count = ceil((size - overlap) / (tile - overlap))
+    # integer rounding of i · (size − tile) / (count − 1), half up: every reader gets the same tiles
+    return [(2 * i * (size - tile) + count - 1) // (2 * (count - 1)) for i in range(count)]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The clips and tiles of one video; everything in pixels and frames.
+
+    Args:
+        width: of the frames the network sees (after ``--short-side``).
+        height: likewise.
+        clip_frames: frames of a clip.
+        tile_height: rows of a tile.
+        tile_width: columns of a tile.
+        overlap: least number of pixels that neighbouring tiles share.
+    """
+
+    width: int
+    height: int
+    clip_frames: int
+    tile_height: int
+    tile_width: int
+    overlap: int
+
+    @cached_property
+    def tiles(self) -> list[tuple[int, int]]:
+        """Top-left corners ``(y, x)`` of a frame's tiles, row by row."""
+        rows = tile_offsets(self.height, self.tile_height, self.overlap)
+        columns = tile_offsets(self.width, self.tile_width, self.overlap)
+        return [(y, x) for y in rows for x in columns]
+
+    def clips(self, frames: int) -> int:
+        """Clips that ``frames`` frames fill."""
+        return -(-frames // self.clip_frames)
+
+    def clips_per_group(self, fps: Fraction, seconds: float = SECONDS_PER_GROUP) -> int:
+        """Clips that are packed together: about ``seconds`` of video, fewer when frames hold many tiles."""
+        wanted = round(float(fps) * seconds / self.clip_frames)
+        return max(1, min(wanted, MAX_TILES_PER_GROUP // len(self.tiles)))
+
+    def cut(self, frames: Tensor) -> Tensor:
+        """Tiles of whole clips, clip by clip.
+
+        Args:
+            frames: uint8 ``[n, height, width, 3]``; a part of a clip at the end is filled up.
+
+        Returns:
+            uint8 ``[clips · tiles, 3, clip_frames, tile_height, tile_width]``.
+        """
+        clips = self.clips(len(frames))
+        missing = clips * self.clip_frames - len(frames)
+        if missing:
+            frames = torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)])
+        video = frames.view(clips, self.clip_frames, self.height, self.width, 3).permute(0, 4, 1, 2, 3)
+        bottom, right = max(0, self.tile_height - self.height), max(0, self.tile_width - self.width)
+        if bottom or right:
+            rows = torch.arange(self.height + bottom, device=frames.device).clamp(max=self.height - 1)
+            columns = torch.arange(self.width + right, device=frames.device).clamp(max=self.width - 1)
+            video = video[..., rows[:, None], columns]
+        cut = [video[..., y : y + self.tile_height, x : x + self.tile_width] for y, x in self.tiles]
+        return torch.stack(cut, dim=1).flatten(0, 1)
+
+    def join(self, tiles: Iterable[Tensor]) -> Tensor:
+        """One clip's frames from its tiles, cross-faded and cropped.
+
+        Args:
+            tiles: of one clip in order, each ``[3, clip_frames, tile_height, tile_width]`` in [-1, 1]; values beyond
+                are clipped. Taken one by one, so they need not all be in memory.
+
+        Returns:
+            uint8 ``[clip_frames, height, width, 3]``.
+        """
+        height, width = min(self.tile_height, self.height), min(self.tile_width, self.width)
+        canvas: Tensor | None = None
+        for tile, (y, x) in zip(tiles, self.tiles, strict=True):
+            cropped = tile[..., :height, :width]
+            if len(self.tiles) == 1:
+                canvas = cropped
+                break
+            if canvas is None:
+                canvas = tile.new_zeros(3, self.clip_frames, self.height, self.width)
+                down, across = self._blend_weights(tile.device)
+            canvas[..., y : y + height, x : x + width] += cropped * (down[y][:height, None] * across[x][:width])
+        assert canvas is not None  # a frame has at least one tile
+        levels = canvas.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+        return levels.permute(1, 2, 3, 0).contiguous()
+
+    def _blend_weights(self, device: torch.device) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """For rows and for columns: tile offset → its weights ``[tile]``, which add up to 1 at each pixel."""
+        return (
+            _fades(tile_offsets(self.height, self.tile_height, self.overlap), self.tile_height, self.height, device),
+            _fades(tile_offsets(self.width, self.tile_width, self.overlap), self.tile_width, self.width, device),
+        )
+
+
+def _fades(offsets: list[int], tile: int, size: int, device: torch.device) -> dict[int, Tensor]:
+    """Linear cross-fades over what neighbours share; constant towards the border of the frame."""
+    weights = {}
+    total = torch.zeros(max(size, tile), device=device)
+    position = torch.arange(tile, device=device, dtype=torch.float32) + 0.5
+    for number, offset in enumerate(offsets):
+        weight = torch.ones(tile, device=device)
+        if number > 0:
+            shared = offsets[number - 1] + tile - offset
+            weight = weight * (position / shared).clamp(max=1)
+        if number < len(offsets) - 1:
+            shared = offset + tile - offsets[number + 1]
+            weight = weight * ((tile - position) / shared).clamp(max=1)
+        weights[offset] = weight
+        total[offset : offset + tile] += weight
+    return {offset: weight / total[offset : offset + tile] for offset, weight in weights.items()}
+
+
+def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+    """``(width, height)`` with the shorter side brought down to ``short_side``; never enlarged.
+
+    The longer side keeps the proportion, rounded to a whole pixel.
+    """
+    short = min(width, height)
+    if short_side is None or short_side >= short:
+        return width, height
+    return max(1, round(Fraction(width * short_side, short))), max(1, round(Fraction(height * short_side, short)))
+
+
+def pixels_from_levels(levels: Tensor, dtype: torch.dtype) -> Tensor:
+    """uint8 levels → the network's [-1, 1]."""
+    return levels.to(dtype).div_(127.5).sub_(1)
+
+
+def resize_frames(frames: Tensor, width: int, height: int) -> Tensor:
+    """uint8 ``[n, H, W, 3]`` to another size, bicubic and antialiased; the same tensor when nothing changes."""
+    if frames.shape[1:3] == (height, width):
+        return frames
+    planar = frames.permute(0, 3, 1, 2)
+    resized = functional.interpolate(planar, (height, width), mode="bicubic", antialias=True)
+    return resized.permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,189 @@
+"""What a caller may choose, and what comes back: the same for Python and for the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
+from vidtwin_codec.errors import VidtwinError
+
+AUDIO_MODES = ("opus", "copy", "none")
+DEFAULT_OVERLAP = 16
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which weights run where."""
+
+    weights: str | None = None
+    """A name, a file or the first digits of a SHA-256. None: ``mini`` for encoding; for decoding, those that the
+    .vtw names."""
+    device: str = "auto"
+    precision: str = "auto"
+    batch: int | None = None
+    """Tiles in one call of the network; None chooses from the memory of the device."""
+
+
+@dataclass(frozen=True)
+class EncodeOptions(NetworkOptions):
+    """Choices of :func:`vidtwin_codec.encode`."""
+
+    quality: float = DEFAULT_QUALITY
+    """0 (smallest) to 100 (no visible loss from quantisation)."""
+    short_side: int | None = None
+    """Scale the shorter side down to this many pixels before encoding."""
+    fps: Fraction | None = None
+    """Frame rate to resample to; None keeps the source's."""
+    audio: Literal["opus", "copy", "none"] = "opus"
+    audio_kbps: int | None = None
+    overlap: int = DEFAULT_OVERLAP
+    """Least number of pixels that neighbouring tiles share."""
+    level: int = DEFAULT_LEVEL
+    """zstd level, 1 to 22."""
+    force: bool = False
+    """Replace an existing output."""
+
+    def __post_init__(self) -> None:
+        if self.audio not in AUDIO_MODES:
+            raise VidtwinError(f"audio {self.audio!r} is none of {', '.join(AUDIO_MODES)}")
+        if self.short_side is not None and self.short_side < 1:
+            raise VidtwinError("the short side must be at least 1 pixel")
+        if self.overlap < 0:
+            raise VidtwinError("the overlap of tiles cannot be negative")
+        if not 1 <= self.level <= 22:
+            raise VidtwinError(f"zstd level {self.level} is out of range", "choose 1 (fast) to 22 (smallest)")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise VidtwinError(f"a frame rate of {self.fps} is out of range")
+
+
+@dataclass(frozen=True)
+class DecodeOptions(NetworkOptions):
+    """Choices of :func:`vidtwin_codec.decode`."""
+
+    start: float = 0.0
+    """Seconds to skip."""
+    duration: float | None = None
+    """Seconds to decode; None: to the end."""
+    only: Literal["structure", "dynamics"] | None = None
+    """Decode one branch alone."""
+    coded_size: bool = False
+    """Keep the size the network saw instead of scaling back to the display size."""
+    recover: bool = False
+    """Decode what is whole in a damaged file; lost stretches hold the last frame."""
+    audio: bool = True
+    codec: str = "auto"
+    """ffmpeg's name of the video encoder; ``auto``: H.264, VP9 for odd sizes (see :class:`OutputOptions`)."""
+    crf: float | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    lossless: bool = False
+    """Store the decoded frames exactly (for measuring)."""
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self.duration is not None and self.duration <= 0):
+            raise VidtwinError("start must not be negative, and duration must be positive")
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """Counts of one encoded file; sizes in bytes, times in seconds."""
+
+    source: str
+    output: str
+    width: int
+    height: int
+    frames: int
+    fps: Fraction
+    vtw_bytes: int
+    video_bytes: int
+    """Bytes of latents: headers, index and checksums included, audio not."""
+    audio_bytes: int
+    source_bytes: int | None
+    weights: str
+    device: str
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def duration(self) -> float:
+        """Seconds of video."""
+        return float(self.frames / self.fps)
+
+    @property
+    def raw_bytes(self) -> int:
+        """Width · height · 3 · frames: what the video is as 8-bit RGB."""
+        return self.width * self.height * 3 * self.frames
+
+    @property
+    def compression_ratio(self) -> float:
+        """Raw bytes over bytes of latents."""
+        return self.raw_bytes / self.video_bytes
+
+    @property
+    def ratio_to_source(self) -> float | None:
+        """Bytes of the source file over bytes of the whole .vtw."""
+        return None if self.source_bytes is None else self.source_bytes / self.vtw_bytes
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of latents per pixel of the display size."""
+        return 8 * self.video_bytes / (self.width * self.height * self.frames)
+
+    @property
+    def kbps(self) -> float:
+        """Kilobits of the whole .vtw, audio included, per second."""
+        return 8 * self.vtw_bytes / 1000 / self.duration
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys that ``--json`` prints."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        derived = ("duration", "raw_bytes", "compression_ratio", "ratio_to_source", "bits_per_pixel", "kbps")
+        return {**values, "fps": str(self.fps)} | {name: getattr(self, name) for name in derived}
+
+
+@dataclass(frozen=True)
+class DecodeResult:
+    """Counts of one decoded file; sizes in bytes, times in seconds."""
+
+    source: str
+    output: str
+    width: int
+    height: int
+    frames: int
+    fps: Fraction
+    vtw_bytes: int
+    output_bytes: int
+    weights: str
+    device: str
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def duration(self) -> float:
+        """Seconds of video."""
+        return float(self.frames / self.fps)
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys that ``--json`` prints."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**values, "fps": str(self.fps), "duration": self.duration}
+
+
+def _ignore(*_: object) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Where progress and warnings go while a file is worked on; by default nowhere."""
+
+    started: Callable[[int | None, str], None] = _ignore
+    """Called once with the number of frames, if known, and the device and precision in use."""
+    advanced: Callable[[int], None] = _ignore
+    """Called with the number of frames just finished."""
+    warned: Callable[[str], None] = _ignore

@@ -1,0 +1,33 @@
+"""Weights: names to files to digests. Nothing here imports torch until it converts or calibrates."""
+
+from vidtwin_codec.weights.fetching import FETCHABLE, fetch
+from vidtwin_codec.weights.importing import ImportOptions, ImportResult, import_checkpoint
+from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
+from vidtwin_codec.weights.store import (
+    DEFAULT_NAME,
+    Entry,
+    Verdict,
+    cache_folder,
+    find_by_digest,
+    list_entries,
+    resolve,
+    verify,
+)
+
+__all__ = [
+    "DEFAULT_NAME",
+    "FETCHABLE",
+    "Entry",
+    "ImportOptions",
+    "ImportResult",
+    "Verdict",
+    "WeightsMetadata",
+    "cache_folder",
+    "fetch",
+    "find_by_digest",
+    "import_checkpoint",
+    "list_entries",
+    "read_metadata",
+    "resolve",
+    "verify",
+]

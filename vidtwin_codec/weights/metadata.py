@@ -1,0 +1,103 @@
+"""What a weights file of this project says about itself, read without torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.weights.safetensors_file import read_header
+
+if TYPE_CHECKING:
+    from vidtwin_codec.coding import Steps
+
+VERSION = 1
+_IMPORT_HINT = "convert it with: vidtwin weights import FILE"
+
+
+@dataclass(frozen=True)
+class WeightsMetadata:
+    """The metadata of one of our ``.safetensors`` files.
+
+    Attributes:
+        name: what its maker called it.
+        config: ``VidTwinConfig.to_dict()`` of the network.
+        steps_json: base quantisation steps as stored, or None.
+        compute_dtype: ``"float32"`` or ``"bfloat16"``: the lowest precision without visible loss.
+        origin: where the weights come from, in words.
+        description: what they are, in a few words; may be empty.
+        parameters: how many numbers the file holds.
+        storage: how most of them are stored, ``"float16"``, ``"bfloat16"`` or ``"float32"``.
+    """
+
+    name: str
+    config: dict[str, Any]
+    steps_json: dict[str, Any] | None
+    compute_dtype: str
+    origin: str
+    description: str
+    parameters: int
+    storage: str
+
+    @property
+    def steps(self) -> Steps | None:
+        """Base quantisation steps, one per channel."""
+        if self.steps_json is None:
+            return None
+        from vidtwin_codec.coding import Steps
+
+        return Steps.from_json(self.steps_json)
+
+
+def read_metadata(path: str | Path) -> WeightsMetadata:
+    """Read the header of one of our weights files; fast, whatever the file's size.
+
+    Raises:
+        VidtwinError: missing, truncated, not a safetensors file, not of this project's format, or from a
+            newer version of it.
+    """
+    path = Path(path)
+    header = read_header(path)
+    metadata = header.metadata
+    if metadata.get("format") != "vidtwin":
+        raise VidtwinError(f"{path}: not in vidtwin's own format", _IMPORT_HINT)
+    if metadata.get("version") != str(VERSION):
+        raise VidtwinError(
+            f"{path}: weights of format version {metadata.get('version')!r}; this vidtwin reads version {VERSION}",
+            "install a newer vidtwin-codec",
+        )
+    compute_dtype = metadata.get("compute_dtype")
+    if compute_dtype not in ("float32", "bfloat16"):
+        raise VidtwinError(f"{path}: unknown compute_dtype {compute_dtype!r} in its metadata")
+    counts: dict[str, int] = {}
+    for tensor in header.tensors.values():
+        counts[tensor.dtype] = counts.get(tensor.dtype, 0) + math.prod(tensor.shape)
+    most = max(counts, key=lambda dtype: counts[dtype], default="")
+    config = _object(path, metadata, "config")
+    if config is None:
+        raise VidtwinError(f"{path}: its metadata holds no config")
+    return WeightsMetadata(
+        name=metadata.get("name") or path.stem,
+        config=config,
+        steps_json=_object(path, metadata, "steps"),
+        compute_dtype=compute_dtype,
+        origin=metadata.get("origin", ""),
+        description=metadata.get("description", ""),
+        parameters=sum(counts.values()),
+        storage={"F16": "float16", "BF16": "bfloat16", "F32": "float32"}.get(most, most),
+    )
+
+
+def _object(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any] | None:
+    if key not in metadata:
+        return None
+    try:
+        value = json.loads(metadata[key])
+    except (ValueError, RecursionError) as error:
+        raise VidtwinError(f"{path}: {key} in its metadata is not readable") from error
+    if not isinstance(value, dict):
+        raise VidtwinError(f"{path}: {key} in its metadata is not readable")
+    return value

@@ -1,0 +1,276 @@
+"""Where weights lie, and which file a name, a digest or a path means.
+
+Two places: the folder that ships with the program (``mini``), and the user's cache, where imported and
+fetched weights are kept as ``<name>-<first 12 digits of the SHA-256>.safetensors``. A later import under
+the same name takes the name over; the earlier file is still found by its digest, so what was encoded with
+it still decodes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import atomic_path, explain_os_error
+from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
+
+DEFAULT_NAME = "mini"
+_EMBEDDED_PREFIX = "vidtwin-"
+_CACHED = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)-(?P<digest>[0-9a-f]{12})\.safetensors")
+_LEAST_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Weights that are here and ready to use.
+
+    Attributes:
+        name: what the user calls them.
+        path: the ``.safetensors`` file.
+        sha256: of the whole file, hexadecimal.
+        metadata: what the file says about itself.
+        embedded: whether they ship with the program.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    metadata: WeightsMetadata
+    embedded: bool = False
+
+    @property
+    def origin(self) -> str:
+        """Where the weights come from, in words."""
+        return self.metadata.origin
+
+    @property
+    def description(self) -> str:
+        """What they are, in a few words; may be empty."""
+        return self.metadata.description
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What re-reading a weights file found; ``problem`` is None when it is sound."""
+
+    name: str
+    path: Path
+    sha256: str | None
+    problem: str | None
+
+
+def cache_folder() -> Path:
+    """Where imported weights are kept: ``$VIDTWIN_CACHE/weights``, or below the platform's cache folder."""
+    own = os.environ.get("VIDTWIN_CACHE")
+    if own:
+        return Path(own) / "weights"
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "vidtwin" / "weights"
+
+
+def resolve(spec: str | os.PathLike[str] | None = None) -> Entry:
+    """The weights that ``spec`` means.
+
+    Args:
+        spec: a name (``mini``, ``base``, one's own), eight or more digits of a SHA-256, or a path to a
+            file of this project's format; None for the default. Names go before paths of the same spelling.
+
+    Raises:
+        VidtwinError: nothing is called so, or the file cannot be used; says what to do.
+    """
+    text = DEFAULT_NAME if spec is None else os.fspath(spec)
+    for path in _files():
+        if _name_of(path) == text:
+            return _entry(path)
+    if re.fullmatch(rf"[0-9a-fA-F]{{{_LEAST_DIGITS},64}}", text):
+        found = find_by_digest(text)
+        if found is not None:
+            return found
+    path = Path(text)
+    if path.suffix or len(path.parts) > 1 or path.exists():
+        return _entry(path)
+    raise unknown_name(text)
+
+
+def unknown_name(text: str) -> VidtwinError:
+    """The error for a name that means nothing here, with what would."""
+    from vidtwin_codec.weights.fetching import FETCHABLE
+
+    known = ", ".join(dict.fromkeys(_name_of(path) for path in _files())) or "none"
+    if text in FETCHABLE:
+        return VidtwinError(f"the weights {text!r} are not on this machine", f"get them: vidtwin weights fetch {text}")
+    return VidtwinError(
+        f"no weights are called {text!r} (here: {known})",
+        "import a checkpoint with: vidtwin weights import FILE, or: vidtwin weights fetch base",
+    )
+
+
+def find_by_digest(sha256: str) -> Entry | None:
+    """The weights whose SHA-256 is, or begins with, ``sha256``; None when they are not here.
+
+    Raises:
+        VidtwinError: several files match a short digest.
+    """
+    wanted = sha256.lower()
+    matches: dict[str, Path] = {}
+    for path in _files():
+        cached = _CACHED.fullmatch(path.name)
+        # a cached file's name tells most others apart without reading them
+        if cached and not (wanted.startswith(cached["digest"]) or cached["digest"].startswith(wanted[:12])):
+            continue
+        digest = file_digest(path)
+        if digest.startswith(wanted):
+            matches.setdefault(digest, path)
+    if len(matches) > 1:
+        raise VidtwinError(f"several weights have a digest that begins with {sha256}", "give more digits")
+    return _entry(next(iter(matches.values()))) if matches else None
+
+
+def list_entries() -> list[Entry]:
+    """All usable weights on this machine: the embedded ones, then the imported ones, newest first."""
+    entries = []
+    for path in _files():
+        try:
+            entries.append(_entry(path))
+        except VidtwinError:
+            continue  # `verify` reports it; a damaged file must not hide the others
+    return entries
+
+
+def verify(spec: str | None = None) -> list[Verdict]:
+    """Re-read and re-hash weights: all that are here, or those of one name, digest or path.
+
+    Raises:
+        VidtwinError: nothing is called so.
+    """
+    paths = list(_files())
+    if spec is not None:
+        named = [path for path in paths if _name_of(path) == spec]
+        paths = named or [resolve(spec).path]
+    return [_verdict(path) for path in paths]
+
+
+def _verdict(path: Path) -> Verdict:
+    name = _name_of(path)
+    digest: str | None = None
+    try:
+        digest = _hash(path)
+        read_metadata(path)
+        expected = _recorded_digest(path)
+    except VidtwinError as error:
+        return Verdict(name, path, digest, error.message)
+    if expected is not None and not digest.startswith(expected):
+        return Verdict(name, path, digest, f"{path}: its SHA-256 is {digest}, but {expected}… was recorded")
+    return Verdict(name, path, digest, None)
+
+
+def embedded_folder() -> Path | None:
+    """The folder of the weights that ship with the program: in the wheel, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "_weights", package.parent / "weights"):
+        if any(folder.glob(f"{_EMBEDDED_PREFIX}*.safetensors")):
+            return folder
+    return None
+
+
+def _files() -> list[Path]:
+    folder = embedded_folder()
+    embedded = sorted(folder.glob(f"{_EMBEDDED_PREFIX}*.safetensors")) if folder else []
+    try:
+        cached = [path for path in cache_folder().iterdir() if _CACHED.fullmatch(path.name)]
+        cached.sort(key=lambda path: (-path.stat().st_mtime_ns, path.name))
+    except FileNotFoundError:
+        cached = []
+    except OSError as error:
+        raise explain_os_error(error, cache_folder()) from error
+    return [*embedded, *cached]
+
+
+def _name_of(path: Path) -> str:
+    cached = _CACHED.fullmatch(path.name)
+    if cached and path.parent == cache_folder():
+        return cached["name"]
+    return path.stem.removeprefix(_EMBEDDED_PREFIX)
+
+
+def _entry(path: Path) -> Entry:
+    metadata = read_metadata(path)
+    if metadata.steps_json is None:
+        raise VidtwinError(f"{path}: has no quantisation steps yet", "calibrate them: vidtwin weights import FILE")
+    embedded = path.parent == embedded_folder()
+    kept = embedded or path.parent == cache_folder()
+    return Entry(_name_of(path) if kept else metadata.name, path, file_digest(path), metadata, embedded)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a weights file.
+
+    A cached file's digest is read from the record beside it as long as the file is not newer than that.
+
+    Raises:
+        VidtwinError: the file cannot be read, or is not the one that was stored under its name.
+    """
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, _size: int, modified: int) -> str:
+    record = record_path(path)
+    expected = _recorded_digest(path)
+    try:
+        if expected and len(expected) == 64 and path.parent == cache_folder() and record.stat().st_mtime_ns >= modified:
+            return expected
+    except FileNotFoundError:
+        pass
+    digest = _hash(path)
+    if expected is not None and not digest.startswith(expected):
+        raise VidtwinError(
+            f"{path}: its SHA-256 is {digest[:12]}…, but {expected[:12]}… was recorded: the file has changed",
+            "delete it and import or install the weights again",
+        )
+    return digest
+
+
+def record_path(path: Path) -> Path:
+    """The file beside a weights file that holds its digest, as ``sha256sum`` writes and checks it."""
+    return path.with_name(path.name + ".sha256")
+
+
+def write_record(path: Path, digest: str) -> None:
+    """Note the digest of a weights file beside it."""
+    with atomic_path(record_path(path)) as temporary:
+        temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+
+
+def _recorded_digest(path: Path) -> str | None:
+    """What a weights file's digest should be, or its first twelve digits; None when nothing says."""
+    try:
+        record = record_path(path).read_text(encoding="utf-8", errors="replace")[:64]
+        if re.fullmatch(r"[0-9a-f]{64}", record):
+            return record
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise explain_os_error(error, record_path(path)) from error
+    cached = _CACHED.fullmatch(path.name)
+    return cached["digest"] if cached and path.parent == cache_folder() else None
+
+
+def _hash(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise explain_os_error(error, path) from error
