@@ -1,49 +1,31 @@
-"""Fixtures that most tests stand on: micro-sized random networks and videos made on the spot."""
+"""Fixtures that most tests stand on: a micro-sized random network, and videos made on the spot."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
-import torch
+from media_samples import ffmpeg
+from micro import pipeline_model
 
 from vidtwin_codec.coding import Steps
-from vidtwin_codec.model import QFormerConfig, TransformerConfig, VidTwin, VidTwinConfig
 from vidtwin_codec.model.checkpoint import save_checkpoint
-
-MICRO = VidTwinConfig(
-    frames=4,
-    height=32,
-    width=32,
-    patch_size=8,
-    encoder=TransformerConfig(hidden_size=16, depth=1, num_heads=2, causal=False),
-    decoder=TransformerConfig(hidden_size=16, depth=2, num_heads=2, causal=False),
-    qformer=QFormerConfig(num_queries=4, hidden_size=8, num_layers=2, intermediate_size=16, num_heads=2),
-    structure_channels=3,
-    dynamics_channels=2,
-    structure_blocks=0,
-    dynamics_blocks=0,
-    structure_width=8,
-)
-
-
-def random_model(config: VidTwinConfig = MICRO, seed: int = 0) -> VidTwin:
-    """A network of random weights large enough that its outputs depend on its inputs."""
-    torch.manual_seed(seed)
-    return VidTwin(config).eval()
 
 
 @pytest.fixture(scope="session")
 def micro_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights file holding a micro-sized random network and unit steps."""
+    """A weights file holding a micro-sized random network, with steps."""
     path = tmp_path_factory.mktemp("weights") / "micro.safetensors"
-    steps = Steps(np.full((4, 3), 0.1), np.full(2, 0.1), np.full(2, 0.1))
-    save_checkpoint(path, random_model(), name="micro", steps=steps, compute_dtype="float32", storage="float32", origin="tests")
+    model = pipeline_model()
+    config = model.config
+    slots = (config.qformer.num_queries, config.structure_channels)
+    steps = Steps(np.full(slots, 0.1), *[np.full(config.dynamics_channels, 0.1)] * 2)
+    save_checkpoint(
+        path, model, name="micro", steps=steps, compute_dtype="float32", storage="float32", origin="random numbers"
+    )
     return path
 
 
@@ -58,13 +40,11 @@ def make_video(tmp_path: Path) -> MakeVideo:
         name: str, *, size: str = "40x36", rate: str | Fraction = "25", frames: int = 10, audio: bool = False
     ) -> Path:
         path = tmp_path / name
+        picture = ["-f", "lavfi", "-i", f"testsrc2=size=128x128:rate={rate},scale={size.replace('x', ':')},format=gbrp"]
         seconds = float(frames / Fraction(rate))
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
-        command += ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}"]
-        if audio:
-            command += ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"]
-        command += ["-frames:v", str(frames), "-c:v", "libx264", "-pix_fmt", "yuv444p", "-crf", "10", f"file:{path}"]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        sound = ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"] if audio else []
+        # 4:4:4 so that odd sizes are possible
+        ffmpeg(*picture, *sound, "-frames:v", str(frames), "-c:v", "libx264", "-pix_fmt", "yuv444p", f"file:{path}")
         return path
 
     return make

@@ -130,7 +130,7 @@ class Header:
         Raises:
             VidtwinError: options, source and extra make it larger than the format allows.
         """
-        encoding, text = pack_json(fields.to_json(self))
+        encoding, text = pack_json(fields.to_json(self), max_bytes=MAX_JSON_BYTES)
         start = _START.pack(*self.version, encoding, 0, len(text))
         data = build_frame(HEADER_TAG, start + text + self.steps.to_bytes())
         if len(data) > MAX_HEADER_BYTES:

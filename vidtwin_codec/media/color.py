@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from vidtwin_codec.media.ffmpeg import has_filters
-from vidtwin_codec.media.info import ColorInfo, MediaInfo
+from vidtwin_codec.media.info import MediaInfo
 
 _ACCURATE = "accurate_rnd+full_chroma_int+full_chroma_inp"
 _MATRICES = {
@@ -22,6 +22,7 @@ _MATRICES = {
     "bt2020c": "bt2020",
     "ictcp": "bt2020",
 }
+_ZIMG_MATRICES = {"bt709": "709", "bt601": "170m", "fcc": "fcc", "smpte240m": "240m", "bt2020": "2020_ncl"}
 # Primaries so much wider than BT.709 that showing them unconverted is visibly pale; the others differ by a hair.
 _WIDE = {"bt2020": "2020", "smpte431": "smpte431", "smpte432": "smpte432"}
 _SDR_CURVES = {"bt2020-10": "2020_10", "bt2020-12": "2020_12", "iec61966-2-1": "iec61966-2-1", "smpte170m": "601"}
@@ -33,18 +34,22 @@ def to_rgb(info: MediaInfo, width: int, height: int) -> str:
     """The filters that turn decoded (and rotated) pictures into full-range 8-bit RGB of this size.
 
     Untagged input is read as players read it: BT.601 up to standard definition, BT.709 above; limited range.
-    HDR is tone-mapped, wide gamuts are converted to BT.709, transparency is composited on black.
+    HDR is tone-mapped and wide gamuts are converted to BT.709 (a build of ffmpeg without zimg reads both as they are);
+    transparency is composited on black.
     """
     kernel = "lanczos" if width < info.width or height < info.height else "bicubic"
-    scale = f"scale=w={width}:h={height}:flags={kernel}+{_ACCURATE}:out_range=full"
-    if not is_rgb(info.pix_fmt):
+    rgb = is_rgb(info.pix_fmt)
+    scale = f"scale=w={width}:h={height}:flags={kernel}+{_ACCURATE}"
+    if not rgb:
         scale += f":in_color_matrix={_matrix(info)}:in_range={_range(info)}"
     chain = ["bwdif=mode=send_frame:deint=all"] if info.interlaced else []
-    chain.append(scale)
-    if info.alpha:
-        chain += ["format=gbrap", "premultiply=inplace=1", "format=gbrp"]
-    if info.color.hdr or info.color.primaries in _WIDE:
-        chain += _to_bt709(info.color)
+    if (info.color.hdr or info.color.primaries in _WIDE) and has_filters("zscale", "tonemap"):
+        matrix = "bt2020" if rgb else _matrix(info)
+        chain += [f"{scale}:out_color_matrix={matrix}:out_range=limited", "format=yuv444p16", *_to_bt709(info, matrix)]
+    elif info.alpha:
+        chain += [f"{scale}:out_range=full", "format=gbrap", "premultiply=inplace=1", "format=gbrp"]
+    else:
+        chain.append(f"{scale}:out_range=full")
     return ",".join([*chain, "format=rgb24"])
 
 
@@ -84,14 +89,14 @@ def _range(info: MediaInfo) -> str:
     return "full" if full else "limited"
 
 
-def _to_bt709(color: ColorInfo) -> list[str]:
-    if not has_filters("zscale", "tonemap"):
-        return []
+def _to_bt709(info: MediaInfo, matrix: str) -> list[str]:
+    """From 16-bit limited YUV of ``matrix`` to gamma-coded RGB of BT.709 primaries, through linear light."""
+    color = info.color
     curve = color.transfer if color.hdr else _SDR_CURVES.get(color.transfer, "709")
     primaries = _WIDE.get(color.primaries, "2020" if color.hdr else "709")
-    given = f"matrixin=gbr:rangein=full:primariesin={primaries}:transferin={curve}"
+    given = f"matrixin={_ZIMG_MATRICES[matrix]}:rangein=limited:primariesin={primaries}:transferin={curve}"
     linear = f"zscale={given}:matrix=gbr:range=full:primaries=709:transfer=linear:npl={_REFERENCE_WHITE}"
     mapped = ["tonemap=tonemap=mobius:param=0.6:desat=0"] if color.hdr else []
     given = "matrixin=gbr:rangein=full:primariesin=709:transferin=linear"
     back = f"zscale={given}:matrix=gbr:range=full:primaries=709:transfer=709"
-    return ["format=gbrp16", linear, "format=gbrpf32", *mapped, back, "format=gbrp"]
+    return [linear, "format=gbrpf32", *mapped, back, "format=gbrp"]

@@ -35,8 +35,9 @@ _HOLLOW = (
     "Error writing trailer",
     "Error closing file",
     "Error submitting",
-    "Error opening input file ",
-    "Error opening output file ",
+    "Error opening input file",
+    "Error opening output file",
+    "Error applying encoder options",
     "Could not open encoder before EOF",
 )
 

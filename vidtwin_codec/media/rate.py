@@ -63,8 +63,10 @@ def measure_rate(
     near = sorted(STANDARD_RATES, key=lambda rate: abs(rate - mean))[:3]
     # Ticks nearly as long as a frame count frames: then an even step is the rate. Fine ticks may be rounded times.
     exact = even if tick * mean > Fraction(1, 20) else None
-    candidates = [rate for rate in (exact, claimed, even and _snap(even), even, *near, _short(mean)) if rate]
-    for tolerance in (float(tick * mean) * 0.51, 0.5):
+    simple = [mean.limit_denominator(limit) for limit in (10, 100, 1001)]
+    candidates = [rate for rate in (exact, claimed, even and _snap(even), even, *near, *simple) if rate]
+    # Times rounded to ticks first, then times rounded more than once, then anything that still is one frame each.
+    for tolerance in (float(tick * mean) * 0.51, float(tick * mean) * 1.1, 0.5):
         for rate in candidates:
             if _furthest(pts, tick, rate) < min(tolerance, 0.5):
                 return Rate(rate, False, count)

@@ -117,10 +117,8 @@ class TorchFile:
                 # a stored entry takes as many bytes of the file as of memory, so it cannot be a zip bomb
                 if info.compress_type != zipfile.ZIP_STORED or info.file_size != record.elements * _size(record.dtype):
                     raise zipfile.BadZipFile("a storage is not of the size its tensor says")
-                data = bytearray(info.file_size)
                 with archive.open(info) as entry:
-                    _read_into(entry, data)
-                seen[record.key] = _as_tensor(data, record.dtype)
+                    seen[record.key] = _read_numbers(entry, record)
             return seen[record.key]
 
         return numbers
@@ -153,10 +151,8 @@ class TorchFile:
 
     def _legacy_storages(self, stream: BinaryIO) -> Callable[[StorageRecord], Tensor]:
         def numbers(record: StorageRecord) -> Tensor:
-            data = bytearray(record.elements * _size(record.dtype))
             stream.seek(self._places[record.key])
-            _read_into(stream, data)
-            return _as_tensor(data, record.dtype)
+            return _read_numbers(stream, record)
 
         return numbers
 
@@ -195,15 +191,15 @@ def _size(dtype: torch.dtype) -> int:
     return torch.empty(0, dtype=dtype).element_size()
 
 
-def _as_tensor(data: bytearray, dtype: torch.dtype) -> Tensor:
-    return torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
-
-
-def _read_into(stream: Any, data: bytearray) -> None:
-    view = memoryview(data)
-    done = 0
-    while done < len(data):
-        count = stream.readinto(view[done : done + (16 << 20)])
-        if not count:
-            raise EOFError
-        done += count
+def _read_numbers(stream: Any, record: StorageRecord) -> Tensor:
+    """A storage's numbers, in memory that torch aligned (what is computed can depend on alignment)."""
+    numbers = torch.empty(record.elements, dtype=record.dtype)
+    if record.elements:
+        view = memoryview(numbers.view(torch.uint8).numpy())
+        done = 0
+        while done < len(view):
+            count = stream.readinto(view[done : done + (16 << 20)])
+            if not count:
+                raise EOFError
+            done += count
+    return numbers

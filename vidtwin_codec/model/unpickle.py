@@ -23,7 +23,7 @@ import torch
 
 from vidtwin_codec.errors import VidtwinError
 
-# Standard-library names that honest checkpoints hold: plain containers and values. Any other is refused on sight.
+# Standard-library names that honest checkpoints hold: plain containers and values.
 _PLAIN = re.compile(
     r"builtins\.(set|frozenset|dict|list|tuple|int|float|complex|bool|str|bytes|bytearray|slice|range|object|NoneType)"
     r"|(collections|typing|enum|datetime|decimal|fractions|uuid|pathlib|dataclasses)(\.\w+)+"
@@ -169,7 +169,8 @@ class InertUnpickler(pickle.Unpickler):
         if storage is not None:
             return storage
         plain = _PLAIN.fullmatch(full) is not None
-        if module.partition(".")[0] in sys.stdlib_module_names and not plain:
+        # a built-in function may be mentioned (in a functools.partial, say); of the library nothing else need be
+        if module != "builtins" and module.partition(".")[0] in sys.stdlib_module_names and not plain:
             _refuse(full)
         callable_name = plain or _VALUES.fullmatch(full) is not None
         return _InertMeta(full, (Inert,), {"callable_name": callable_name})

@@ -1,0 +1,118 @@
+"""Makes the golden files: small .vtw files whose bytes are pinned, and the symbols that they hold.
+
+Run it only to add files for a new format version or coder: `python tests/golden/make_golden.py`. Files that exist are
+left alone, because a reader must read what was written once.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vidtwin_codec.coding import (
+    PLAIN,
+    PLAIN_BY_POSITION,
+    Group,
+    LatentArrays,
+    LatentLayout,
+    Steps,
+    pack_group,
+)
+from vidtwin_codec.container import AudioInfo, Header, VtwReader, VtwWriter
+from vidtwin_codec.container.index import Index
+
+FOLDER = Path(__file__).parent
+LAYOUT = LatentLayout((2, 2, 3, 2), (2, 4, 3), (2, 4, 2))
+AUDIO = bytes(range(256)) * 2
+FOREIGN_FRAME = struct.pack("<II", 0x184D2A50, 11) + b"not for us!"
+
+
+def header(coder: int) -> Header:
+    """Three clips of four frames, the last with three; two tiles; two clips a group."""
+    return Header(
+        weights_name="golden",
+        weights_sha256="0123456789abcdef" * 4,
+        layout=LAYOUT,
+        steps=Steps(np.array([[0.5, 0.25], [1.5, 2.0]]), np.array([0.125, 0.1]), np.array([3.0, 0.75])),
+        coder=coder,
+        width=41,
+        height=23,
+        coded_width=40,
+        coded_height=24,
+        fps=Fraction(24000, 1001),
+        sample_aspect=Fraction(4, 3),
+        clip_frames=4,
+        tile_height=24,
+        tile_width=24,
+        overlap=8,
+        clips_per_group=2,
+        audio=AudioInfo("opus", len(AUDIO)),
+        options={"quality": 60.0},
+        source={"bytes": 12345},
+        created_by="vidtwin golden",
+        extra={"later": ["kept"]},
+    )
+
+
+def groups() -> list[Group]:
+    """Symbols by rule: mostly small, every 7th an escape or the edge of one."""
+    large = np.array([127, -127, 128, -128, 129, -129, 300, -70000, (1 << 23) - 1, 1 - (1 << 23)])
+    made = []
+    for number, (frames, clips) in enumerate([(8, 2), (3, 1)]):
+        arrays = []
+        for place, shape in enumerate((LAYOUT.structure, LAYOUT.dynamics_x, LAYOUT.dynamics_y)):
+            count = 2 * clips * int(np.prod(shape))
+            values = (np.arange(count) * (3 + place) + number) % 11 - 5
+            sevenths = np.arange(0, count, 7)
+            values[sevenths] = large[(sevenths // 7) % large.size]
+            arrays.append(values.astype(np.int32).reshape(2 * clips, *shape))
+        made.append(Group(8 * number, frames, 2 * number, clips, 2, LatentArrays(*arrays)))
+    return made
+
+
+def build(coder: int) -> bytes:
+    """A whole file."""
+    stream = io.BytesIO()
+    writer = VtwWriter(stream, header(coder))
+    writer.write_audio([AUDIO[:100], AUDIO[100:]])
+    for group in groups():
+        writer.write_group(pack_group(group, LAYOUT, coder=coder), group.span)
+    writer.finish()
+    return stream.getvalue()
+
+
+def with_foreign_frames(data: bytes) -> bytes:
+    """The same file with a frame of somebody else after the header and before each group, known to the index."""
+    with VtwReader(io.BytesIO(data)) as reader:
+        groups = reader.groups
+        audio = reader.counts.audio_bytes
+    start = groups[0].offset - audio
+    parts = [data[:start], FOREIGN_FRAME, data[start : groups[0].offset]]
+    moved = []
+    for entry in groups:
+        parts.append(FOREIGN_FRAME)
+        moved.append(entry._replace(offset=sum(map(len, parts))))
+        parts.append(data[entry.offset : entry.offset + entry.size])
+    index = Index(tuple(moved), sum(map(len, parts)), 1, len(AUDIO), zlib.crc32(data[:start]))
+    return b"".join([*parts, index.to_bytes()])
+
+
+def main() -> None:
+    """Write the files that are missing."""
+    for coder in (PLAIN, PLAIN_BY_POSITION):
+        _write(f"v1_coder{coder}.vtw", build(coder))
+    _write("v1_foreign_frames.vtw", with_foreign_frames(build(PLAIN)))
+
+
+def _write(name: str, data: bytes) -> None:
+    if not (FOLDER / name).exists():
+        (FOLDER / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""Checkpoints become usable weights: conversion, calibration, precision."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+from micro import assert_same, micro_config, micro_model, noise_clip, released_params, released_state
+from safetensors.torch import save_file
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.model import VidTwin, load_checkpoint, save_checkpoint
+from vidtwin_codec.weights import ImportOptions, import_checkpoint, resolve
+from vidtwin_codec.weights.calibration import calibrate, calibrate_steps
+from vidtwin_codec.weights.clips import synthetic_clips, video_clips
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDTWIN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    model = micro_model()
+    content = {"state_dict": released_state(model), "hyper_parameters": released_params(model.config)}
+    torch.save(content, tmp_path / "My Run.ckpt")
+    return tmp_path / "My Run.ckpt"
+
+
+def with_posterior(sigma: float, gain: float = 1.0) -> VidTwin:
+    """A network whose posterior sigma is the same everywhere."""
+    model = micro_model()
+    assert model.encoder is not None
+    for head, channels in ((model.encoder.structure.head, 2), (model.encoder.dynamics.head, 3)):
+        head.weight[channels:] = 0
+        head.bias[channels:] = 2 * math.log(sigma)
+        head.weight[:channels] *= gain
+        head.bias[:channels] = 0
+    return model
+
+
+def clips(model: VidTwin) -> list[torch.Tensor]:
+    return list(synthetic_clips(model.config))
+
+
+def test_steps_are_sigma_times_root_twelve() -> None:
+    model = with_posterior(0.125)
+    found = calibrate(model, clips(model))
+    assert not found.notes
+    for steps in (found.steps.structure, found.steps.dynamics_x, found.steps.dynamics_y):
+        # on a grid of eight steps an octave
+        assert np.allclose(steps, 0.125 * math.sqrt(12), rtol=2 ** (1 / 16) - 1)
+    assert found.steps.structure.shape == (3, 2)
+
+
+def test_a_collapsed_posterior_falls_back_to_the_spread_of_the_means() -> None:
+    model = with_posterior(1e-6, gain=50)
+    found = calibrate(model, clips(model))
+    assert len(found.notes) == 3
+    with torch.inference_mode():
+        means = torch.cat([model.encode(clip).structure for clip in clips(model)])
+    spread = means.std(dim=(0, 2, 3), unbiased=False).numpy()
+    assert np.allclose(found.steps.structure, spread / 4, rtol=0.06)
+
+
+@pytest.mark.parametrize("log_variance", [-1e9, 1e9])
+def test_a_log_variance_at_its_limit_is_not_believed(log_variance: float) -> None:
+    model = with_posterior(0.1, gain=20)
+    assert model.encoder is not None
+    model.encoder.structure.head.bias[2:] = log_variance
+    found = calibrate(model, clips(model))
+    assert len(found.notes) == 1
+    assert "6 of 6 channels" in found.notes[0]
+    assert (found.steps.structure < 100).all()
+
+
+def test_a_channel_that_carries_nothing_keeps_its_wide_step_and_costs_nothing() -> None:
+    model = with_posterior(1.0, gain=0)
+    found = calibrate(model, clips(model))
+    assert not found.notes
+    with torch.inference_mode():
+        means = model.encode(clips(model)[0]).structure.numpy()
+    assert (np.rint(means / found.steps.structure[:, None, None]) == 0).all()
+
+
+def test_a_silent_channel_without_sigma_gets_a_usable_step() -> None:
+    model = with_posterior(1e-9, gain=0)
+    assert (calibrate_steps(model, clips(model)).structure == 1).all()
+
+
+def test_calibration_needs_clips_and_finite_means() -> None:
+    model = micro_model()
+    with pytest.raises(ValueError, match="no clips"):
+        calibrate(model, [])
+    assert model.encoder is not None
+    model.encoder.structure.head.bias[:] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        calibrate(model, [noise_clip(model.config)])
+
+
+def test_synthetic_clips_are_lively_and_always_the_same() -> None:
+    config = micro_config(frames=8, height=64, width=96, dynamics_blocks=0)
+    found = list(synthetic_clips(config))
+    assert all(torch.equal(a, b) for a, b in zip(found, synthetic_clips(config), strict=True))
+    for clip in found:
+        assert clip.shape == (1, 3, 8, 64, 96)
+        assert clip.min() >= -1
+        assert clip.max() <= 1
+        assert clip.std() > 0.1
+    assert any((clip[:, :, 1:] - clip[:, :, :-1]).abs().mean() > 0.05 for clip in found)
+
+
+def test_a_checkpoint_is_imported_with_steps_and_precision(checkpoint: Path) -> None:
+    result = import_checkpoint(checkpoint)
+    entry = result.entry
+    assert entry.name == "my-run"
+    assert resolve("my-run") == entry
+    assert entry.metadata.steps == calibrate_steps(micro_model(), clips(micro_model()))
+    assert entry.metadata.compute_dtype in ("float32", "bfloat16")
+    assert any("made-up" in note for note in result.notes)
+    half = micro_model().half().float()
+    assert_same(load_checkpoint(entry.path), half)
+
+
+def test_the_digest_depends_on_the_checkpoint_not_on_its_name(checkpoint: Path, tmp_path: Path) -> None:
+    first = import_checkpoint(checkpoint).entry
+    copy = tmp_path / "other.ckpt"
+    copy.write_bytes(checkpoint.read_bytes())
+    second = import_checkpoint(copy, ImportOptions(name="base")).entry
+    assert first.sha256 == second.sha256
+    assert (first.name, second.name) == ("my-run", "base")
+
+
+def test_our_own_file_is_kept_as_it_is_unless_asked(tmp_path: Path, checkpoint: Path) -> None:
+    first = import_checkpoint(checkpoint).entry
+    again = import_checkpoint(first.path, ImportOptions(name="again")).entry
+    assert again.path.read_bytes() == first.path.read_bytes()
+    changed = import_checkpoint(first.path, ImportOptions(name="other", storage="float32")).entry
+    assert changed.metadata.storage == "float32"
+    taken = tmp_path / f"friend-{first.sha256[:12]}.safetensors"
+    taken.write_bytes(first.path.read_bytes())
+    assert import_checkpoint(taken).entry.name == "friend"
+
+
+def test_our_own_file_without_steps_gets_them(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "w.safetensors", micro_model(), name="bare", origin="a test")
+    entry = import_checkpoint(tmp_path / "w.safetensors").entry
+    assert entry.metadata.steps is not None
+
+
+def test_an_output_is_named_inside_and_not_replaced_by_accident(tmp_path: Path, checkpoint: Path) -> None:
+    output = tmp_path / "vidtwin-new.safetensors"
+    options = ImportOptions(name="mini", output=output, description="small", origin="here")
+    entry = import_checkpoint(checkpoint, options).entry
+    assert (entry.name, entry.origin, entry.description) == ("mini", "here", "small")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [checkpoint.name, output.name, output.name + ".sha256"]
+    )
+    with pytest.raises(VidtwinError, match="already exists"):
+        import_checkpoint(checkpoint, options)
+    import_checkpoint(checkpoint, ImportOptions(name="mini", output=output, force=True, storage="float32"))
+    assert resolve(output).metadata.storage == "float32"
+
+
+@pytest.mark.parametrize("name", ["", "Base", "a/b", "../x", "-x", "mini", "x" * 80])
+def test_names_that_cannot_be_are_refused(checkpoint: Path, name: str) -> None:
+    with pytest.raises(VidtwinError, match="name"):
+        import_checkpoint(checkpoint, ImportOptions(name=name))
+
+
+def test_a_configuration_can_be_given(tmp_path: Path) -> None:
+    model = micro_model()
+    path = tmp_path / "w.safetensors"
+    save_file(released_state(model), path)
+    with pytest.raises(VidtwinError, match="number of heads"):
+        import_checkpoint(path)
+    config = tmp_path / "config.json"
+    for values in (released_params(model.config), {"model": {"params": released_params(model.config)}}):
+        config.write_text(json.dumps(values))
+        entry = import_checkpoint(path, ImportOptions(config=config)).entry
+        assert load_checkpoint(entry.path).config == model.config
+    config.write_text(json.dumps(model.config.to_dict()))
+    assert import_checkpoint(path, ImportOptions(config=config)).entry.sha256 == entry.sha256
+    for text, message in (("{", "not a JSON"), ("[]", "JSON object"), ('{"a": 1}', "not readable")):
+        config.write_text(text)
+        with pytest.raises(VidtwinError, match=message):
+            import_checkpoint(path, ImportOptions(config=config))
+
+
+def video(path: Path, frames: int) -> Path:
+    noise = np.random.default_rng(0).integers(0, 256, (frames, 36, 64, 3), dtype=np.uint8)
+    writer = imageio_ffmpeg.write_frames(str(path), (64, 36), fps=25, macro_block_size=1, quality=9)
+    writer.send(None)
+    for frame in noise:
+        writer.send(np.ascontiguousarray(frame))
+    writer.close()
+    return path
+
+
+def test_videos_can_be_calibrated_on(tmp_path: Path, checkpoint: Path) -> None:
+    config = micro_config()
+    long, short = video(tmp_path / "long.mp4", 20), video(tmp_path / "short.mp4", 3)
+    found = list(video_clips([long, short], config))
+    assert [clip.shape for clip in found] == [(1, 3, 4, 32, 32)] * 3
+    assert torch.equal(found[2][:, :, 2], found[2][:, :, 3]), "the last frame is repeated"
+    assert all(-1 <= clip.min() < clip.max() <= 1 for clip in found)
+    result = import_checkpoint(checkpoint, ImportOptions(clips=(long, short)))
+    assert any("3 given clips" in note for note in result.notes)
+    assert result.entry.metadata.steps == calibrate_steps(micro_model(), found)
+    with pytest.raises(VidtwinError):
+        import_checkpoint(checkpoint, ImportOptions(clips=(checkpoint,)))
+
+
+def test_failures_leave_nothing_behind(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise VidtwinError("the disk is full")
+
+    monkeypatch.setattr("vidtwin_codec.model.save_checkpoint", fail)
+    with pytest.raises(VidtwinError, match="disk is full"):
+        import_checkpoint(checkpoint)
+    assert not list((tmp_path / "cache" / "weights").iterdir())
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    model = micro_model()
+    assert model.encoder is not None
+    model.encoder.structure.head.bias[:] = float("nan")
+    save_file(released_state(model), tmp_path / "w.safetensors", {"config": json.dumps(released_params(model.config))})
+    with pytest.raises(VidtwinError, match="not finite"):
+        import_checkpoint(tmp_path / "w.safetensors")
