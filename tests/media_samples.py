@@ -123,6 +123,15 @@ def sound(path: Path) -> NDArray[np.float32]:
     return np.frombuffer(raw, np.float32)
 
 
+def first_picture(path: Path) -> float:
+    """Seconds on the file's own clock at which its first frame is shown."""
+    command = [executable(), "-hide_banner", "-copyts", "-i", f"file:{path}", "-map", "0:v:0", "-frames:v", "1"]
+    told = subprocess.run([*command, "-vf", "showinfo", "-f", "null", "-"], capture_output=True, text=True, check=True)
+    found = re.search(r"pts_time:(\S+)", told.stderr)
+    assert found
+    return float(found[1])
+
+
 def onsets(samples: NDArray[np.float32], quiet: float = 0.3) -> list[float]:
     """Seconds at which a sound begins after at least ``quiet`` seconds of silence."""
     loud = np.flatnonzero(np.abs(samples) > 0.1 * np.abs(samples).max())

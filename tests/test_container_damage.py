@@ -14,7 +14,7 @@ from test_container import assert_same, some_groups, some_header, write
 
 from vidtwin_codec.coding import CorruptGroupError, pack_group, zstd_frame
 from vidtwin_codec.container import AudioInfo, FrameRange, GroupEntry, VtwReader, verify
-from vidtwin_codec.container.format import build_frame
+from vidtwin_codec.container.format import build_frame, closing_crc
 from vidtwin_codec.container.index import Index
 from vidtwin_codec.errors import VidtwinError
 
@@ -165,7 +165,7 @@ def test_a_foreign_frame_with_a_false_length_hides_no_group() -> None:
 
 
 def forged(groups: tuple[GroupEntry, ...] = tuple(ENTRIES), **changes: int) -> bytes:
-    values = {"offset": INDEX_AT, "audio_frames": 1, "audio_bytes": 3000, "header_crc": zlib.crc32(HEADER.to_bytes())}
+    values = {"offset": INDEX_AT, "audio_frames": 1, "audio_bytes": 3000, "header_crc": closing_crc(HEADER.to_bytes())}
     return DATA[:INDEX_AT] + Index(groups, **(values | changes)).to_bytes()
 
 
@@ -175,6 +175,10 @@ def test_an_index_that_does_not_fit_is_not_believed() -> None:
         with pytest.raises(VidtwinError, match="does not belong"):
             VtwReader(io.BytesIO(forged(**changes)))
         assert len(recovered(forged(**changes)).groups) == 4
+    other_header = some_header(audio=AudioInfo("opus", 3000), weights_sha256="cd" * 32).to_bytes()
+    assert len(other_header) == HEADER_END
+    with pytest.raises(VidtwinError, match="does not belong"):
+        VtwReader(io.BytesIO(other_header + DATA[HEADER_END:]))
     overlapping = (ENTRIES[0], ENTRIES[1]._replace(offset=ENTRIES[0].offset), *ENTRIES[2:])
     gap = (ENTRIES[0], *ENTRIES[2:])
     beyond = (*ENTRIES[:3], ENTRIES[3]._replace(size=1 << 31))
@@ -209,7 +213,7 @@ def test_a_group_that_the_header_rules_out_is_damage() -> None:
 def test_bombs_in_a_file_are_refused_before_anything_is_allocated() -> None:
     bomb = zstd_frame.compress(bytes(50_000_000), 1)
     entry = GroupEntry(HEADER_END, len(bomb), zlib.crc32(bomb), 0, 8, 0, 2)
-    index = Index((entry,), HEADER_END + len(bomb), 0, 0, zlib.crc32(HEADER.to_bytes()))
+    index = Index((entry,), HEADER_END + len(bomb), 0, 0, closing_crc(HEADER.to_bytes()))
     audio = build_frame(b"VTWA", bytes(4) + bytes((1 << 20) + 1))
     data = HEADER.to_bytes() + bomb + index.to_bytes()
     with_audio = HEADER.to_bytes() + audio

@@ -13,6 +13,7 @@ import zstandard
 
 from vidtwin_codec.coding import CODERS, zstd_frame
 from vidtwin_codec.container import VtwReader
+from vidtwin_codec.container.packed_json import DICTIONARY
 
 GOLDEN = Path(__file__).parent / "golden"
 RECIPE = runpy.run_path(str(GOLDEN / "make_golden.py"))
@@ -65,6 +66,14 @@ def test_without_its_index_a_file_with_foreign_frames_is_still_read() -> None:
     with VtwReader(io.BytesIO(data[:-1]), recover=True) as reader:
         assert [entry.frames for entry in reader.groups] == [8, 3]
         assert b"".join(reader.audio_chunks()) == RECIPE["AUDIO"]
+
+
+def test_the_specification_has_the_dictionary() -> None:
+    """Nobody could read a header without these very bytes."""
+    text = (GOLDEN.parent.parent / "docs" / "FORMAT.md").read_text(encoding="utf-8")
+    assert f"\n{DICTIONARY.decode()}\n" in text
+    assert f"{len(DICTIONARY)} bytes below" in text
+    assert f"0x{zlib.crc32(DICTIONARY):08X}" in text
 
 
 def _contents(data: bytes) -> list[bytes]:

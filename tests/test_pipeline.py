@@ -217,7 +217,13 @@ def test_other_weights_than_the_files_are_refused(
     with VtwReader(tmp_path / "a.vtw") as reader:
         steps = reader.header.steps
     save_checkpoint(
-        other, pipeline_model(seed=1), name="other", steps=steps, compute_dtype="float32", storage="float32", origin="test"
+        other,
+        pipeline_model(seed=1),
+        name="other",
+        steps=steps,
+        compute_dtype="float32",
+        storage="float32",
+        origin="test",
     )
     with pytest.raises(VidtwinError, match=r"'micro' \(SHA-256 .*not 'other' \(SHA-256"):
         decode(tmp_path / "a.vtw", tmp_path / "a.mp4", DecodeOptions(weights=str(other)))

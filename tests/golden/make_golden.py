@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from vidtwin_codec.coding import (
     pack_group,
 )
 from vidtwin_codec.container import AudioInfo, Header, VtwReader, VtwWriter
+from vidtwin_codec.container.format import closing_crc
 from vidtwin_codec.container.index import Index
 
 FOLDER = Path(__file__).parent
@@ -98,7 +98,7 @@ def with_foreign_frames(data: bytes) -> bytes:
         parts.append(FOREIGN_FRAME)
         moved.append(entry._replace(offset=sum(map(len, parts))))
         parts.append(data[entry.offset : entry.offset + entry.size])
-    index = Index(tuple(moved), sum(map(len, parts)), 1, len(AUDIO), zlib.crc32(data[:start]))
+    index = Index(tuple(moved), sum(map(len, parts)), 1, len(AUDIO), closing_crc(data[:start]))
     return b"".join([*parts, index.to_bytes()])
 
 

@@ -32,7 +32,7 @@ from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
     help="0 smallest, 100 no visible loss from quantisation.",
 )
 @click.option("--short-side", type=click.IntRange(1), metavar="PIXELS", help="Scale the shorter side down first.")
-@click.option("--fps", type=parse_rate, metavar="RATE", help="Resample to this frame rate.")
+@click.option("--fps", type=parse_rate, metavar="RATE", help="Resample to this frame rate; of images, their rate.")
 @click.option(
     "--audio",
     type=click.Choice(["opus", "copy", "none"]),

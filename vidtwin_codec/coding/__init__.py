@@ -13,9 +13,10 @@ from vidtwin_codec.coding.group import (
 )
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL, dequantize, quantize
-from vidtwin_codec.coding.steps import DEFAULT_QUALITY, QUALITY_PER_HALVING, Steps, quality_scale
+from vidtwin_codec.coding.steps import BASE_QUALITY, DEFAULT_QUALITY, QUALITY_PER_HALVING, Steps, quality_scale
 
 __all__ = [
+    "BASE_QUALITY",
     "CODERS",
     "DEFAULT_LEVEL",
     "DEFAULT_QUALITY",

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from vidtwin_codec.coding.layout import LatentLayout
 from vidtwin_codec.errors import VidtwinError
 
-# The two constants of the quality scale: the quality at which the base steps are used as they are, and how many
-# points of quality halve them. 60 and 11 give 1/12.4 of the base steps at 100 and 43.8 times the base steps at 0.
-DEFAULT_QUALITY = 60.0
-QUALITY_PER_HALVING = 11.0
+# The quality scale: the quality at which the base steps are used as they are, and how many points of quality halve
+# them. The base steps are as coarse as the noise the decoder was trained under, and
+# that is visible: the default is about 1/3 of them, where quantisation costs little over 0.1 dB
+# (benchmarks/paper_protocol.py). 100 is 1/10 of them, 0 is 14 times.
+DEFAULT_QUALITY = 75.0
+BASE_QUALITY = 54.0
+QUALITY_PER_HALVING = 14.0
 
 # Normal float16 numbers: below 2**-14 the relative precision of a stored step would fall off.
 MIN_STEP = 2.0**-14
@@ -22,14 +25,14 @@ MAX_STEP = 65504.0
 
 
 def quality_scale(quality: float) -> float:
-    """Factor on the base steps for a quality of 0 (coarsest) to 100 (finest); 1.0 at `DEFAULT_QUALITY`.
+    """Factor on the base steps for a quality of 0 (coarsest) to 100 (finest); 1.0 at `BASE_QUALITY`.
 
     Raises:
         VidtwinError: quality outside 0 to 100, or not a number.
     """
     if not 0.0 <= quality <= 100.0:
         raise VidtwinError(f"quality {quality:g} is out of range", "choose a number from 0 (smallest) to 100 (best)")
-    return float(2.0 ** ((DEFAULT_QUALITY - quality) / QUALITY_PER_HALVING))
+    return float(2.0 ** ((BASE_QUALITY - quality) / QUALITY_PER_HALVING))
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,9 +55,14 @@ def open_frame(data: bytes, tag: bytes) -> memoryview:
     magic, length, found = _FRAME_START.unpack_from(data)
     if magic != SKIPPABLE_MAGIC or found != tag or length != len(data) - 8:
         raise DamagedError("does not start as it should")
-    if zlib.crc32(data[:-CRC_BYTES]) != int.from_bytes(data[-CRC_BYTES:], "little"):
+    if zlib.crc32(data[:-CRC_BYTES]) != closing_crc(data):
         raise DamagedError("has a wrong checksum")
     return memoryview(data)[FRAME_START_BYTES:-CRC_BYTES]
+
+
+def closing_crc(frame: bytes) -> int:
+    """The checksum that ends a frame of ours (a CRC over frame and checksum together is the same for every frame)."""
+    return int.from_bytes(frame[-CRC_BYTES:], "little")
 
 
 def build_audio(number: int, chunk: bytes) -> bytes:

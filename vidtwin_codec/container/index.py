@@ -18,9 +18,7 @@ from vidtwin_codec.container.format import (
     open_frame,
 )
 
-_COUNTS = struct.Struct(
-    "<IQIQI"
-)  # groups, position of this frame, audio frames, audio bytes, CRC-32 of the header frame
+_COUNTS = struct.Struct("<IQIQI")  # groups, position of this frame, audio frames, audio bytes, checksum of the header
 _RECORD = struct.Struct("<Q6I")  # offset, size, CRC-32 of the group's bytes, first frame, frames, first clip, clips
 # The tail: length of the whole index frame and the end tag, which stand before the CRC-32 that closes every frame.
 _TAIL = struct.Struct("<I4s")
@@ -54,7 +52,7 @@ class Index:
         offset: position of the index frame itself, the end of everything before it.
         audio_frames: number of audio frames.
         audio_bytes: bytes of the audio file they hold.
-        header_crc: checksum of the header frame that this index belongs to.
+        header_crc: checksum that closes the header frame that this index belongs to.
     """
 
     groups: tuple[GroupEntry, ...]

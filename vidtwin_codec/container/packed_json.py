@@ -16,8 +16,8 @@ DICTIONARY = (
     b'"short_side":224,"target":"preset":"effort":"name":".mp4","duration":"width":"height":"frames":"codec":"h264"'
     b'"weights_name":"base","weights_sha256":"{"weights_name":"mini","weights_sha256":"0123456789abcdef",'
     b'"created_by":"vidtwin 0.1.0","coder":2,"width":1920,"height":1080,"coded_width":398,"coded_height":224,'
-    b'"clip_frames":16,"tile_height":224,"tile_width":224,"overlap":32,"clips_per_group":16,'
-    b'"options":{"quality":60.0,"short_side":null},"source":{"bytes":1},"fps":[24000,1001],"fps":[30000,1001],'
+    b'"clip_frames":16,"tile_height":224,"tile_width":224,"overlap":16,"clips_per_group":16,'
+    b'"options":{"quality":75.0,"short_side":null},"source":{"bytes":1},"fps":[24000,1001],"fps":[30000,1001],'
     b'"fps":[25,1],"sample_aspect":[1,1],"layout":{"structure":[16,7,7,8],"dynamics_x":[8,16,7],'
     b'"dynamics_y":[8,16,7]}},"audio":{"codec":"opus","container":"matroska","bytes":'
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -17,6 +16,7 @@ from vidtwin_codec.container.format import (
     SKIPPABLE_MAGIC,
     Counts,
     DamagedError,
+    closing_crc,
     open_audio,
 )
 from vidtwin_codec.container.header import Header
@@ -175,7 +175,7 @@ class VtwReader:
 
 
 def read_header(source: ByteSource) -> tuple[Header, int, int]:
-    """Header, its CRC-32 and the length of its frame.
+    """Header, the checksum that closes its frame, and the length of the frame.
 
     Raises:
         VidtwinError: not a .vtw, damaged, of a newer major version, or with an unknown coder.
@@ -202,7 +202,7 @@ def read_header(source: ByteSource) -> tuple[Header, int, int]:
             f"{source.name}: uses coder {header.coder}, which this version of vidtwin does not know",
             "install a newer vidtwin",
         )
-    return header, zlib.crc32(data), length
+    return header, closing_crc(data), length
 
 
 def verify(file: str | os.PathLike[str] | BinaryIO) -> list[str]:

@@ -23,7 +23,7 @@ class ByteSource:
         if isinstance(file, (str, os.PathLike)):
             self.name = os.fspath(file)
             try:
-                # a closed pipe would block in open() until somebody writes
+                # opening a named pipe would block until somebody writes to it
                 if Path(file).is_fifo():
                     raise VidtwinError(f"{self.name}: is a pipe; a .vtw is read from a file")
                 self._stream: BinaryIO = open(file, "rb")  # noqa: SIM115 (closed in close)

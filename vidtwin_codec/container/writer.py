@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from vidtwin_codec.coding import GroupSpan, zstd_frame
-from vidtwin_codec.container.format import AUDIO_OVERHEAD, MAX_AUDIO_CHUNK, Counts, build_audio
+from vidtwin_codec.container.format import AUDIO_OVERHEAD, MAX_AUDIO_CHUNK, Counts, build_audio, closing_crc
 from vidtwin_codec.container.header import Header
 from vidtwin_codec.container.index import GroupEntry, Index
 
@@ -29,7 +29,7 @@ class VtwWriter:
         self._audio_bytes = 0
         self._finished = False
         data = header.to_bytes()
-        self._header_crc = zlib.crc32(data)
+        self._header_crc = closing_crc(data)
         self._write(data)
 
     def write_audio(self, chunks: Iterable[bytes]) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.formats import Container
 from vidtwin_codec.media.info import AudioStream, MediaInfo
+from vidtwin_codec.media.source import file_url
 
 _CHUNK = 1 << 16
 # Opus at these rates: speech is clear and music decent; about what the pictures cost at 224 pixels.
@@ -60,11 +60,17 @@ def extract_audio(
     zero = info.start_time + (start or Fraction(0))
     arguments = [*info.source.arguments, "-map", f"0:{stream.index}", "-map_metadata", "-1", "-map_chapters", "-1"]
     if mode == "copy":
-        arguments += ["-c:a", "copy", *_cut(zero, duration)]
+        # Transport streams carry AAC without the header that Matroska needs.
+        headed = ["-bsf:a", "aac_adtstoasc"] if stream.codec == "aac" else []
+        arguments += ["-c:a", "copy", *headed, *_cut(zero, duration)]
     else:
         arguments += _opus(stream, zero, duration, bitrate_kbps)
-    # By a pipe and not by name, so that ffmpeg ends if this process is killed.
-    size = _run([*arguments, "-f", "matroska", "pipe:1"], info, Path(target))
+    # bitexact: the same sound gives the same bytes (no random identifiers).
+    sound = ["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "matroska", "-y", file_url(target)]
+    # The pictures are listed down the pipe: ffmpeg sets the clock of some containers by the streams in use, and it has
+    # to be the clock that probing saw; and should this process be killed, the broken pipe ends ffmpeg too.
+    pictures = ["-map", f"0:{info.stream_index}", "-c", "copy", "-f", "framecrc", "pipe:1"]
+    size = _run([*arguments, *sound, *pictures], info, Path(target))
     return AudioInfo(stream.codec if mode == "copy" else "opus", size) if size else None
 
 
@@ -92,19 +98,23 @@ def _cut(zero: Fraction, duration: Fraction | None) -> list[str]:
 
 
 def _run(arguments: list[str], info: MediaInfo, target: Path) -> int:
-    size = 0
-    try:
-        with Child(arguments) as child, target.open("wb") as stream:
-            while chunk := child.stdout.read(_CHUNK):
-                stream.write(chunk)
-                size += len(chunk)
-            code = child.wait()
-    except OSError as error:
-        target.unlink(missing_ok=True)
-        raise explain_os_error(error, target) from error
+    """Returns the size of ``target``, or 0 after removing it because no sound went into it."""
+    with Child(arguments) as child:
+        while child.stdout.read(_CHUNK):
+            pass
+        code = child.wait()
+        reason = child.reason()
+        empty = any(message.text.startswith("Output file is empty") for message in child.messages)
+    if code or empty:
+        _discard(target)
+    if code and reason == "No space left on device":
+        raise VidtwinError(f"{target.parent}: the disk is full", "free some space and run the command again")
     if code:
-        target.unlink(missing_ok=True)
-        raise VidtwinError(
-            f"{info.path}: the sound cannot be read ({child.reason()})", "leave it out with --audio none"
-        )
-    return size
+        raise VidtwinError(f"{info.path}: the sound cannot be extracted ({reason})", "leave it out with --audio none")
+    return 0 if empty else target.stat().st_size
+
+
+def _discard(target: Path) -> None:
+    """Remove what was begun; a device or a named pipe that someone gave as target is not ours to remove."""
+    if target.is_file():
+        target.unlink()

@@ -23,7 +23,8 @@ _LINE = re.compile(
 )
 _SERIOUS = ("panic", "fatal", "error")
 # A damaged hour of video makes one message per frame; the first ones say what is wrong, the last one why it stopped.
-_KEPT_MESSAGES = 200
+# A header alone can have hundreds of lines (chapters, many streams).
+_KEPT_MESSAGES = 5000
 # ffmpeg's last lines only repeat, without the reason, that something went wrong.
 _HOLLOW = (
     "Conversion failed!",
@@ -186,10 +187,9 @@ class Child:
     def reason(self) -> str:
         """The most telling thing ffmpeg said about its failure, in one line."""
         errors = self.errors()
+        if any("No space left on device" in message.text for message in errors):
+            return "No space left on device"
         telling = [message for message in errors if not message.text.startswith(_HOLLOW)]
-        for message in telling:
-            if "No space left on device" in message.text:
-                return "No space left on device"
         return clean((telling or errors)[-1].text) if errors else "ffmpeg stopped without saying why"
 
     def _read_messages(self) -> None:

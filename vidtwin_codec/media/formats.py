@@ -67,7 +67,7 @@ _CODECS = {
     "libx264": _Codec("h264", 14, ("-preset", "fast"), "yuv444p"),
     "libx264rgb": _Codec("h264", 14, ("-preset", "fast"), None, "rgb24", ("-qp", "0")),
     "libx265": _Codec(
-        "hevc", 19, ("-preset", "fast"), "yuv444p", "yuv420p", ("-x265-params", "lossless=1"), ("-tag:v", "hvc1")
+        "hevc", 12, ("-preset", "fast"), "yuv444p", "yuv420p", ("-x265-params", "lossless=1"), ("-tag:v", "hvc1")
     ),
     "libvpx-vp9": _Codec(
         "vp9",
@@ -78,8 +78,8 @@ _CODECS = {
         ("-lossless", "1"),
         ("-b:v", "0", "-row-mt", "1"),
     ),
-    "libsvtav1": _Codec("av1", 20, ("-preset", "8"), None),
-    "libaom-av1": _Codec("av1", 20, ("-cpu-used", "6"), None, "yuv420p", None, ("-row-mt", "1")),
+    "libsvtav1": _Codec("av1", 14, ("-preset", "8"), None),
+    "libaom-av1": _Codec("av1", 13, ("-cpu-used", "6"), None, "yuv420p", None, ("-row-mt", "1")),
     "ffv1": _Codec("ffv1", None, (), None, "gbrp", (), ("-level", "3", "-slicecrc", "1", "-g", "1")),
     "prores_ks": _Codec("prores", None, (), None, "yuv422p10le"),
 }

@@ -80,6 +80,7 @@ class FrameWriter:
                 *("-framerate", f"{fps.numerator}/{fps.denominator}", "-i", "pipe:0", *sound, "-map", "0:v:0"),
                 *("-vf", to_yuv(encoding.pix_fmt, sample_aspect), *encoding.arguments),
                 *(("-map", "1:a:0", *audio_arguments(heard, container)) if heard else ()),
+                *(_sound_end(track) if track and heard else ()),
                 *("-map_metadata", "-1", *container.arguments, "-f", container.muxer, file_url(self.path)),
             ],
             feed=True,
@@ -142,6 +143,9 @@ def _sound_input(track: SoundTrack) -> list[str]:
     if track.start:
         # Seek on the file's own clock (its first time stamp may be a delay), then make that moment 0.
         part += ["-seek_timestamp", "1", "-ss", f"{float(track.start):.6f}", "-itsoffset", f"{-float(track.start):.6f}"]
-    if track.duration is not None:
-        part += ["-t", f"{float(track.duration):.6f}"]
     return [*part, "-protocol_whitelist", "file", "-i", file_url(track.path)]
+
+
+def _sound_end(track: SoundTrack) -> list[str]:
+    # -t would count from the first packet, which a delay moves.
+    return [] if track.duration is None else ["-bsf:a", f"noise=drop=gte(pts*tb\\,{float(track.duration):.6f})"]

@@ -195,7 +195,7 @@ def _read_numbers(stream: Any, record: StorageRecord) -> Tensor:
     """A storage's numbers, in memory that torch aligned (what is computed can depend on alignment)."""
     numbers = torch.empty(record.elements, dtype=record.dtype)
     if record.elements:
-        view = memoryview(numbers.view(torch.uint8).numpy())
+        view = numbers.view(torch.uint8).numpy().data
         done = 0
         while done < len(view):
             count = stream.readinto(view[done : done + (16 << 20)])

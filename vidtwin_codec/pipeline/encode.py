@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from vidtwin_codec import __version__, weights
-from vidtwin_codec.coding import PLAIN, Group, LatentArrays, pack_group, quality_scale, quantize
+from vidtwin_codec.coding import Group, LatentArrays, pack_group, quality_scale, quantize
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
 from vidtwin_codec.files import atomic_path, check_output, is_pipe
 from vidtwin_codec.media import FrameReader, MediaInfo, extract_audio, probe, spool_stdin
@@ -52,7 +52,8 @@ def encode(
         reporter.warned(text)
 
     with ExitStack() as stack:
-        info = probe(stack.enter_context(spool_stdin()) if is_pipe(source) else source)
+        path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
+        info = probe(path, fps=options.fps)
         entry = weights.resolve(options.weights)
         codec = Codec.load(entry, options, "encoder")
         temporary = stack.enter_context(atomic_path(output))
@@ -155,7 +156,6 @@ class _Encoder:
             weights_sha256=self.entry.sha256,
             layout=self.codec.layout,
             steps=self.steps,
-            coder=PLAIN,
             width=info.width,
             height=info.height,
             coded_width=geometry.width,

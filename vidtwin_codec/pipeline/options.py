@@ -37,7 +37,7 @@ class EncodeOptions(NetworkOptions):
     short_side: int | None = None
     """Scale the shorter side down to this many pixels before encoding."""
     fps: Fraction | None = None
-    """Frame rate to resample to; None keeps the source's."""
+    """Frame rate to resample to (of images: at which they follow each other); None keeps the source's."""
     audio: Literal["opus", "copy", "none"] = "opus"
     audio_kbps: int | None = None
     overlap: int = DEFAULT_OVERLAP

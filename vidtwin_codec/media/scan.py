@@ -1,0 +1,146 @@
+"""Looking into an input: its first frame as decoded, and the time of every frame."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.media.ffmpeg import Child, Message, thread_count
+from vidtwin_codec.media.header import VideoStream
+from vidtwin_codec.media.info import AudioStream, ColorInfo
+from vidtwin_codec.media.source import Source
+
+_NO_PTS = -(1 << 63)
+_DISCARD = 4  # AV_PKT_FLAG_DISCARD: decoded but never shown, as an edit list asks
+
+_TICK = re.compile(rb"^#tb 0: (\d+)/(\d+)")
+_FRAME = re.compile(r"^n:\s*0 pts:\s*(\S+) .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) ")
+_CONFIG = re.compile(r"^config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
+_COLOR = re.compile(r"^\s*color_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)")
+
+
+@dataclass
+class FirstFrame:
+    """The first frame that decodes, after rotation."""
+
+    width: int
+    height: int
+    sample_aspect: Fraction
+    pix_fmt: str
+    pts: int | None
+    tick: Fraction
+    stated_fps: Fraction | None
+    color: ColorInfo
+
+
+@dataclass
+class Times:
+    """``pts`` of the frames in units of ``tick`` seconds; ``untimed`` if some of them have none."""
+
+    pts: array[int]
+    tick: Fraction
+    last_duration: int = 0
+    untimed: bool = False
+
+
+def scan(
+    source: Source, stream: VideoStream, sound: AudioStream | None, decoder: str | None
+) -> tuple[FirstFrame, Times, list[Message]]:
+    """Decode the first frame and list the packets, in one pass; the third part is what ffmpeg complained about.
+
+    Raises:
+        VidtwinError: no frame decodes.
+    """
+    picked = f"0:{stream.index}"
+    packets = ["-map", picked, "-c", "copy", "-copyinkf", "-copypriorss", "1", "-f", "framecrc", "pipe:1"]
+    picture = ["-map", picked, "-frames:v", "1", "-vf", "showinfo=checksum=0", "-f", "null", "-"]
+    # The sound goes nowhere, but counts when ffmpeg decides where time 0 is: see extract_audio.
+    heard = ["-map", f"0:{sound.index}", "-c", "copy", "-f", "null", "-"] if sound else []
+    arguments = [*_open(source, decoder), *packets, *picture, *heard]
+    with Child(arguments, level="info") as child:
+        times = _read_times(child)
+        child.wait()
+        first = _first_frame(child.messages)
+        if first is None:
+            raise VidtwinError(f"{source.path}: no frame can be decoded ({short_reason(child.reason(), source)})")
+        return first, times, child.errors()
+
+
+def decode_times(source: Source, stream: VideoStream, decoder: str | None) -> Times:
+    """The times of all frames, where packets do not tell them."""
+    # A wrapped frame is a pointer: the muxer sees every time and touches no pixel.
+    frames = ["-map", f"0:{stream.index}", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
+    with Child([*_open(source, decoder), *frames, "-c:v", "wrapped_avframe", "-f", "framecrc", "pipe:1"]) as child:
+        times = _read_times(child)
+        child.wait()
+        return times
+
+
+def _open(source: Source, decoder: str | None) -> list[str]:
+    chosen = ["-c:v", decoder] if decoder else []
+    return ["-threads", str(thread_count()), *chosen, *source.arguments]
+
+
+def _read_times(child: Child) -> Times:
+    times = Times(array("q"), Fraction(1, 25))
+    latest, total = _NO_PTS, 0
+    for line in child.stdout:
+        if line.startswith(b"#"):
+            if match := _TICK.match(line):
+                times.tick = Fraction(int(match[1]), int(match[2]))
+            continue
+        # stream, dts, pts, duration, size, checksum[, F=flags][, side data]
+        fields = line.split(b",")
+        if len(fields) < 6:
+            continue
+        flags = next((field for field in fields[6:] if field.startswith(b" F=0x")), b" F=0x0")
+        if int(flags[5:], 16) & _DISCARD:
+            continue
+        pts = int(fields[2])
+        times.untimed |= pts == _NO_PTS
+        times.pts.append(pts)
+        duration = int(fields[3])
+        total += duration
+        if pts >= latest:
+            latest, times.last_duration = pts, duration
+    if times.pts and not times.untimed:
+        # Durations go by decoding order: the frame shown last need not own the last one, but their sum is right.
+        rest = total - (latest - min(times.pts))
+        if 0 < rest <= 10 * max(times.last_duration, 1):
+            times.last_duration = rest
+    return times
+
+
+def _first_frame(messages: Sequence[Message]) -> FirstFrame | None:
+    config: re.Match[str] | None = None
+    frame: re.Match[str] | None = None
+    for message in messages:
+        if "showinfo" not in message.who:
+            continue
+        if frame is None:
+            config = _CONFIG.match(message.text) or config
+            frame = _FRAME.match(message.text)
+        elif match := _COLOR.match(message.text):
+            range_, matrix, primaries, transfer = match.groups()
+            break
+    else:
+        range_ = matrix = primaries = transfer = "unknown"
+    if frame is None or config is None:
+        return None
+    pts, pix_fmt, sar_num, sar_den, width, height = frame.groups()
+    tick = Fraction(int(config[1]), int(config[2]))
+    stated = Fraction(int(config[3]), int(config[4])) if int(config[3]) and int(config[4]) else None
+    aspect = Fraction(int(sar_num), int(sar_den)) if int(sar_num) and int(sar_den) else Fraction(1)
+    color = ColorInfo(range_, matrix, primaries, transfer)
+    known = int(pts) if re.fullmatch(r"-?\d+", pts) else None
+    return FirstFrame(int(width), int(height), aspect, pix_fmt, known, tick, stated, color)
+
+
+def short_reason(reason: str, source: Source) -> str:
+    """ffmpeg's reason without the long name it repeats."""
+    name = source.arguments[-1]
+    return reason.replace(f"{name}: ", "").replace(name, str(source.path.name)).removeprefix("Error opening input: ")
