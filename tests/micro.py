@@ -14,6 +14,9 @@ from vidtwin_codec.model import Latents, QFormerConfig, TransformerConfig, VidTw
 from vidtwin_codec.model.transformer import sine_cosine, spatial_positions
 from vidtwin_codec.model.upstream import upstream_names
 
+# networks this small only lose by threads, and lose most on a busy machine, where threads wait for each other
+torch.set_num_threads(1)
+
 FIXTURES = Path(__file__).parent / "fixtures"
 MICRO = ("micro_one_block", "micro_two_blocks")
 OUTPUTS = ("structure", "dynamics_x", "dynamics_y", "reconstruction", "structure_only", "dynamics_only")

@@ -252,3 +252,11 @@ def test_truncated_file_gives_what_is_there(tmp_path: Path) -> None:
         while len(reader.read(16)):
             pass
     assert any("decoding errors" in warning for warning in reader.warnings)
+
+
+def test_hdr_without_zimg_is_not_called_tone_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084"
+    path = lavfi(tmp_path / "hdr.mkv", "-vf", f"format=yuv420p10le,{tags}", "-frames:v", "2", "-c:v", "ffv1")
+    assert any("tone-mapped to" in warning for warning in probe(path).warnings)
+    monkeypatch.setattr("vidtwin_codec.media.color.has_filters", lambda *names: False)
+    assert any("cannot tone-map" in warning for warning in probe(path).warnings)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from vidtwin_codec.errors import VidtwinError
 
@@ -28,7 +30,7 @@ def check_output(
 
     Raises:
         VidtwinError: the folder is missing or read-only, the output exists and ``force`` is not
-            set, it is a directory, or it is the input itself.
+            set, it is a directory, or it is the input itself. Devices and named pipes may be written to.
     """
     if is_pipe(destination):
         return
@@ -39,9 +41,9 @@ def check_output(
         raise VidtwinError(f"{path}: output and input are the same file", "choose another output name")
     if not path.parent.is_dir():
         raise VidtwinError(f"{path.parent}: no such folder", "create it first, or choose another output")
-    if path.exists() and not force:
+    if path.is_file() and not force:
         raise VidtwinError(f"{path}: already exists", "pass --force to replace it")
-    if not os.access(path.parent, os.W_OK):
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise VidtwinError(f"{path.parent}: no permission to write here", "choose another output folder")
 
 
@@ -52,22 +54,29 @@ def atomic_path(destination: str | os.PathLike[str], suffix: str | None = None) 
     The temporary keeps the suffix, unless another is given (ffmpeg chooses its container by it). For ``-`` the
     finished file is copied to standard output.
 
+    A device or a named pipe is written to when the file is complete.
+
     Raises:
         VidtwinError: the disk is full or the folder cannot be written.
     """
-    pipe = is_pipe(destination)
-    target = Path("stdout") if pipe else Path(destination)
-    folder = tempfile.gettempdir() if pipe else target.parent
+    # through links, as any program that opens a file for writing
+    target = Path("standard output") if is_pipe(destination) else Path(os.path.realpath(destination))
+    # a device or a named pipe is written to, never replaced
+    stream = is_pipe(destination) or (target.exists() and not target.is_file())
+    folder = tempfile.gettempdir() if stream else target.parent
     try:
-        handle, name = tempfile.mkstemp(prefix=".vidtwin-", suffix=suffix or target.suffix, dir=folder)
+        handle, name = tempfile.mkstemp(prefix=".vidtwin-", suffix=suffix or Path(destination).suffix, dir=folder)
     except OSError as error:
-        raise VidtwinError(f"{folder}: cannot write here ({error.strerror})") from error
+        raise explain_os_error(error, folder) from error
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        if pipe:
-            _copy_to_stdout(temporary)
+        if is_pipe(destination):
+            _copy(temporary, sys.stdout.buffer)
+        elif stream:
+            with target.open("wb") as device:
+                _copy(temporary, device)
         else:
             # mkstemp makes files private; an output has the permissions any new file would have
             os.chmod(temporary, 0o666 & ~_umask())
@@ -97,8 +106,7 @@ def _umask() -> int:
     return current
 
 
-def _copy_to_stdout(path: Path) -> None:
+def _copy(path: Path, target: BinaryIO) -> None:
     with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
+        shutil.copyfileobj(stream, target, 1 << 20)
+    target.flush()

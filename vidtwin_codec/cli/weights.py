@@ -83,7 +83,7 @@ def import_command(file: Path, as_json: bool, **values: Any) -> None:
     Only tensors are read; a checkpoint that would run code is refused. Weights that come without
     quantisation steps get them by calibration on --clips.
     """
-    options = weights.ImportOptions(**{**values, "clips": tuple(values["clips"])})
+    options = weights.ImportOptions(**{**values, "clips": tuple(values["clips"])}, progress=_say)
     _report(weights.import_checkpoint(file, options), "imported", as_json)
 
 
@@ -96,7 +96,7 @@ def fetch_command(name: str, as_json: bool) -> None:
     Needs the extra: pip install "vidtwin-codec[hub]". An interrupted download goes on where it
     stopped. HF_ENDPOINT chooses a mirror.
     """
-    _report(weights.fetch(name), "fetched", as_json)
+    _report(weights.fetch(name, progress=_say), "fetched", as_json)
 
 
 @weights_command.command("verify")
@@ -116,6 +116,10 @@ def verify_command(name: str | None, as_json: bool) -> None:
         raise VidtwinError(
             f"damaged weights: {', '.join(failed)}", "delete the files and import or install the weights again"
         )
+
+
+def _say(doing: str) -> None:
+    click.echo(f"{doing} …", err=True)
 
 
 def _report(result: weights.ImportResult, done: str, as_json: bool) -> None:

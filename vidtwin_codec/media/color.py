@@ -26,6 +26,8 @@ _ZIMG_MATRICES = {"bt709": "709", "bt601": "170m", "fcc": "fcc", "smpte240m": "2
 # Primaries so much wider than BT.709 that showing them unconverted is visibly pale; the others differ by a hair.
 _WIDE = {"bt2020": "2020", "smpte431": "smpte431", "smpte432": "smpte432"}
 _SDR_CURVES = {"bt2020-10": "2020_10", "bt2020-12": "2020_12", "iec61966-2-1": "iec61966-2-1", "smpte170m": "601"}
+TONE_MAPPED = "tone-mapped to standard dynamic range"
+NOT_TONE_MAPPED = "this ffmpeg cannot tone-map (it was built without zimg), so colours will look pale"
 # BT.2408: diffuse white of HDR programmes lies at 203 cd/m².
 _REFERENCE_WHITE = 203
 
@@ -62,6 +64,11 @@ def to_yuv(pix_fmt: str, sample_aspect: Fraction) -> str:
     scale = f"scale=flags=lanczos+{_ACCURATE}:in_range=full:out_color_matrix=bt709:out_range=limited"
     tags = "setparams=range=limited:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
     return f"{scale},format={pix_fmt},{tags},{aspect}"
+
+
+def can_tone_map() -> bool:
+    """Whether this ffmpeg was built with zimg; without it HDR and wide gamuts are read as they are."""
+    return has_filters("zscale", "tonemap")
 
 
 def is_rgb(pix_fmt: str) -> bool:

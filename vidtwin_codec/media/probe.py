@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.media.color import NOT_TONE_MAPPED, TONE_MAPPED, can_tone_map
 from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.header import FileHeader, VideoStream, parse_header
 from vidtwin_codec.media.info import AudioStream, MediaInfo
@@ -164,7 +165,7 @@ def _picture_warnings(stream: VideoStream, first: FirstFrame, rate: Rate) -> lis
         said.append("interlaced: deinterlaced to whole frames")
     if first.color.hdr:
         kind = "PQ" if first.color.transfer == "smpte2084" else "HLG"
-        said.append(f"HDR ({kind}): tone-mapped to standard dynamic range")
+        said.append(f"HDR ({kind}): " + (TONE_MAPPED if can_tone_map() else NOT_TONE_MAPPED))
     if has_alpha(first.pix_fmt):
         said.append("has transparency: composited on black")
     if first.color.matrix in _UNSUPPORTED_MATRICES:

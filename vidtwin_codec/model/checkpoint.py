@@ -38,8 +38,8 @@ _POSITIONS = ("encoder.pos_embed", "encoder.pos_embed_temporal", "decoder.pos_em
 class TensorSource(Protocol):
     """A file that holds named tensors."""
 
-    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """The named tensors, in memory of their own."""
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """Each name and its tensor, in memory of its own, one at a time."""
 
 
 @dataclass
@@ -74,11 +74,11 @@ class Checkpoint:
             model = VidTwin(self.config, parts=parts)
         renaming = {} if self.ours else upstream_names(self.config)
         wanted = [name for name in self.shapes if self._belongs(renaming.get(name, name), name, parts)]
-        tensors = {}
-        for name, tensor in self.source.read(wanted).items():
-            # positions are compared with the sine-cosine ones, never used: keep their precision
-            kept = tensor if name in _POSITIONS else tensor.to(device, dtype)
-            tensors[name] = kept
+        # one at a time, so that memory holds the weights once; positions are only compared, in their own precision
+        tensors = {
+            name: tensor if name in _POSITIONS else tensor.to(device, dtype)
+            for name, tensor in self.source.read(wanted)
+        }
         try:
             if self.ours:
                 model.load_tensors(tensors)
@@ -161,7 +161,7 @@ def _with_config(
     assumed: list[str] = []
     if config is None:
         name = "decoder.pos_embed"
-        positions = source.read([name])[name] if name in shapes else None
+        positions = dict(source.read([name]))[name] if name in shapes else None
         config, assumed = deduce_config(shapes, positions)
     return Checkpoint(path, config, False, shapes, source, assumed)
 
@@ -198,11 +198,12 @@ class SafetensorsSource:
     def __init__(self, path: Path, header: SafetensorsHeader) -> None:
         self.path, self.header = path, header
 
-    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """The named tensors, copied out of the file's mapping so that the file may change afterwards."""
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """Each name and its tensor, copied out of the file's mapping so that the file may change afterwards."""
         try:
             with safe_open(self.path, framework="pt", device="cpu") as file:
-                return {name: file.get_tensor(name).clone() for name in names}
+                for name in names:
+                    yield name, file.get_tensor(name).clone()
         except (OSError, RuntimeError, ValueError) as error:
             raise VidtwinError(f"{self.path}: cannot be read as safetensors ({error})") from error
 

@@ -11,7 +11,7 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -71,25 +71,23 @@ class TorchFile:
             raise VidtwinError(f"{path}: a truncated or damaged PyTorch checkpoint", "get the file again") from error
         self.tensors, self.hyper_parameters = _find_state_dict(path, content)
 
-    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """The named tensors, in memory of their own.
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """Each name and its tensor, in memory of its own, one at a time.
 
         Raises:
             VidtwinError: the file is damaged.
         """
-        found: dict[str, Tensor] = {}
         try:
             with self.path.open("rb") as stream:
                 numbers = self._storages(stream)
                 for name in names:
                     record = self.tensors[name]
-                    found[name] = record.view(numbers(record.storage))
+                    yield name, record.view(numbers(record.storage))
         except OSError as error:
             raise explain_os_error(error, self.path) from error
         except _DAMAGE as error:
             message = f"{self.path}: a truncated or damaged PyTorch checkpoint"
             raise VidtwinError(message, "get the file again") from error
-        return found
 
     def _open_zip(self, stream: BinaryIO) -> Any:
         with zipfile.ZipFile(stream) as archive:
@@ -109,17 +107,14 @@ class TorchFile:
 
     def _zip_storages(self, stream: BinaryIO) -> Callable[[StorageRecord], Tensor]:
         archive = zipfile.ZipFile(stream)
-        seen: dict[str, Tensor] = {}
 
         def numbers(record: StorageRecord) -> Tensor:
-            if record.key not in seen:
-                info = archive.getinfo(f"{self._prefix}data/{record.key}")
-                # a stored entry takes as many bytes of the file as of memory, so it cannot be a zip bomb
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size != record.elements * _size(record.dtype):
-                    raise zipfile.BadZipFile("a storage is not of the size its tensor says")
-                with archive.open(info) as entry:
-                    seen[record.key] = _read_numbers(entry, record)
-            return seen[record.key]
+            info = archive.getinfo(f"{self._prefix}data/{record.key}")
+            # a stored entry takes as many bytes of the file as of memory, so it cannot be a zip bomb
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size != record.elements * _size(record.dtype):
+                raise zipfile.BadZipFile("a storage is not of the size its tensor says")
+            with archive.open(info) as entry:
+                return _read_numbers(entry, record)
 
         return numbers
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +41,7 @@ FETCHABLE = {
 }
 
 
-def fetch(name: str = "base") -> ImportResult:
+def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) -> ImportResult:
     """Download a checkpoint, check it against the digest the hub states, and import it.
 
     An interrupted download goes on where it stopped when the command is run again. ``HF_ENDPOINT``
@@ -47,6 +49,7 @@ def fetch(name: str = "base") -> ImportResult:
 
     Args:
         name: one of :data:`FETCHABLE`.
+        progress: is told what is being done (the download shows a bar of its own).
 
     Raises:
         VidtwinError: the name is unknown, huggingface_hub is not installed, the hub cannot be reached, or
@@ -58,6 +61,8 @@ def fetch(name: str = "base") -> ImportResult:
         raise VidtwinError(f"{name!r} cannot be fetched (known: {known})", "vidtwin weights list shows what is here")
     checkpoint = download(remote)
     options = ImportOptions(name=name, origin=remote.origin, description=remote.description)
+    if progress is not None:
+        options = dataclasses.replace(options, progress=progress)
     try:
         result = import_checkpoint(checkpoint, options)
     finally:

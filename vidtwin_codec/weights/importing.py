@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ class ImportOptions:
         storage: ``"float16"`` (what None means), ``"bfloat16"`` or ``"float32"``.
         description, origin: what is noted about the weights; the origin defaults to the checkpoint's digest.
         force: replace ``output`` if it exists.
+        progress: is told in a few words what is being done, before each step that takes long.
     """
 
     name: str | None = None
@@ -48,6 +50,7 @@ class ImportOptions:
     description: str = ""
     origin: str | None = None
     force: bool = False
+    progress: Callable[[str], None] = lambda doing: None
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,12 @@ def _convert(path: Path, made: Path, name: str, options: ImportOptions) -> list[
     notes = [f"assumed, since the file does not say: {what}" for what in checkpoint.assumed]
     model = checkpoint.load()
     clips = list(_clips(options, model.config))
+    options.progress(f"calibrating the quantisation steps on {len(clips)} clips")
     calibration = _explained(path, lambda: calibrate(model, clips))
     notes += calibration.notes
     kind = "given" if options.clips else "made-up"
     notes.append(f"steps calibrated on {len(clips)} {kind} clips")
+    options.progress("measuring what bfloat16 costs")
     exact = reconstruction_psnr(model, clips[:2])
     if exact < PLAUSIBLE_PSNR:
         notes.append(f"these weights reconstruct the clips at only {exact:.1f} dB: is the configuration right?")
