@@ -19,6 +19,7 @@ VERBS = {
     "info": ("vidtwin_codec.cli.info", "Show what a .vtw file holds."),
     "verify": ("vidtwin_codec.cli.verify", "Check every checksum of .vtw files."),
     "weights": ("vidtwin_codec.cli.weights", "List, import, fetch and verify network weights."),
+    "train": ("vidtwin_codec.cli.train", "Train or fine-tune network weights on videos."),
     "completion": ("vidtwin_codec.cli.completion", "Print a shell's completion script."),
 }
 

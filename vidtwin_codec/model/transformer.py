@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from vidtwin_codec.model.config import TransformerConfig
 
@@ -80,6 +81,10 @@ class Transformer(nn.Module):
 
     Spatial positions join every token at the input; temporal positions only the temporal attention
     of block 0.
+
+    Attributes:
+        recompute: in training, keep only what enters each block and compute the rest again for the gradient:
+            memory for one block in place of all, for about a third more time.
     """
 
     spatial_positions: Tensor
@@ -87,6 +92,7 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig, frames: int, grid: tuple[int, int]) -> None:
         super().__init__()
+        self.recompute = False
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         # fixed by the sizes, so never stored: checkpoints stay exact at 16 bits
         spatial, temporal = spatial_positions(config.hidden_size, *grid), sine_cosine(config.hidden_size, frames)
@@ -96,7 +102,11 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.spatial_positions[:, None]
         for number, block in enumerate(self.blocks):
-            x = block(x, self.temporal_positions if number == 0 else None)
+            positions = self.temporal_positions if number == 0 else None
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, positions, use_reentrant=False)
+            else:
+                x = block(x, positions)
         return x
 
 

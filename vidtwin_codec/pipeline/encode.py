@@ -94,6 +94,8 @@ class _Encoder:
     def write(self, stream: BinaryIO, reporter: Reporter) -> tuple[Counts, Fraction]:
         geometry = self.geometry
         clips_per_group = geometry.clips_per_group(self.fps)
+        for text in self.info.warnings:
+            self.warn(text)
         with ExitStack() as stack:
             sound = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-")), "audio.mka")
             writer = VtwWriter(stream, self._header(clips_per_group, self._extract_audio(sound)))
@@ -113,7 +115,7 @@ class _Encoder:
                     group = group.next()
             if group.clips:
                 sink.put(group)
-        for text in frames.warnings:
+        for text in frames.warnings[len(self.info.warnings) :]:
             self.warn(text)
         return writer.finish(), self.fps
 

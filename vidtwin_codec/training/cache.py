@@ -1,0 +1,252 @@
+"""Videos decoded once into a folder of bounded size, to be mapped into memory by this run and the next."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import atomic_path, explain_os_error
+from vidtwin_codec.training.footage import FoundFile, Footage, Say
+
+if TYPE_CHECKING:
+    from vidtwin_codec.media import FrameReader
+
+RUN = 64
+"""Frames: what is kept of a video that does not fit, evenly spread, comes in runs of so many."""
+_LINE_SECONDS = 10.0
+_AT_ONCE = 4
+"""Videos decoded at the same time; ffmpeg uses threads of its own."""
+
+
+class UnreadableError(Exception):
+    """A video that cannot be used; its text says why."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a probe found: frames (None: unknown) and the size the video is decoded to."""
+
+    frames: int | None
+    width: int
+    height: int
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.width * self.height * 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One video to be in the cache: how many frames of it at most, None for all."""
+
+    file: FoundFile
+    facts: Facts
+    limit: int | None
+    target: Path
+
+
+class FrameCache:
+    """A folder of ``.npy`` files, one a video, never above its limit."""
+
+    def __init__(self, folder: Path, limit: float, say: Say) -> None:
+        """``limit`` in bytes.
+
+        Raises:
+            VidtwinError: the folder cannot be made.
+        """
+        self.folder, self.limit, self.say = folder, limit, say
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explain_os_error(error, folder) from error
+
+    def plan(self, found: Sequence[tuple[FoundFile, Facts]]) -> list[Plan]:
+        """Share the room out: all of every video, or as many frames of the long ones as fit, or fewer videos."""
+        order = sorted(found, key=lambda pair: pair[0].order)
+        while order and _bytes(order, RUN) > self.limit:
+            order.pop()
+        if len(order) < len(found):
+            self.say(f"the cache holds {len(order)} of {len(found)} videos; make it larger with --cache-gb")
+        kept = {file.name for file, _ in order}
+        cap = _most_frames(order, self.limit)
+        if cap is not None:
+            cut = sum(facts.frames is None or facts.frames > cap for _, facts in order)
+            self.say(f"the cache holds {cap} frames of each of {cut} longer videos; make it larger with --cache-gb")
+        plans = []
+        for file, facts in found:
+            if file.name in kept:
+                limit = cap if cap is not None and (facts.frames is None or facts.frames > cap) else None
+                plans.append(Plan(file, facts, limit, self._target(file, facts, limit)))
+        return plans
+
+    def _target(self, file: FoundFile, facts: Facts, limit: int | None) -> Path:
+        status = file.path.stat()
+        key = f"1 {os.path.abspath(file.path)} {status.st_size} {status.st_mtime_ns} {facts.width}x{facts.height} {limit}"
+        return self.folder / (hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:24] + ".npy")
+
+    def fill(self, plans: Sequence[Plan]) -> list[Footage]:
+        """Decode what is missing; videos that fail are reported and left out.
+
+        Raises:
+            VidtwinError: the folder cannot be written.
+        """
+        self._make_room(plans)
+        missing = [plan for plan in plans if not plan.target.exists()]
+        done, due = 0, time.monotonic() + _LINE_SECONDS
+        if missing:
+            self.say(f"decoding {len(missing)} videos into {self.folder}")
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            try:
+                for plan, problem in zip(missing, pool.map(_decode, missing), strict=True):
+                    done += 1
+                    if problem:
+                        self.say(f"skipped {plan.file.name}: {problem}")
+                    if time.monotonic() > due:
+                        due = time.monotonic() + _LINE_SECONDS
+                        self.say(f"decoded {done} of {len(missing)} videos")
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return [footage for plan in plans if (footage := _open(plan)) is not None]
+
+    def _make_room(self, plans: Sequence[Plan]) -> None:
+        """Drop what this run does not use, longest unused first, until all fits."""
+        mine = {plan.target for plan in plans}
+        needed = sum(_bytes([(plan.file, plan.facts)], plan.limit) for plan in plans)
+        others = [path for path in self.folder.glob("*.npy") if path not in mine]
+        others.sort(key=lambda path: path.stat().st_mtime)
+        used = sum(path.stat().st_size for path in others)
+        for path in others:
+            if used + needed <= self.limit:
+                break
+            used -= path.stat().st_size
+            path.unlink(missing_ok=True)
+
+
+def probe_facts(file: FoundFile, size: Any, folder: Path) -> Facts:
+    """Frames of a video and the size to decode it to, from the cache's own note if there is one.
+
+    Args:
+        file: the video.
+        size: ``(width, height)`` → the size to decode to.
+        folder: the cache.
+
+    Raises:
+        UnreadableError: it is no video.
+    """
+    status = file.path.stat()
+    key = f"{os.path.abspath(file.path)} {status.st_size} {status.st_mtime_ns}"
+    note = folder / (hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:24] + ".json")
+    try:
+        facts = Facts(**json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        from vidtwin_codec.media import probe
+
+        try:
+            info = probe(file.path)
+        except VidtwinError as error:
+            raise UnreadableError(_without_path(error, file)) from error
+        facts = Facts(info.frames, info.width, info.height)
+        with atomic_path(note) as temporary:
+            temporary.write_text(json.dumps(asdict(facts)), encoding="utf-8")
+    return Facts(facts.frames, *size(facts.width, facts.height))
+
+
+def _most_frames(found: Sequence[tuple[FoundFile, Facts]], limit: float) -> int | None:
+    """The largest number of frames, in whole runs, that each video may have; None when all fit."""
+    if all(facts.frames is not None for _, facts in found) and _bytes(found, None) <= limit:
+        return None
+    low, high = 1, 1 << 24  # runs; low fits
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _bytes(found, middle * RUN) <= limit else (low, middle)
+    return low * RUN
+
+
+def _bytes(found: Sequence[tuple[FoundFile, Facts]], limit: int | None) -> int:
+    total = 0
+    for _, facts in found:
+        frames = facts.frames if facts.frames is not None else (limit or 0)
+        total += (frames if limit is None else min(frames, limit)) * facts.frame_bytes + 128
+    return total
+
+
+def _open(plan: Plan) -> Footage | None:
+    if not plan.target.exists():
+        return None
+    os.utime(plan.target)  # used last
+    frames, height, width = np.load(plan.target, mmap_mode="r").shape[:3]
+    spread = plan.limit is not None and plan.facts.frames is not None
+    return Footage(plan.file.name, plan.target, frames, height, width, RUN if spread else max(frames, 1))
+
+
+def _decode(plan: Plan) -> str | None:
+    """Write one video's frames; what is wrong with it otherwise."""
+    from vidtwin_codec.media import FrameReader, probe
+
+    try:
+        try:
+            info = probe(plan.file.path)
+        except VidtwinError as error:
+            raise UnreadableError(_without_path(error, plan.file)) from error
+        prefix = plan.limit if plan.facts.frames is None else None
+        with (
+            FrameReader(info, width=plan.facts.width, height=plan.facts.height, max_frames=prefix) as reader,
+            atomic_path(plan.target) as temporary,
+            temporary.open("wb") as stream,
+        ):
+            _write(stream, reader, plan)
+    except UnreadableError as error:
+        return str(error)
+    return None
+
+
+def _write(stream: BinaryIO, reader: FrameReader, plan: Plan) -> None:
+    shape = (plan.facts.height, plan.facts.width, 3)
+    header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (0, *shape)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    start = stream.tell()
+    wanted, total = plan.limit, plan.facts.frames
+    spread = wanted is not None and total is not None
+    kept = {number * (total // RUN) // (wanted // RUN) for number in range(wanted // RUN)} if spread else None  # type: ignore[operator]
+    count = number = 0
+    while True:
+        frames = _read(reader, plan)
+        if not len(frames):
+            break
+        if kept is None or (number in kept and len(frames) == RUN):
+            stream.write(frames.data)
+            count += len(frames)
+        number += 1
+        if kept is not None and number > max(kept):
+            break
+    # numpy leaves room in the header for the first axis to grow
+    stream.seek(0)
+    np.lib.format.write_array_header_1_0(stream, {**header, "shape": (count, *shape)})
+    if stream.tell() != start:
+        raise RuntimeError("numpy wrote a header of another length")
+
+
+def _read(reader: FrameReader, plan: Plan) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The next :data:`RUN` frames, fewer only at the end."""
+    try:
+        pieces = [reader.read(RUN)]
+        while len(pieces[-1]) and sum(map(len, pieces)) < RUN:
+            pieces.append(reader.read(RUN - sum(map(len, pieces))))
+    except VidtwinError as error:
+        raise UnreadableError(_without_path(error, plan.file)) from error
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _without_path(error: VidtwinError, file: FoundFile) -> str:
+    return error.message.removeprefix(f"{file.path}: ")

@@ -1,0 +1,146 @@
+"""Which files a run trains on: videos and arrays in any nesting, some held out by file."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.model import VidTwinConfig
+from vidtwin_codec.training.options import TrainOptions
+
+ARRAY_SUFFIX = ".npy"
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
+    | {".ts", ".vob", ".webm", ".wmv", ".y4m"}
+)
+_SLACK = 8 / 7
+"""Of the decoded short side over the network's: room for crops to move (256 for 224)."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Decoded frames of one file.
+
+    Attributes:
+        name: of the file it comes from, relative to the data folder.
+        path: a ``.npy`` file of uint8 ``[frames, height, width, 3]``.
+        frames, height, width: of the array.
+        run: so many frames at a time follow each other without a gap; a clip lies within one run.
+    """
+
+    name: str
+    path: Path
+    frames: int
+    height: int
+    width: int
+    run: int
+
+    def open(self, device: torch.device | None = None) -> Tensor:
+        """The frames: mapped from the file, or held on ``device``."""
+        # copy-on-write, because torch does not know arrays that may not be written to; nothing writes
+        tensor = torch.from_numpy(np.load(self.path, mmap_mode="c"))
+        return tensor if device is None else tensor.to(device)
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file to train or to measure on."""
+
+    name: str
+    path: Path
+
+    @property
+    def is_array(self) -> bool:
+        return self.path.suffix.lower() == ARRAY_SUFFIX
+
+    @property
+    def order(self) -> str:
+        """A place in an order that has nothing to do with names, the same on every machine."""
+        return hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def find_files(data: Path) -> list[FoundFile]:
+    """Every video and ``.npy`` file at or below ``data``, by name.
+
+    Raises:
+        VidtwinError: there is no such folder, or nothing usable in it.
+    """
+    if not data.exists():
+        raise VidtwinError(f"{data}: no such file or folder", "name a folder of videos")
+    if data.is_file():
+        return [FoundFile(data.name, data)]
+    wanted = VIDEO_SUFFIXES | {ARRAY_SUFFIX}
+    try:
+        paths = sorted(path for path in data.rglob("*") if path.suffix.lower() in wanted and path.is_file())
+    except OSError as error:
+        raise explain_os_error(error, data) from error
+    if not paths:
+        kinds = "mp4, mkv, webm, mov, avi …"
+        raise VidtwinError(f"{data}: no videos and no .npy files in it", f"videos are known by their suffix: {kinds}")
+    return [FoundFile(path.relative_to(data).as_posix(), path) for path in paths]
+
+
+def split(options: TrainOptions) -> tuple[list[FoundFile], list[FoundFile]]:
+    """Files to train on and files to measure on.
+
+    Which files are held out depends on their names alone, so adding footage leaves the others where they are
+    as far as the share allows.
+    """
+    files = find_files(options.data)
+    if options.eval_data is not None:
+        return files, find_files(options.eval_data)
+    if len(files) < 2 or not options.held_out:
+        return files, []
+    count = min(len(files) - 1, max(1, round(options.held_out * len(files))))
+    held = {file.name for file in sorted(files, key=lambda file: file.order)[:count]}
+    return [file for file in files if file.name not in held], [file for file in files if file.name in held]
+
+
+def training_size(width: int, height: int, config: VidTwinConfig, short_side: int | None) -> tuple[int, int]:
+    """``(width, height)`` to decode a video to: its short side brought down, but never below the network's size."""
+    wanted = short_side or round(min(config.width, config.height) * _SLACK)
+    scale = min(1.0, wanted / min(width, height))
+    scale = max(scale, config.width / width, config.height / height)
+    return max(config.width, round(width * scale)), max(config.height, round(height * scale))
+
+
+def open_array(file: FoundFile, config: VidTwinConfig) -> Footage:
+    """An array of frames as it is.
+
+    Raises:
+        VidtwinError: not uint8 ``[frames, height, width, 3]``, or smaller than the network's clips.
+    """
+    try:
+        array = np.load(file.path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise VidtwinError(f"{file.name}: not a readable .npy file ({error})") from error
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+        raise VidtwinError(f"{file.name}: holds {array.dtype} {list(array.shape)}, not uint8 [frames, height, width, 3]")
+    frames, height, width = array.shape[:3]
+    if height < config.height or width < config.width:
+        raise VidtwinError(f"{file.name}: {width} x {height} is smaller than {config.width} x {config.height}")
+    return Footage(file.name, file.path, frames, height, width, max(frames, 1))
+
+
+def fingerprint(footage: list[Footage]) -> str:
+    """Whether two runs train on the same footage."""
+    text = "\n".join(f"{one.name} {one.frames} {one.width}x{one.height} {one.run}" for one in footage)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def describe(footage: list[Footage]) -> str:
+    """How much there is, in words."""
+    frames = sum(one.frames for one in footage)
+    gigabytes = sum(math.prod((one.frames, one.height, one.width, 3)) for one in footage) / 1e9
+    return f"{len(footage)} files, {frames} frames, {gigabytes:.1f} GB"

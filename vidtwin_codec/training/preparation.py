@@ -1,0 +1,132 @@
+"""From the data folder to decoded footage and held-out clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.model import VidTwinConfig
+from vidtwin_codec.training.footage import FoundFile, Footage, Say, open_array, training_size
+from vidtwin_codec.training.options import TrainOptions
+
+HELD_OUT_STARTS = (0, 2)
+"""Which clips of a held-out file are measured, counted in clips from its start: two moments of one scene."""
+MAX_HELD_OUT = 256
+"""Clips."""
+
+
+def load_footage(files: list[FoundFile], config: VidTwinConfig, options: TrainOptions, say: Say) -> list[Footage]:
+    """Everything to train on: arrays as they are, videos through the cache. What cannot be used is reported.
+
+    Raises:
+        VidtwinError: nothing is left, or the cache cannot be written.
+    """
+    arrays: list[Footage] = []
+    for file in files:
+        if file.is_array:
+            try:
+                arrays.append(open_array(file, config))
+            except VidtwinError as error:
+                say(f"skipped {error.message}")
+    videos = [file for file in files if not file.is_array]
+    found = arrays + (_decoded(videos, config, options, say) if videos else [])
+    usable = [one for one in found if min(one.frames, one.run) >= config.frames]
+    for one in found:
+        if one not in usable:
+            say(f"skipped {one.name}: {one.frames} frames are fewer than the {config.frames} of one clip")
+    if not usable:
+        raise VidtwinError(f"{options.data}: nothing to train on is left", "the lines above say what was skipped")
+    return sorted(usable, key=lambda one: one.name)
+
+
+def _decoded(videos: list[FoundFile], config: VidTwinConfig, options: TrainOptions, say: Say) -> list[Footage]:
+    from vidtwin_codec.training.cache import FrameCache, UnreadableError, probe_facts
+
+    cache = FrameCache(options.cache or _default_cache(), options.cache_gb * 1e9, say)
+
+    def size(width: int, height: int) -> tuple[int, int]:
+        return training_size(width, height, config, options.short_side)
+
+    found = []
+    for file in videos:
+        try:
+            found.append((file, probe_facts(file, size, cache.folder)))
+        except UnreadableError as error:
+            say(f"skipped {file.name}: {error}")
+    return cache.fill(cache.plan(found))
+
+
+def _default_cache() -> Path:
+    from vidtwin_codec.weights import cache_folder
+
+    return cache_folder().parent / "frames"
+
+
+def held_out_clips(files: list[FoundFile], config: VidTwinConfig, say: Say) -> Tensor:
+    """Clips to measure on, uint8 ``[n, T, H, W, 3]``, as the paper prepares them.
+
+    Short side to the network's (bilinear, antialiased), centre crop; frames 0 to T−1 and 2 T to 3 T−1 of each
+    file. A file that ends early gives one clip, filled up with its last frame if need be.
+    """
+    clips = []
+    for file in files:
+        try:
+            pieces = _array_pieces(file, config) if file.is_array else _video_pieces(file, config)
+            clips += [_prepared(piece, config) for piece in pieces]
+        except VidtwinError as error:
+            say(f"not measured on: {error.message}")
+        if len(clips) >= MAX_HELD_OUT:
+            say(f"measuring on {MAX_HELD_OUT} clips, the first of the held-out files")
+            break
+    if not clips:
+        return torch.empty(0, config.frames, config.height, config.width, 3, dtype=torch.uint8)
+    return torch.stack(clips[:MAX_HELD_OUT])
+
+
+def _wanted(read: Callable[[int], NDArray[np.uint8]], frames: int) -> Iterator[NDArray[np.uint8]]:
+    for number in range(max(HELD_OUT_STARTS) + 1):
+        piece = read(frames)
+        if not len(piece):
+            return
+        if number in HELD_OUT_STARTS and (number == 0 or len(piece) == frames):
+            yield np.concatenate([piece, np.repeat(piece[-1:], frames - len(piece), axis=0)])
+
+
+def _video_pieces(file: FoundFile, config: VidTwinConfig) -> Iterator[NDArray[np.uint8]]:
+    from vidtwin_codec.media import FrameReader, probe
+
+    limit = (max(HELD_OUT_STARTS) + 1) * config.frames
+    with FrameReader(probe(file.path), max_frames=limit) as reader:
+        yield from _wanted(reader.read, config.frames)
+
+
+def _array_pieces(file: FoundFile, config: VidTwinConfig) -> Iterator[NDArray[np.uint8]]:
+    open_array(file, config)  # that it has the right form
+    array = np.load(file.path, mmap_mode="r")
+    position = 0
+
+    def read(count: int) -> NDArray[np.uint8]:
+        nonlocal position
+        position += count
+        return np.array(array[position - count : position])
+
+    yield from _wanted(read, config.frames)
+
+
+def _prepared(frames: NDArray[np.uint8], config: VidTwinConfig) -> Tensor:
+    video = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    height, width = video.shape[2:]
+    scale = max(config.height / height, config.width / width)
+    size = max(config.height, round(height * scale)), max(config.width, round(width * scale))
+    if size != (height, width):
+        video = interpolate(video, size, mode="bilinear", antialias=True)
+    top, left = (size[0] - config.height) // 2, (size[1] - config.width) // 2
+    cut = video[..., top : top + config.height, left : left + config.width]
+    return cut.permute(0, 2, 3, 1).contiguous()
