@@ -65,10 +65,9 @@ class StructureDecoder(nn.Module):
         x = self.output(x)
         top, left = (x.shape[2] - rows) // 2, (x.shape[3] - columns) // 2
         x = x[:, :, top : top + rows, left : left + columns]
-        slots = x.reshape(batch, number, -1, rows, columns).permute(0, 3, 4, 1, 2)
-        slots = functional.relu(self.widen(slots))
-        frames = torch.einsum("bhwqd,tq->bthwd", slots, self.slots_to_frames.weight)
-        return functional.relu(frames + self.slots_to_frames.bias[:, None, None, None])
+        slots = functional.relu(self.widen(x.permute(0, 2, 3, 1))).reshape(batch, number, -1)
+        frames = torch.matmul(self.slots_to_frames.weight, slots) + self.slots_to_frames.bias[:, None]
+        return functional.relu(frames).view(batch, -1, rows, columns, self.widen.out_features)
 
 
 class DynamicsEncoder(nn.Module):

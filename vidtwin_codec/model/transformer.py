@@ -139,20 +139,23 @@ class OutputHead(nn.Module):
         return out
 
 
+# Both ends keep a patch's colours fastest: what comes from and goes to interleaved frames is then copied in whole rows
+# of a patch, and a clip [B, 3, T, H, W] is a view of memory laid out [B, T, H, W, 3].
 def patchify(clip: Tensor, patch: int) -> Tensor:
-    """``[B, 3, T, H, W]`` → ``[B, T, S, 3·p·p]``, colour slowest within a patch (as Conv3d weights are)."""
-    batch, colors, frames, height, width = clip.shape
+    """``[B, 3, T, H, W]`` → ``[B, T, S, p·p·3]``, colour fastest within a patch."""
+    batch, _, frames, height, width = clip.shape
     rows, columns = height // patch, width // patch
-    cut = clip.view(batch, colors, frames, rows, patch, columns, patch).permute(0, 2, 3, 5, 1, 4, 6)
-    return cut.reshape(batch, frames, rows * columns, colors * patch * patch)
+    video = clip.permute(0, 2, 3, 4, 1)
+    cut = video.reshape(batch, frames, rows, patch, columns, patch, 3).transpose(3, 4)
+    return cut.reshape(batch, frames, rows * columns, patch * patch * 3)
 
 
 def unpatchify(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
     """``[B, T, S, p·p·3]``, colour fastest within a patch → ``[B, 3, T, H, W]``."""
     batch, frames = patches.shape[:2]
     rows, columns = grid
-    cut = patches.view(batch, frames, rows, columns, patch, patch, 3).permute(0, 6, 1, 2, 4, 3, 5)
-    return cut.reshape(batch, 3, frames, rows * patch, columns * patch)
+    cut = patches.view(batch, frames, rows, columns, patch, patch, 3).transpose(3, 4)
+    return cut.reshape(batch, frames, rows * patch, columns * patch, 3).permute(0, 4, 1, 2, 3)
 
 
 def _modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

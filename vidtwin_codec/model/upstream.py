@@ -44,8 +44,11 @@ def from_upstream_names(tensors: Mapping[str, Tensor], config: VidTwinConfig) ->
             continue
         name = names.get(key, key)
         # a convolution over exactly one patch, or of kernel 1, is a linear map here
-        flat = name in {"encoder.patch_embedding.weight", "decoder.structure.slots_to_frames.weight"}
-        renamed[name] = tensor.flatten(1) if flat else tensor
+        if name == "encoder.patch_embedding.weight" and tensor.ndim == 5:
+            tensor = tensor.permute(0, 2, 3, 4, 1).flatten(1)  # noqa: PLW2901
+        elif name == "decoder.structure.slots_to_frames.weight":
+            tensor = tensor.flatten(1)  # noqa: PLW2901
+        renamed[name] = tensor
     return renamed
 
 

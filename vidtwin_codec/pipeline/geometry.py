@@ -78,20 +78,20 @@ class Geometry:
             frames: uint8 ``[n, height, width, 3]``; a part of a clip at the end is filled up.
 
         Returns:
-            uint8 ``[clips · tiles, 3, clip_frames, tile_height, tile_width]``.
+            uint8 ``[clips · tiles, 3, clip_frames, tile_height, tile_width]``, a view of interleaved memory.
         """
         clips = self.clips(len(frames))
         missing = clips * self.clip_frames - len(frames)
         if missing:
             frames = torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)])
-        video = frames.view(clips, self.clip_frames, self.height, self.width, 3).permute(0, 4, 1, 2, 3)
+        video = frames.view(clips, self.clip_frames, self.height, self.width, 3)
         bottom, right = max(0, self.tile_height - self.height), max(0, self.tile_width - self.width)
         if bottom or right:
             rows = torch.arange(self.height + bottom, device=frames.device).clamp(max=self.height - 1)
             columns = torch.arange(self.width + right, device=frames.device).clamp(max=self.width - 1)
-            video = video[..., rows[:, None], columns]
-        cut = [video[..., y : y + self.tile_height, x : x + self.tile_width] for y, x in self.tiles]
-        return torch.stack(cut, dim=1).flatten(0, 1)
+            video = video[:, :, rows[:, None], columns]
+        cut = [video[:, :, y : y + self.tile_height, x : x + self.tile_width] for y, x in self.tiles]
+        return torch.stack(cut, dim=1).flatten(0, 1).permute(0, 4, 1, 2, 3)
 
     def join(self, tiles: Iterable[Tensor]) -> Tensor:
         """One clip's frames from its tiles, cross-faded and cropped.
@@ -106,17 +106,17 @@ class Geometry:
         height, width = min(self.tile_height, self.height), min(self.tile_width, self.width)
         canvas: Tensor | None = None
         for tile, (y, x) in zip(tiles, self.tiles, strict=True):
-            cropped = tile[..., :height, :width]
+            cropped = tile[..., :height, :width].permute(1, 2, 3, 0)
             if len(self.tiles) == 1:
                 canvas = cropped
                 break
             if canvas is None:
-                canvas = tile.new_zeros(3, self.clip_frames, self.height, self.width)
+                canvas = tile.new_zeros(self.clip_frames, self.height, self.width, 3)
                 down, across = self._blend_weights(tile.device)
-            canvas[..., y : y + height, x : x + width] += cropped * (down[y][:height, None] * across[x][:width])
+            fade = down[y][:height, None, None] * across[x][:width, None]
+            canvas[:, y : y + height, x : x + width].addcmul_(cropped, fade)
         assert canvas is not None  # a frame has at least one tile
-        levels = canvas.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
-        return levels.permute(1, 2, 3, 0).contiguous()
+        return canvas.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8).contiguous()
 
     def _blend_weights(self, device: torch.device) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """For rows and for columns: tile offset → its weights ``[tile]``, which add up to 1 at each pixel."""

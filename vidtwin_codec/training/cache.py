@@ -16,7 +16,7 @@ import numpy as np
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
-from vidtwin_codec.training.footage import FoundFile, Footage, Say
+from vidtwin_codec.training.footage import Footage, FoundFile, Say
 
 if TYPE_CHECKING:
     from vidtwin_codec.media import FrameReader
@@ -91,7 +91,9 @@ class FrameCache:
 
     def _target(self, file: FoundFile, facts: Facts, limit: int | None) -> Path:
         status = file.path.stat()
-        key = f"1 {os.path.abspath(file.path)} {status.st_size} {status.st_mtime_ns} {facts.width}x{facts.height} {limit}"
+        key = (
+            f"1 {os.path.abspath(file.path)} {status.st_size} {status.st_mtime_ns} {facts.width}x{facts.height} {limit}"
+        )
         return self.folder / (hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:24] + ".npy")
 
     def fill(self, plans: Sequence[Plan]) -> list[Footage]:
@@ -216,9 +218,7 @@ def _write(stream: BinaryIO, reader: FrameReader, plan: Plan) -> None:
     header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (0, *shape)}
     np.lib.format.write_array_header_1_0(stream, header)
     start = stream.tell()
-    wanted, total = plan.limit, plan.facts.frames
-    spread = wanted is not None and total is not None
-    kept = {number * (total // RUN) // (wanted // RUN) for number in range(wanted // RUN)} if spread else None  # type: ignore[operator]
+    kept = _kept_runs(plan)
     count = number = 0
     while True:
         frames = _read(reader, plan)
@@ -235,6 +235,14 @@ def _write(stream: BinaryIO, reader: FrameReader, plan: Plan) -> None:
     np.lib.format.write_array_header_1_0(stream, {**header, "shape": (count, *shape)})
     if stream.tell() != start:
         raise RuntimeError("numpy wrote a header of another length")
+
+
+def _kept_runs(plan: Plan) -> set[int] | None:
+    """Which runs of a video that does not fit are kept, evenly spread; None for all that is read."""
+    if plan.limit is None or plan.facts.frames is None:
+        return None
+    wanted, there = plan.limit // RUN, plan.facts.frames // RUN
+    return {number * there // wanted for number in range(wanted)}
 
 
 def _read(reader: FrameReader, plan: Plan) -> np.ndarray[Any, np.dtype[np.uint8]]:

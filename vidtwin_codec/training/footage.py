@@ -126,7 +126,9 @@ def open_array(file: FoundFile, config: VidTwinConfig) -> Footage:
     except (OSError, ValueError, EOFError) as error:
         raise VidtwinError(f"{file.name}: not a readable .npy file ({error})") from error
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-        raise VidtwinError(f"{file.name}: holds {array.dtype} {list(array.shape)}, not uint8 [frames, height, width, 3]")
+        raise VidtwinError(
+            f"{file.name}: holds {array.dtype} {list(array.shape)}, not uint8 [frames, height, width, 3]"
+        )
     frames, height, width = array.shape[:3]
     if height < config.height or width < config.width:
         raise VidtwinError(f"{file.name}: {width} x {height} is smaller than {config.width} x {config.height}")

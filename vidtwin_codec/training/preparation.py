@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwinConfig
-from vidtwin_codec.training.footage import FoundFile, Footage, Say, open_array, training_size
+from vidtwin_codec.training.footage import Footage, FoundFile, Say, open_array, training_size
 from vidtwin_codec.training.options import TrainOptions
 
 HELD_OUT_STARTS = (0, 2)

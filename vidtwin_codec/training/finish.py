@@ -1,0 +1,152 @@
+"""The end of a run: quantisation steps, the weights file, the plot and the model card."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+import vidtwin_codec
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.model import VidTwin, save_checkpoint
+from vidtwin_codec.pipeline.device import Device
+from vidtwin_codec.training.evaluation import Quality, measure
+from vidtwin_codec.training.footage import describe
+from vidtwin_codec.training.loop import Setting, Trainer
+from vidtwin_codec.training.report import plot, write_card
+from vidtwin_codec.weights import store
+from vidtwin_codec.weights.importing import PRECISION_LOSS
+
+if TYPE_CHECKING:
+    from vidtwin_codec.coding import Steps
+
+CALIBRATION_CLIPS = 64
+
+
+class Finished:
+    """What :func:`finish` made: quality of the stored weights, their digest, precision and the notes on the way."""
+
+    def __init__(self) -> None:
+        self.quality: Quality | None = None
+        self.compute_dtype = "float32"
+        self.sha256 = ""
+        self.notes: list[str] = []
+
+
+def card_path(output: Path) -> Path:
+    """Where the model card lies."""
+    return output.with_suffix(".md")
+
+
+def finish(trainer: Trainer, command: str) -> Finished:
+    """Write the weights that the run ends with, and what is to be read about them.
+
+    Raises:
+        VidtwinError: a file cannot be written.
+    """
+    setting, made = trainer.setting, Finished()
+    options, exact = setting.options, Device(setting.place.device, torch.float32)
+    model = trainer.average.model
+    _round(model, options.storage)
+    setting.say("calibrating the quantisation steps")
+    steps = _calibrated(model, setting, made.notes)
+    made.quality = measure(model, setting.held_out, exact)
+    coarse = measure(model, setting.held_out, Device(exact.device, torch.bfloat16))
+    if made.quality is None or coarse is None:
+        made.notes.append("nothing was held out: no PSNR, and marked for computing in float32")
+    else:
+        loss = made.quality.mean - coarse.mean
+        made.compute_dtype = "bfloat16" if loss <= PRECISION_LOSS else "float32"
+        made.notes.append(f"computing in bfloat16 costs {loss:.3f} dB: marked {made.compute_dtype}")
+    save_checkpoint(
+        options.output,
+        model,
+        name=options.weights_name,
+        origin=f"vidtwin train, {trainer.step} steps of {options.batch} clips",
+        steps=steps,
+        compute_dtype=made.compute_dtype,
+        storage=options.storage,
+    )
+    made.sha256 = store.file_digest(options.output)
+    store.write_record(options.output, made.sha256)
+    _report(trainer, made, command)
+    return made
+
+
+def _report(trainer: Trainer, made: Finished, command: str) -> None:
+    folder, log = trainer.setting.options.folder, trainer.log
+    assert log is not None
+    if made.quality is not None:
+        log.add({"step": trainer.step, "seconds": round(trainer.seconds, 1), "psnr": round(made.quality.mean, 4)})
+    if not plot(log.records, folder / "plot.png"):
+        made.notes.append("no plot: matplotlib is not installed (pip install 'vidtwin-codec[train]')")
+    names = "".join(f"{one.frames}\t{one.width}x{one.height}\t{one.name}\n" for one in trainer.setting.sampler.footage)
+    (folder / "footage.tsv").write_text(names, encoding="utf-8", errors="surrogateescape")
+    write_card(
+        card_path(trainer.setting.options.output), trainer.setting.options.weights_name, _rows(trainer, made), command
+    )
+
+
+def _calibrated(model: VidTwin, setting: Setting, notes: list[str]) -> Steps | None:
+    try:
+        from vidtwin_codec.weights.calibration import calibrate
+    except ModuleNotFoundError as error:
+        if error.name != "zstandard":
+            raise
+        notes.append(
+            f"without quantisation steps, since zstandard is not installed here; "
+            f"elsewhere: vidtwin weights import {setting.options.output.name} --clips VIDEO"
+        )
+        return None
+    try:
+        calibration = calibrate(model, setting.sampler.calibration_clips(CALIBRATION_CLIPS))
+    except ValueError as error:
+        raise VidtwinError(f"the trained weights cannot be calibrated: {error}") from error
+    notes += calibration.notes
+    return calibration.steps
+
+
+@torch.no_grad()
+def _round(model: VidTwin, storage: str) -> None:
+    """To the precision they will be stored in, so that what is measured is what is kept."""
+    dtype: torch.dtype = getattr(torch, storage)
+    for parameter in model.parameters():
+        if parameter.abs().max() <= torch.finfo(dtype).max:
+            parameter.copy_(parameter.to(dtype))
+
+
+def _rows(trainer: Trainer, made: Finished) -> list[tuple[str, str]]:
+    setting = trainer.setting
+    options, config = setting.options, trainer.model.config
+    quality = made.quality
+    shapes = (config.structure_shape, config.dynamics_x_shape, config.dynamics_y_shape)
+    text: Callable[[tuple[int, ...]], str] = lambda shape: " x ".join(map(str, shape))  # noqa: E731
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    psnr = f"{quality.mean:.2f} dB ({quality.worst:.1f} to {quality.best:.1f})" if quality else "not measured"
+    return [
+        ("clip", f"{config.frames} frames of {config.width} x {config.height}"),
+        ("patch, width", f"{config.patch_size}, {config.encoder.hidden_size}"),
+        ("depth", f"{config.encoder.depth} blocks in the encoder, {config.decoder.depth} in the decoder"),
+        ("latents of a clip", f"structure {text(shapes[0])}, dynamics {text(shapes[1])} and {text(shapes[2])}"),
+        ("parameters", f"{parameters / 1e6:.1f} million, stored as {options.storage}"),
+        ("precision", made.compute_dtype),
+        ("SHA-256", made.sha256),
+        ("data", f"{describe(setting.sampler.footage)} (footage.tsv names the files)"),
+        ("start", options.init or "new network"),
+        ("steps", f"{trainer.step} of {options.batch} clips, {trainer.seconds / 60:.1f} minutes"),
+        ("machine", f"{_machine(setting.place.device)}, {setting.place}, {setting.world.size} process(es)"),
+        ("held-out PSNR", f"{psnr}, {len(setting.held_out)} clips, posterior means, paper protocol"),
+        ("rate", f"{trainer.bits:.2f} bits an element (Kullback-Leibler)"),
+        ("seed", str(options.seed)),
+        (
+            "software",
+            f"vidtwin {vidtwin_codec.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+        ),
+    ]
+
+
+def _machine(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()

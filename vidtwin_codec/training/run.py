@@ -1,0 +1,168 @@
+"""A whole training run: footage, network, steps, weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import check_output, explain_os_error
+from vidtwin_codec.model import VidTwinConfig
+from vidtwin_codec.pipeline.device import Device, select_device
+from vidtwin_codec.training.clips import ClipSampler
+from vidtwin_codec.training.finish import card_path, finish
+from vidtwin_codec.training.footage import Footage, Say, describe, fingerprint, split
+from vidtwin_codec.training.loop import STATE, Setting, Trainer
+from vidtwin_codec.training.network import build, network_config
+from vidtwin_codec.training.options import TrainOptions, differences
+from vidtwin_codec.training.preparation import held_out_clips, load_footage
+from vidtwin_codec.training.state import State
+from vidtwin_codec.training.world import World, joined
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished run made. Decibels of posterior means on held-out clips; None when nothing was held out."""
+
+    output: Path
+    card: Path
+    folder: Path
+    sha256: str
+    steps: int
+    minutes: float
+    psnr: float | None
+    bits: float
+    """Rate by the Kullback-Leibler divergence, bits an element."""
+    sources: int
+    frames: int
+    parameters: int
+    compute_dtype: str
+    device: str
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field, JSON-able."""
+        values = {key: getattr(self, key) for key in self.__dataclass_fields__}
+        return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+
+
+class InterruptedRunError(VidtwinError):
+    """The run was stopped by a signal; its state is saved."""
+
+
+def train(options: TrainOptions, *, say: Say = lambda line: None, command: str | None = None) -> TrainResult | None:
+    """Train weights as ``options`` say.
+
+    Under ``torchrun`` every process calls this; only the first one writes and gets a result.
+
+    Args:
+        options: see :class:`TrainOptions`.
+        say: is told, in lines, what happens.
+        command: how to do it again, for the model card; made up from the options if None.
+
+    Raises:
+        VidtwinError: the data, the weights or the options cannot be used; training diverged; a file cannot be
+            written; or it was interrupted (:class:`InterruptedRunError`) and can be resumed.
+    """
+    _check_files(options)
+    kind = select_device(options.device, options.precision, "bfloat16").device.type
+    with joined(kind) as world:
+        # with several processes one device each
+        name = f"cuda:{world.local_rank}" if kind == "cuda" and world.size > 1 else options.device
+        place = select_device(name, options.precision, "bfloat16")
+        voice = say if world.first else _silent
+        config = network_config(options)
+        world.clips(options.batch)
+        state = _resumed(options, config) if options.resume else None
+        setting = _setting(options, config, place, world, voice)
+        if state is not None and state.footage != setting.footage:
+            voice("the footage differs from that of the interrupted run, which goes on with what there is now")
+        new = world.first and state is None
+        trainer = Trainer(setting, build(options, config, setting.sampler if new else None), state)
+        parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+        voice(f"{parameters / 1e6:.1f} million parameters on {place}, {describe(setting.sampler.footage)}")
+        if not trainer.run():
+            raise InterruptedRunError(
+                f"interrupted after step {trainer.step}; the state is saved in {options.folder}",
+                "run the same command with --resume to go on",
+            )
+        if not world.first:
+            return None
+        made = finish(trainer, command or f"vidtwin train  # {json.dumps(options.to_json())}")
+        return TrainResult(
+            output=options.output,
+            card=card_path(options.output),
+            folder=options.folder,
+            sha256=made.sha256,
+            steps=trainer.step,
+            minutes=round(trainer.seconds / 60, 2),
+            psnr=made.quality.mean if made.quality else None,
+            bits=trainer.bits,
+            sources=len(setting.sampler.footage),
+            frames=sum(one.frames for one in setting.sampler.footage),
+            parameters=parameters,
+            compute_dtype=made.compute_dtype,
+            device=str(place),
+            notes=made.notes,
+        )
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def _check_files(options: TrainOptions) -> None:
+    """Before any work: can the outputs be written, and is there a state where one is wanted or in the way?"""
+    if options.output.suffix != ".safetensors":
+        raise VidtwinError(f"{options.output}: weights are .safetensors files", f"name it {options.output}.safetensors")
+    check_output(options.output, force=options.force)
+    state = options.folder / STATE
+    if state.exists() and not (options.resume or options.force):
+        raise VidtwinError(
+            f"{options.folder}: holds the state of an earlier run",
+            "pass --resume to go on with it, or --force to start anew",
+        )
+    if not options.resume:
+        check_output(card_path(options.output), force=options.force)
+    try:
+        options.folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise explain_os_error(error, options.folder) from error
+
+
+def _resumed(options: TrainOptions, config: VidTwinConfig) -> State:
+    state = State.load(options.folder / STATE)
+    changed = differences(options, state.options)
+    if not changed and state.config != config.to_dict():
+        changed = ["another network"]
+    if changed:
+        raise VidtwinError(
+            f"{options.folder}: is the state of another run ({'; '.join(changed)})",
+            "resume with the same choices, or pass --force without --resume to start anew",
+        )
+    return state
+
+
+def _setting(options: TrainOptions, config: VidTwinConfig, place: Device, world: World, say: Say) -> Setting:
+    footage: list[Footage] | None = None
+    held_out = torch.empty(0)
+    if world.first:
+        training, measured = split(options)
+        footage = load_footage(training, config, options, say)
+        held_out = held_out_clips(measured, config, say)
+        if not len(held_out):
+            say("nothing is held out, so nothing will be measured (--eval-data names footage to measure on)")
+    footage = world.share(footage)
+    sampler = ClipSampler(
+        footage,
+        config,
+        max_stride=options.max_stride,
+        noise=options.noise,
+        seed=options.seed,
+        device=place.device if options.data_on_device and place.device.type != "cpu" else None,
+    )
+    return Setting(options, place, world, sampler, held_out, fingerprint(footage), say)
