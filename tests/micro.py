@@ -86,7 +86,9 @@ def released_state(model: VidTwin) -> dict[str, Tensor]:
     state = {theirs: ours[name].clone() for theirs, name in upstream_names(config).items()}
     patch = config.patch_size
     embedding = state["encoder.x_embedder.proj.weight"]
-    state["encoder.x_embedder.proj.weight"] = embedding.view(-1, patch, patch, 3).permute(0, 3, 1, 2)[:, :, None].contiguous()
+    state["encoder.x_embedder.proj.weight"] = (
+        embedding.view(-1, patch, patch, 3).permute(0, 3, 1, 2)[:, :, None].contiguous()
+    )
     state["cont_emb.2.weight"] = state["cont_emb.2.weight"][..., None]
     for side, part in (("encoder", config.encoder), ("decoder", config.decoder)):
         state[f"{side}.pos_embed"] = spatial_positions(part.hidden_size, *config.grid)[None]

@@ -166,3 +166,11 @@ def test_completion_knows_the_verbs() -> None:
     script = "import sys; sys.argv = ['vidtwin']; from vidtwin_codec.cli.main import main; main()"
     shown = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert shown.stdout.split() == ["plain,encode"]
+
+
+@pytest.mark.parametrize("verb", ["encode", "decode"])
+def test_errors_about_piped_input_name_standard_input(verb: str, tmp_path: Path, micro_weights: Path) -> None:
+    command = [*VIDTWIN, verb, "-", str(tmp_path / "out"), "--weights", str(micro_weights)]
+    done = subprocess.run(command, input=b"not a video, nor a .vtw", capture_output=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"vidtwin: error: standard input: ")

@@ -17,7 +17,7 @@ from vidtwin_codec.container import VtwReader
 from vidtwin_codec.media import probe
 from vidtwin_codec.model.checkpoint import save_checkpoint
 from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.device import Device, run_in_batches, select_device, tiles_per_batch
+from vidtwin_codec.pipeline.device import Batches, Device, select_device, tiles_per_batch
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_batches_and_order_do_not_change_the_result(make_video: MakeVideo, optio
             assert np.allclose(a, b, atol=1e-5)
 
 
-def test_memory_shortage_halves_the_batch() -> None:
+def test_memory_shortage_halves_the_batch_for_good() -> None:
     tried: list[int] = []
 
     def network(piece: slice) -> list[int]:
@@ -168,9 +168,10 @@ def test_memory_shortage_halves_the_batch() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return list(range(piece.start, piece.stop))
 
-    out = [number for part in run_in_batches(network, 7, 8) for number in part]
-    assert out == list(range(7))
-    assert tried == [7, 4, 2, 2, 2, 1]
+    batches = Batches(8)
+    assert [number for part in batches.run(network, 7) for number in part] == list(range(7))
+    assert tried == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert batches.size == 1
 
 
 def test_memory_too_small_for_one_tile_is_said_and_other_errors_pass_through() -> None:
@@ -178,13 +179,13 @@ def test_memory_too_small_for_one_tile_is_said_and_other_errors_pass_through() -
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes")
 
     with pytest.raises(VidtwinError, match="not enough memory for one tile"):
-        list(run_in_batches(starving, 4, 4))
+        list(Batches(4).run(starving, 4))
 
     def broken(piece: slice) -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="multiplied"):
-        list(run_in_batches(broken, 4, 4))
+        list(Batches(4).run(broken, 4))
 
 
 def test_devices() -> None:

@@ -102,7 +102,7 @@ def progress(label: str, screen: Console) -> Iterator[Reporter]:
         began, done = time.monotonic(), 0
 
         def started(total: int | None, device: str) -> None:
-            bar.update(task, total=total, description=f"{label} [{device}]")
+            bar.update(task, total=total, description=f"{label} ({device})")
 
         def advanced(count: int) -> None:
             nonlocal done

@@ -37,5 +37,8 @@ def spool_stdin() -> Iterator[Path]:
         if path.stat().st_size == 0:
             raise VidtwinError("standard input is empty")
         yield path
+    except VidtwinError as error:
+        # the user never saw the temporary's name
+        raise VidtwinError(error.message.replace(os.fspath(path), "standard input"), error.hint) from error
     finally:
         path.unlink(missing_ok=True)

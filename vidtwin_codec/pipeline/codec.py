@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vidtwin_codec.coding import LatentArrays, LatentLayout
 from vidtwin_codec.model import Latents, VidTwin, load_checkpoint
-from vidtwin_codec.pipeline.device import Device, run_in_batches, select_device, tiles_per_batch
+from vidtwin_codec.pipeline.device import Batches, Device, select_device, tiles_per_batch
 from vidtwin_codec.pipeline.geometry import Geometry, pixels_from_levels
 from vidtwin_codec.pipeline.options import NetworkOptions
 from vidtwin_codec.weights import Entry
@@ -32,7 +32,7 @@ class Codec:
     def __init__(self, model: VidTwin, device: Device, batch: int | None = None) -> None:
         self.model = model.to(device.device)
         self.device = device
-        self.batch = batch or tiles_per_batch(model.config, device)
+        self.batches = Batches(batch or tiles_per_batch(model.config, device))
 
     @classmethod
     def load(cls, entry: Entry, options: NetworkOptions, part: str) -> Codec:
@@ -62,7 +62,7 @@ class Codec:
 
     def clips_at_once(self, geometry: Geometry) -> int:
         """Clips that fill one batch."""
-        return max(1, self.batch // len(geometry.tiles))
+        return max(1, self.batches.size // len(geometry.tiles))
 
     @torch.inference_mode()
     def encode(self, frames: Frames, geometry: Geometry) -> LatentArrays:
@@ -74,7 +74,7 @@ class Codec:
             with self.device.autocast():
                 return tuple(part.cpu() for part in self.model.encode(pixels))
 
-        parts = list(run_in_batches(run, len(tiles), self.batch))
+        parts = list(self.batches.run(run, len(tiles)))
         return LatentArrays(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
     @torch.inference_mode()
@@ -87,7 +87,7 @@ class Codec:
             with self.device.autocast():
                 return self.model.decode(part, only=only)
 
-        stream = (tile for out in run_in_batches(run, len(tensors[0]), self.batch) for tile in out.unbind(0))
+        stream = (tile for out in self.batches.run(run, len(tensors[0])) for tile in out.unbind(0))
         per_clip = len(geometry.tiles)
         for _ in range(len(tensors[0]) // per_clip):
             yield geometry.join(islice(stream, per_clip)).cpu().numpy()

@@ -81,30 +81,40 @@ def tiles_per_batch(config: VidTwinConfig, device: Device) -> int:
     return int(max(1, min(memory * MEMORY_SHARE // per_tile, MAX_BATCH[device.device.type])))
 
 
-def run_in_batches(network: Callable[[slice], T], count: int, batch: int) -> Iterator[T]:
-    """``network(slice)`` over 0 … count in slices of ``batch``, halved whenever memory runs out.
+class Batches:
+    """Runs the network over many tiles, some at a time; fewer for good once memory has run out.
 
-    Raises:
-        VidtwinError: not even one tile fits.
+    Attributes:
+        size: most tiles in one call.
     """
-    start = 0
-    while start < count:
-        piece = slice(start, min(start + batch, count))
-        try:
-            out = network(piece)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if batch == 1:
-                raise VidtwinError(
-                    "not enough memory for one tile", "close other programs, or pass --device cpu"
-                ) from error
-            batch = max(1, batch // 2)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            continue
-        yield out
-        start = piece.stop
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def run(self, network: Callable[[slice], T], count: int) -> Iterator[T]:
+        """``network(slice)`` over 0 … count in slices of at most ``size``, which is halved whenever memory runs out.
+
+        Raises:
+            VidtwinError: not even one tile fits.
+        """
+        start = 0
+        while start < count:
+            piece = slice(start, min(start + self.size, count))
+            try:
+                out = network(piece)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if piece.stop - piece.start == 1:
+                    raise VidtwinError(
+                        "not enough memory for one tile", "close other programs, or pass --device cpu"
+                    ) from error
+                self.size = (piece.stop - piece.start) // 2
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            yield out
+            start = piece.stop
 
 
 def _is_out_of_memory(error: Exception) -> bool:
