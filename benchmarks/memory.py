@@ -3,8 +3,8 @@
     python benchmarks/memory.py [SECONDS ...] [--short-side 224]
 
 Makes videos of these lengths (default 60 and 600 seconds of 640 x 360 at 25 fps, with sound) from ffmpeg's test
-pictures, encodes and decodes each in a process of its own, and prints the largest resident memory of that process and of
-the ffmpeg beside it.
+pictures, encodes and decodes each in a process of its own, and prints the largest resident memory of that process and
+of the ffmpeg beside it.
 """
 
 from __future__ import annotations

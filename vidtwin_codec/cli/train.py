@@ -55,7 +55,11 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option("--final-loss", type=click.Choice(LOSSES), help="Pixel loss of the cooldown.  [default: the same]")
 @_option("--kl-weight", type=float, help="Weight of the rate; more of it, fewer bits.")
 @_option("--noise", type=click.Choice(NOISES), help="Noise on the latents while training.")
-@_option("--optimizer", type=click.Choice(OPTIMIZERS), help="muon: for the blocks' matrices, AdamW for the rest.")
+@_option(
+    "--optimizer",
+    type=click.Choice(OPTIMIZERS),
+    help="muon: for the blocks' matrices. centred: for weights set by hand, like mini.",
+)
 @_option("--lr", type=float, help="AdamW's rate.")
 @_option("--muon-lr", type=float, help="Muon's rate.")
 @_option("--weight-decay", type=float, help="Of matrices.")

@@ -9,13 +9,16 @@ from typing import Any, Self
 
 
 class Interruption:
-    """While the block lasts, the first SIGINT or SIGTERM only sets :attr:`requested`; a second one is not held back.
+    """While the block lasts, SIGINT and SIGTERM only set :attr:`requested`; the same one again is not held back.
+
+    (Of one Ctrl-C a process under ``torchrun`` gets both.)
 
     Signals reach the main thread only; elsewhere nothing is changed.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self._seen: set[int] = set()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -31,6 +34,7 @@ class Interruption:
             signal.signal(number, handler)
 
     def _noted(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if number in self._seen:
             raise KeyboardInterrupt
+        self._seen.add(number)
         self.requested = True

@@ -13,7 +13,7 @@ from vidtwin_codec.model.transformer import Transformer, patchify
 from vidtwin_codec.training.clips import ClipSampler, pixels
 from vidtwin_codec.training.options import TrainOptions
 from vidtwin_codec.weights import resolve
-from vidtwin_codec.weights.importing import _read_config as read_config
+from vidtwin_codec.weights.importing import read_config
 
 _HEAD_WIDTH = 64
 _QFORMER = QFormerConfig(num_queries=16, hidden_size=192, num_layers=2, intermediate_size=512, num_heads=6)
@@ -34,7 +34,7 @@ def _patch_32(width: int, encoder_depth: int, decoder_depth: int) -> VidTwinConf
     )
 
 
-# mini: 22 M numbers, 45 MB as float16, for training on an accelerator; small: 12 M, for training on a CPU;
+# mini: 23 M numbers, 46 MB as float16, for training on an accelerator; small: 12 M, for training on a CPU;
 # base: the released sizes. All have the released latents: 16 x 7 x 7 x 8 and 2 x 8 x 16 x 7 of 16 frames of 224 x 224.
 PRESET_CONFIGS = {"mini": _patch_32(384, 2, 6), "small": _patch_32(256, 3, 5), "base": VidTwinConfig()}
 

@@ -11,7 +11,7 @@ from vidtwin_codec.errors import VidtwinError
 
 LOSSES = ("mse", "psnr", "l1", "charbonnier")
 NOISES = ("gaussian", "uniform")
-OPTIMIZERS = ("adamw", "muon")
+OPTIMIZERS = ("adamw", "muon", "centred")
 PRESETS = ("mini", "small", "base")
 STORAGES = ("float16", "bfloat16", "float32")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -87,10 +87,10 @@ class TrainOptions:
     """What the decoder learns to bear: the posterior's Gaussian samples, or uniform noise of the same variance, as a
     quantiser of the base steps adds."""
     optimizer: str = "adamw"
-    """``muon``: Muon for the blocks' matrices, AdamW for the rest."""
+    """``muon``: Muon for the blocks' matrices, AdamW for the rest. ``centred``: for badly conditioned weights."""
     lr: float = 5e-4
     """AdamW's rate."""
-    muon_lr: float = 0.01
+    muon_lr: float = 0.02
     """Muon's rate, before its factor for a matrix's shape."""
     weight_decay: float = 0.01
     """Of matrices; norms, biases and gates do not decay."""

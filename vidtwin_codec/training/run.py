@@ -85,13 +85,14 @@ def train(options: TrainOptions, *, say: Say = lambda line: None, command: str |
         trainer = Trainer(setting, build(options, config, setting.sampler if new else None), state)
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
         voice(f"{parameters / 1e6:.1f} million parameters on {place}, {describe(setting.sampler.footage)}")
-        if not trainer.run():
+        complete = trainer.run()
+        if not world.first:
+            return None
+        if not complete:
             raise InterruptedRunError(
                 f"interrupted after step {trainer.step}; the state is saved in {options.folder}",
                 "run the same command with --resume to go on",
             )
-        if not world.first:
-            return None
         made = finish(trainer, command or f"vidtwin train  # {json.dumps(options.to_json())}")
         return TrainResult(
             output=options.output,

@@ -102,7 +102,7 @@ def _convert(path: Path, made: Path, name: str, options: ImportOptions) -> list[
     from vidtwin_codec.model import open_checkpoint, save_checkpoint
     from vidtwin_codec.weights.calibration import calibrate, reconstruction_psnr
 
-    checkpoint = open_checkpoint(path, config=_read_config(options.config))
+    checkpoint = open_checkpoint(path, config=read_config(options.config))
     notes = [f"assumed, since the file does not say: {what}" for what in checkpoint.assumed]
     model = checkpoint.load()
     clips = list(_clips(options, model.config))
@@ -211,7 +211,7 @@ def _name_from(path: Path) -> str:
     return name if name and name != store.DEFAULT_NAME else "imported"
 
 
-def _read_config(path: Path | None) -> VidTwinConfig | None:
+def read_config(path: Path | None) -> VidTwinConfig | None:
     """A configuration as JSON: ours, the released ``model.params``, or a whole released YAML turned to JSON."""
     if path is None:
         return None
