@@ -20,7 +20,7 @@ from vidtwin_codec import decode_frames
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.metrics import PsnrMeter
 
-VIDTWIN = [sys.executable, "-c", "from vidtwin_codec.cli.main import main; main()"]
+VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
 
 
 def run(*arguments: str | Path) -> dict[str, object]:

@@ -18,7 +18,7 @@ from vidtwin_codec.cli.main import VERBS, main
 from vidtwin_codec.media import probe
 
 Run = Callable[..., tuple[int, str, str]]
-VIDTWIN = [sys.executable, "-c", "from vidtwin_codec.cli.main import main; main()"]
+VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def main() -> None:
     """Entry point: run a verb, turn what went wrong into one clear line and an exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="vidtwin", standalone_mode=False)
     except VidtwinError as error:
         _say(f"error: {error.message}", error.hint)
         code = 1

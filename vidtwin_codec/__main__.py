@@ -1,0 +1,5 @@
+"""``python -m vidtwin_codec`` is the ``vidtwin`` command."""
+
+from vidtwin_codec.cli.main import main
+
+main()
