@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -229,15 +228,6 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, clip: Path, nam
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_unreadable(tmp_path: Path, clip: Path) -> None:
-    path = tmp_path / "secret.mp4"
-    path.write_bytes(clip.read_bytes())
-    path.chmod(0)
-    with pytest.raises(VidtwinError, match="Permission denied"):
-        probe(path)
-
-
 def test_truncated_file_gives_what_is_there(tmp_path: Path) -> None:
     whole = lavfi(tmp_path / "w.mp4", *X264, "-movflags", "+faststart", source="testsrc2=s=160x120:r=25:d=3")
     part = tmp_path / "part.mp4"
@@ -260,3 +250,10 @@ def test_hdr_without_zimg_is_not_called_tone_mapped(tmp_path: Path, monkeypatch:
     assert any("tone-mapped to" in warning for warning in probe(path).warnings)
     monkeypatch.setattr("vidtwin_codec.media.color.has_filters", lambda *names: False)
     assert any("cannot tone-map" in warning for warning in probe(path).warnings)
+
+
+def test_a_gap_in_a_steady_recording_is_a_gap_and_not_another_rate() -> None:
+    """As cutting without re-encoding leaves it: one frame is missing near the end."""
+    times = np.array([*range(26), 27], np.int64) * 512
+    rate = measure_rate(times, Fraction(1, 12800), 512, None)
+    assert (rate.fps, rate.variable, rate.frames) == (Fraction(25), True, 28)

@@ -65,9 +65,16 @@ def measure_rate(
     exact = even if tick * mean > Fraction(1, 20) else None
     simple = [mean.limit_denominator(limit) for limit in (10, 100, 1001)]
     candidates = [rate for rate in (exact, claimed, even and _snap(even), even, *near, *simple) if rate]
-    # Times rounded to ticks first, then times rounded more than once, then anything that still is one frame each.
-    for tolerance in (float(tick * mean) * 0.51, float(tick * mean) * 1.1, 0.5):
-        for rate in candidates:
+    # Times rounded to ticks first, then times rounded more than once, then anything that still is one frame each; but
+    # not a rate that only spreads a gap in an otherwise steady recording over all its frames.
+    own = _steady_rate(steps, tick)
+    loose = candidates if own is None else [own]
+    for tolerance, rates in (
+        (float(tick * mean) * 0.51, candidates),
+        (float(tick * mean) * 1.1, candidates),
+        (0.5, loose),
+    ):
+        for rate in rates:
             if _furthest(pts, tick, rate) < min(tolerance, 0.5):
                 return Rate(rate, False, count)
     return _substitute(pts, steps, tick, last_duration)
@@ -81,12 +88,19 @@ def _substitute(pts: NDArray[np.int64], steps: NDArray[np.int64], tick: Fraction
     if fps == mean:
         fps = _short(mean)
     # A steady recording with frames left out keeps its own rate; anything else gets as many frames as it had.
-    steady = float(np.mean(np.abs(steps - usual) <= 0.15 * usual)) if usual > 0 else 0.0
-    if steady >= 0.9:
-        own = _snap(Fraction(1) / (usual * tick), Fraction(1, 50))
-        fps = own if own * seconds <= 2 * len(pts) else fps
+    own = _steady_rate(steps, tick)
+    if own is not None and own * seconds <= 2 * len(pts):
+        fps = own
     # What ffmpeg's fps filter makes of it: times rounded to the nearest frame, the end too.
     return Rate(fps, True, max(1, int(seconds * fps + Fraction(1, 2))))
+
+
+def _steady_rate(steps: NDArray[np.int64], tick: Fraction) -> Fraction | None:
+    """The rate that nine in ten frames follow each other at; None if there is none."""
+    usual = int(np.median(steps))
+    if usual <= 0 or float(np.mean(np.abs(steps - usual) <= 0.15 * usual)) < 0.9:
+        return None
+    return _snap(Fraction(1) / (usual * tick), Fraction(1, 50))
 
 
 def _furthest(pts: NDArray[np.int64], tick: Fraction, rate: Fraction) -> float:
