@@ -83,7 +83,7 @@ def _print_table(values: dict[str, Any]) -> None:
         f"{values['compression_ratio']:.0f}:1 against raw RGB",
         "weights": f"{values['weights']} (SHA-256 {values['weights_sha256'][:12]}…), "
         + ("here" if values["weights_here"] else "not on this machine"),
-        "structure": f"{values['groups']} groups, {values['clips']} clips of {values['clip_frames']} frames, "
+        "layout": f"groups: {values['groups']}, clips: {values['clips']} of {values['clip_frames']} frames, "
         f"tiles of {values['tile_width']} x {values['tile_height']}",
         "options": ", ".join(f"{key} {value}" for key, value in values["options"].items() if value is not None),
         "made by": f"{values['created_by']}, format {values['version']}",
