@@ -151,3 +151,11 @@ def pipeline_model(seed: int = 0) -> VidTwin:
     """A micro network without downsampling or causality, for tests that need a codec and not a particular network."""
     side = TransformerConfig(hidden_size=16, depth=1, num_heads=2, causal=False)
     return micro_model(seed, encoder=side, decoder=side, structure_blocks=0, dynamics_blocks=0)
+
+
+def write_checkpoint(path: Path) -> Path:
+    """A released-style ``.ckpt`` of the micro network."""
+    model = micro_model()
+    content = {"state_dict": released_state(model), "hyper_parameters": released_params(model.config)}
+    torch.save(content, path)
+    return path

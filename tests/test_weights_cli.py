@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner, Result
-from micro import micro_model, released_params, released_state
+from micro import write_checkpoint
 
 from vidtwin_codec.cli.weights import weights_command
 from vidtwin_codec.errors import VidtwinError
@@ -22,10 +21,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    model = micro_model()
-    content = {"state_dict": released_state(model), "hyper_parameters": released_params(model.config)}
-    torch.save(content, tmp_path / "run.ckpt")
-    return tmp_path / "run.ckpt"
+    return write_checkpoint(tmp_path / "run.ckpt")
 
 
 def run(*arguments: str) -> Result:

@@ -11,7 +11,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
-from micro import assert_same, micro_config, micro_model, noise_clip, released_params, released_state
+from micro import assert_same, micro_config, micro_model, noise_clip, released_params, released_state, write_checkpoint
 from safetensors.torch import save_file
 
 from vidtwin_codec.errors import VidtwinError
@@ -28,10 +28,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    model = micro_model()
-    content = {"state_dict": released_state(model), "hyper_parameters": released_params(model.config)}
-    torch.save(content, tmp_path / "My Run.ckpt")
-    return tmp_path / "My Run.ckpt"
+    return write_checkpoint(tmp_path / "My Run.ckpt")
 
 
 def with_posterior(sigma: float, gain: float = 1.0) -> VidTwin:

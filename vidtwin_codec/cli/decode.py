@@ -16,6 +16,7 @@ from vidtwin_codec.cli.common import (
     progress,
     refuse_mixed_stdout,
 )
+from vidtwin_codec.pipeline.options import DecodeOptions
 
 
 @click.command("decode")
@@ -51,7 +52,6 @@ def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.pipeline.decode import decode
-    from vidtwin_codec.pipeline.options import DecodeOptions
 
     with progress("decode", screen) as reporter:
         result = decode(source, output, DecodeOptions(**choices), reporter=reporter)

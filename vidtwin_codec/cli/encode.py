@@ -18,6 +18,7 @@ from vidtwin_codec.cli.common import (
     refuse_mixed_stdout,
 )
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
+from vidtwin_codec.pipeline.options import AUDIO_MODES, DEFAULT_OVERLAP, EncodeOptions
 
 
 @click.command("encode")
@@ -35,13 +36,19 @@ from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 @click.option("--fps", type=parse_rate, metavar="RATE", help="Resample to this frame rate; of images, their rate.")
 @click.option(
     "--audio",
-    type=click.Choice(["opus", "copy", "none"]),
+    type=click.Choice(AUDIO_MODES),
     default="opus",
     show_default=True,
     help="Opus at a low rate, the source's stream as it is, or none.",
 )
 @click.option("--audio-kbps", type=click.IntRange(6, 510), help="Opus bit rate (default: by channels).")
-@click.option("--overlap", type=click.IntRange(0), default=16, show_default=True, help="Pixels neighbour tiles share.")
+@click.option(
+    "--overlap",
+    type=click.IntRange(0),
+    default=DEFAULT_OVERLAP,
+    show_default=True,
+    help="Pixels neighbour tiles share.",
+)
 @click.option("--level", type=click.IntRange(1, 22), default=DEFAULT_LEVEL, show_default=True, help="zstd level.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @network_options
@@ -60,7 +67,6 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.pipeline.encode import encode
-    from vidtwin_codec.pipeline.options import EncodeOptions
 
     with progress("encode", screen) as reporter:
         result = encode(source, output, EncodeOptions(**choices), reporter=reporter)

@@ -61,27 +61,18 @@ def executable() -> str:
 @functools.cache
 def video_encoders() -> frozenset[str]:
     """Names of the video encoders in this ffmpeg."""
-    listing = subprocess.run(
-        [executable(), "-hide_banner", "-encoders"],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    ).stdout
-    return frozenset(re.findall(r"^ V[A-Z.]{5} (\S+)", listing.partition("------")[2], re.MULTILINE))
+    return frozenset(re.findall(r"^ V[A-Z.]{5} (\S+)", _listing("-encoders").partition("------")[2], re.MULTILINE))
 
 
 @functools.cache
 def has_filters(*names: str) -> bool:
     """Whether this ffmpeg has all of the named filters (some builds come without zimg)."""
-    listing = subprocess.run(
-        [executable(), "-hide_banner", "-filters"],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    ).stdout
-    return set(names) <= set(re.findall(r"^ [A-Z.]{2,3} (\S+) ", listing, re.MULTILINE))
+    return set(names) <= set(re.findall(r"^ [A-Z.]{2,3} (\S+) ", _listing("-filters"), re.MULTILINE))
+
+
+def _listing(what: str) -> str:
+    command = [executable(), "-hide_banner", what]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False).stdout
 
 
 def thread_count() -> int:

@@ -97,17 +97,17 @@ class VidTwinConfig:
         return halved(self.grid[0], self.dynamics_blocks), halved(self.grid[1], self.dynamics_blocks)
 
     @property
-    def structure_shape(self) -> Shape:
+    def structure_shape(self) -> tuple[int, int, int, int]:
         """``(n_q, h_S, w_S, d_S)`` of one clip."""
         return (self.qformer.num_queries, *self.structure_grid, self.structure_channels)
 
     @property
-    def dynamics_x_shape(self) -> Shape:
+    def dynamics_x_shape(self) -> tuple[int, int, int]:
         """``(d_D, T, w_D)`` of one clip."""
         return self.dynamics_channels, self.frames, self.dynamics_grid[1]
 
     @property
-    def dynamics_y_shape(self) -> Shape:
+    def dynamics_y_shape(self) -> tuple[int, int, int]:
         """``(d_D, T, h_D)`` of one clip."""
         return self.dynamics_channels, self.frames, self.dynamics_grid[0]
 

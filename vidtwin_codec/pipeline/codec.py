@@ -48,10 +48,7 @@ class Codec:
     def layout(self) -> LatentLayout:
         """Shapes of one tile's latents."""
         config = self.model.config
-        n_q, h, w, d = config.structure_shape
-        d_x, t_x, w_x = config.dynamics_x_shape
-        d_y, t_y, h_y = config.dynamics_y_shape
-        return LatentLayout((n_q, h, w, d), (d_x, t_x, w_x), (d_y, t_y, h_y))
+        return LatentLayout(config.structure_shape, config.dynamics_x_shape, config.dynamics_y_shape)
 
     def geometry(self, width: int, height: int, overlap: int) -> Geometry:
         """Clips and tiles of a video of this size, in pixels, for these weights."""

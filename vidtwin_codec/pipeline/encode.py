@@ -103,7 +103,7 @@ class _Encoder:
                 writer.write_audio(_chunks(sound))
             frames = FrameReader(self.info, width=geometry.width, height=geometry.height, fps=self.options.fps)
             stack.enter_context(frames)
-            reporter.started(self._expected_frames(), str(self.codec.device))
+            reporter.started(frames.frames, str(self.codec.device))
             sink = stack.enter_context(Sink(partial(self._pack, writer)))
             pieces = stack.enter_context(Prefetch(self._read(frames, clips_per_group)))
             group = _OpenGroup(0, 0, len(geometry.tiles))
@@ -136,12 +136,6 @@ class _Encoder:
         symbols = quantize(group.latents(), self.steps)
         packed = Group(group.first_frame, group.frames, group.first_clip, group.clips, group.tiles, symbols)
         writer.write_group(pack_group(packed, self.codec.layout, self.options.level), packed.span)
-
-    def _expected_frames(self) -> int | None:
-        info = self.info
-        if self.options.fps is None or info.frames is None:
-            return info.frames
-        return round(info.frames / info.fps * self.options.fps)
 
     def _extract_audio(self, target: Path) -> AudioInfo | None:
         """Sound goes first, so that a file that is cut short still has it."""

@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import ceil
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from vidtwin_codec.container.fields import tile_count
 
 SECONDS_PER_GROUP = 10
 MAX_TILES_PER_GROUP = 1024
@@ -28,9 +29,9 @@ def tile_offsets(size: int, tile: int, overlap: int) -> list[int]:
 
     Neighbours share ``overlap`` pixels or more. A side that one tile covers gives ``[0]``.
     """
-    if size <= tile:
+    count = tile_count(size, tile, overlap)
+    if count == 1:
         return [0]
-    count = ceil((size - overlap) / (tile - overlap))
     # integer rounding of i · (size − tile) / (count − 1), half up: every reader gets the same tiles
     return [(2 * i * (size - tile) + count - 1) // (2 * (count - 1)) for i in range(count)]
 
