@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vidtwin_codec.errors import VidtwinError
+    from vidtwin_codec.measurement.options import Measurement, MeasureOptions
+    from vidtwin_codec.measurement.run import measure
     from vidtwin_codec.pipeline.decode import decode, decode_frames
     from vidtwin_codec.pipeline.encode import encode
     from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, EncodeOptions, EncodeResult, Reporter
@@ -24,6 +26,9 @@ _HOMES = {
     "encode": "pipeline.encode",
     "decode": "pipeline.decode",
     "decode_frames": "pipeline.decode",
+    "measure": "measurement.run",
+    "MeasureOptions": "measurement.options",
+    "Measurement": "measurement.options",
     "DecodeResult": "pipeline.options",
     "DecodeOptions": "pipeline.options",
     "EncodeOptions": "pipeline.options",
@@ -36,12 +41,15 @@ __all__ = [
     "DecodeResult",
     "EncodeOptions",
     "EncodeResult",
+    "MeasureOptions",
+    "Measurement",
     "Reporter",
     "VidtwinError",
     "__version__",
     "decode",
     "decode_frames",
     "encode",
+    "measure",
 ]
 
 

@@ -14,7 +14,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vidtwin_codec.pipeline.options import Reporter
+from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
+from vidtwin_codec.pipeline.options import AUDIO_MODES, DEFAULT_OVERLAP, Reporter
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLAIN_LINE_SECONDS = 10.0
@@ -42,6 +43,49 @@ def parse_seconds(text: str | float) -> float:
     if not 0 <= total < float("inf"):
         raise click.BadParameter(f"{text} is not a time to go to")
     return total
+
+
+ENCODING_OPTIONS = ("quality", "short_side", "fps", "audio", "audio_kbps", "overlap", "level")
+
+
+def encoding_options(function: F) -> F:
+    """What goes into a .vtw: :data:`ENCODING_OPTIONS`."""
+    for option in (
+        click.option(
+            "--level", type=click.IntRange(1, 22), default=DEFAULT_LEVEL, show_default=True, help="zstd level."
+        ),
+        click.option(
+            "--overlap",
+            type=click.IntRange(0),
+            default=DEFAULT_OVERLAP,
+            show_default=True,
+            help="Pixels neighbour tiles share.",
+        ),
+        click.option("--audio-kbps", type=click.IntRange(6, 510), help="Opus bit rate (default: by channels)."),
+        click.option(
+            "--audio",
+            type=click.Choice(AUDIO_MODES),
+            default="opus",
+            show_default=True,
+            help="Opus at a low rate, the source's stream as it is, or none.",
+        ),
+        click.option(
+            "--fps", type=parse_rate, metavar="RATE", help="Resample to this frame rate; of images, their rate."
+        ),
+        click.option(
+            "--short-side", type=click.IntRange(1), metavar="PIXELS", help="Scale the shorter side down first."
+        ),
+        click.option(
+            "-Q",
+            "--quality",
+            type=click.FloatRange(0, 100),
+            default=DEFAULT_QUALITY,
+            show_default=True,
+            help="0 smallest, 100 no visible loss from quantisation.",
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 def network_options(function: F) -> F:
@@ -102,7 +146,9 @@ def progress(label: str, screen: Console) -> Iterator[Reporter]:
         began, done = time.monotonic(), 0
 
         def started(total: int | None, device: str) -> None:
-            bar.update(task, total=total, description=f"{label} ({device})")
+            nonlocal began, done
+            began, done = time.monotonic(), 0  # a verb of several stages starts each
+            bar.reset(task, total=total, description=f"{label} ({device})", rate="")
 
         def advanced(count: int) -> None:
             nonlocal done
@@ -119,8 +165,8 @@ def _plain_reporter(label: str, screen: Console) -> Reporter:
         screen.print(text, markup=False)
 
     def started(total: int | None, device: str) -> None:
-        nonlocal of
-        of = f" of {total}" if total else ""
+        nonlocal done, of
+        done, of = 0, f" of {total}" if total else ""
         say(f"{label}: {device}" + (f", {total} frames" if total else ""))
 
     def advanced(count: int) -> None:

@@ -9,47 +9,21 @@ import click
 
 from vidtwin_codec.cli.common import (
     console,
+    encoding_options,
     human_bytes,
     network_options,
     output_options,
-    parse_rate,
     print_json,
     progress,
     refuse_mixed_stdout,
 )
-from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
-from vidtwin_codec.pipeline.options import AUDIO_MODES, DEFAULT_OVERLAP, EncodeOptions
+from vidtwin_codec.pipeline.options import EncodeOptions
 
 
 @click.command("encode")
 @click.argument("source", metavar="SOURCE")
 @click.argument("output", metavar="OUTPUT.vtw")
-@click.option(
-    "-Q",
-    "--quality",
-    type=click.FloatRange(0, 100),
-    default=DEFAULT_QUALITY,
-    show_default=True,
-    help="0 smallest, 100 no visible loss from quantisation.",
-)
-@click.option("--short-side", type=click.IntRange(1), metavar="PIXELS", help="Scale the shorter side down first.")
-@click.option("--fps", type=parse_rate, metavar="RATE", help="Resample to this frame rate; of images, their rate.")
-@click.option(
-    "--audio",
-    type=click.Choice(AUDIO_MODES),
-    default="opus",
-    show_default=True,
-    help="Opus at a low rate, the source's stream as it is, or none.",
-)
-@click.option("--audio-kbps", type=click.IntRange(6, 510), help="Opus bit rate (default: by channels).")
-@click.option(
-    "--overlap",
-    type=click.IntRange(0),
-    default=DEFAULT_OVERLAP,
-    show_default=True,
-    help="Pixels neighbour tiles share.",
-)
-@click.option("--level", type=click.IntRange(1, 22), default=DEFAULT_LEVEL, show_default=True, help="zstd level.")
+@encoding_options
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @network_options
 @output_options

@@ -18,6 +18,8 @@ VERBS = {
     "decode": ("vidtwin_codec.cli.decode", "Turn a .vtw file back into a video."),
     "info": ("vidtwin_codec.cli.info", "Show what a .vtw file holds."),
     "verify": ("vidtwin_codec.cli.verify", "Check every checksum of .vtw files."),
+    "measure": ("vidtwin_codec.cli.measure", "Measure how close a video is to what comes back."),
+    "compare": ("vidtwin_codec.cli.compare", "Compare with conventional codecs; writes an HTML report."),
     "weights": ("vidtwin_codec.cli.weights", "List, import, fetch and verify network weights."),
     "train": ("vidtwin_codec.cli.train", "Train or fine-tune network weights on videos."),
     "completion": ("vidtwin_codec.cli.completion", "Print a shell's completion script."),

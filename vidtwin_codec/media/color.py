@@ -71,6 +71,12 @@ def can_tone_map() -> bool:
     return has_filters("zscale", "tonemap")
 
 
+def luma_matrix(info: MediaInfo) -> str:
+    """ffmpeg's name of the matrix that makes luma of what :func:`to_rgb` gives: the input's own where it has one."""
+    converted = (info.color.hdr or info.color.primaries in _WIDE) and can_tone_map()
+    return "bt709" if converted or is_rgb(info.pix_fmt) else _matrix(info)
+
+
 def is_rgb(pix_fmt: str) -> bool:
     """Whether an ffmpeg pixel format holds RGB (no matrix, always full range)."""
     return pix_fmt.startswith(

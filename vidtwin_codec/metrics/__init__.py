@@ -1,5 +1,26 @@
-"""How close decoded frames are to their source."""
+"""How close decoded frames are to their source. torch is imported only when a metric that needs it runs."""
 
+from vidtwin_codec.metrics.boundary import ClipBoundaries
+from vidtwin_codec.metrics.filters import FilterMeter
+from vidtwin_codec.metrics.frames import Frames
+from vidtwin_codec.metrics.luma import MATRICES, luma, psnr_y
+from vidtwin_codec.metrics.meters import METRICS, MetricSet, Scores, why_not
 from vidtwin_codec.metrics.psnr import PsnrMeter, psnr
+from vidtwin_codec.metrics.ssim import ms_ssim, ssim
 
-__all__ = ["PsnrMeter", "psnr"]
+__all__ = [
+    "MATRICES",
+    "METRICS",
+    "ClipBoundaries",
+    "FilterMeter",
+    "Frames",
+    "MetricSet",
+    "PsnrMeter",
+    "Scores",
+    "luma",
+    "ms_ssim",
+    "psnr",
+    "psnr_y",
+    "ssim",
+    "why_not",
+]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Frames = NDArray[np.uint8]
+from vidtwin_codec.metrics.frames import Frames, as_unit, check_pair
+
 _FLOOR = 1e-8
 """Keeps identical frames finite, at 80 dB (the paper's form)."""
 
@@ -14,7 +15,7 @@ def psnr(reference: Frames, decoded: Frames) -> NDArray[np.float64]:
     """PSNR of each frame in dB.
 
     Args:
-        reference: uint8 ``[n, H, W, 3]`` RGB.
+        reference: uint8 ``[n, H, W, 3]`` RGB (or float32 in [0, 1]).
         decoded: the same shape.
 
     Returns:
@@ -23,11 +24,16 @@ def psnr(reference: Frames, decoded: Frames) -> NDArray[np.float64]:
     Raises:
         ValueError: the shapes differ.
     """
-    if reference.shape != decoded.shape:
-        raise ValueError(f"frames of shape {reference.shape} cannot be compared with {decoded.shape}")
-    pairs = zip(reference, decoded, strict=True)  # frame by frame: a long clip need not be held as floats
-    errors = [np.mean(np.square((a.astype(np.float32) - b) / 255), dtype=np.float64) for a, b in pairs]
+    check_pair(reference, decoded)
+    # frame by frame: a long clip need not be held as floats
+    errors = [_squared_error(a, b) for a, b in zip(reference, decoded, strict=True)]
     return -10 * np.log10(np.asarray(errors, dtype=np.float64) + _FLOOR)
+
+
+def _squared_error(one: Frames, other: Frames) -> np.float64:
+    if one.dtype == other.dtype == np.uint8:
+        return np.mean(np.square((one.astype(np.float32) - other) / np.float32(255)), dtype=np.float64)
+    return np.mean(np.square(as_unit(one) - as_unit(other)), dtype=np.float64)
 
 
 class PsnrMeter:

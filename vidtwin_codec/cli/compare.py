@@ -1,0 +1,140 @@
+"""``vidtwin compare``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from vidtwin_codec.cli.common import console, network_options
+from vidtwin_codec.compare.codecs import CODECS, PRESETS, Gop
+from vidtwin_codec.compare.options import DEFAULT_SECONDS, CompareOptions
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import atomic_path, check_output
+
+GOPS = {"both": tuple(Gop), "sequence": (Gop.SEQUENCE,), "clip": (Gop.CLIP,)}
+_DEFAULTS = CompareOptions()
+
+
+def _side(text: str) -> int | None:
+    return None if text == "native" else int(text)
+
+
+def _several(convert: Callable[[str], Any], example: str) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """A callback for an option that takes a list with commas."""
+
+    def parse(context: click.Context, parameter: click.Parameter, text: str) -> tuple[Any, ...]:
+        try:
+            return tuple(convert(part.strip()) for part in text.split(",") if part.strip())
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not a list such as {example}") from None
+
+    return parse
+
+
+def _shown(values: tuple[Any, ...]) -> str:
+    return ",".join(
+        "native" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in values
+    )
+
+
+@click.command("compare")
+@click.argument("sources", metavar="SOURCES...", nargs=-1, required=True)
+@click.option("-o", "--output", metavar="REPORT.html", required=True, help="The page to write.")
+@click.option("--also-json", metavar="FILE", help="All numbers, as JSON.")
+@click.option(
+    "--against",
+    metavar="CODECS",
+    default=_shown(_DEFAULTS.against),
+    show_default=True,
+    callback=_several(str, "x264,x265"),
+    help=f"Codecs to compare with, of {', '.join(CODECS)}.",
+)
+@click.option(
+    "--preset",
+    "presets",
+    metavar="PRESETS",
+    default=_shown(_DEFAULTS.presets),
+    show_default=True,
+    callback=_several(str, "medium,slow"),
+    help=f"Speed of those codecs: {', '.join(PRESETS)}, or both with a comma.",
+)
+@click.option(
+    "--gop",
+    type=click.Choice(list(GOPS)),
+    default="both",
+    show_default=True,
+    help="Key frames of those codecs: one GOP for the sequence, closed ones as long as a clip, or both.",
+)
+@click.option(
+    "--qualities",
+    metavar="LIST",
+    default=_shown(_DEFAULTS.qualities),
+    show_default=True,
+    callback=_several(float, "25,50,75,100"),
+    help="Values of --quality for vidtwin.",
+)
+@click.option(
+    "--short-sides",
+    metavar="LIST",
+    default=_shown(_DEFAULTS.short_sides),
+    show_default=True,
+    callback=_several(_side, "native,224"),
+    help="Values of --short-side for vidtwin; each with every quality.",
+)
+@click.option("--frames", type=click.IntRange(1), help="Compare only the first frames of each source.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=DEFAULT_SECONDS,
+    show_default=True,
+    help="Compare only the first seconds, unless --frames is given.",
+)
+@click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
+@network_options
+@click.option("-q", "--quiet", is_flag=True, help="Only errors.")
+def compare_command(
+    sources: tuple[str, ...], output: str, also_json: str | None, gop: str, force: bool, quiet: bool, **choices: Any
+) -> None:
+    """Compare vidtwin with conventional codecs on the same frames, at the same bytes.
+
+    SOURCES are videos or folders of them. The report is one HTML page that needs no network: rate-distortion curves,
+    Bjøntegaard deltas, speeds, and frames side by side. It takes minutes a clip on a CPU; docs/COMPARE.md says what is
+    measured and how.
+
+    \b
+    vidtwin compare clips/ -o report.html
+    vidtwin compare a.mp4 --against x265 --preset slow --frames 64 -o report.html --also-json report.json
+    """
+    options = CompareOptions(gops=GOPS[gop], **choices)
+    for target in filter(None, (output, also_json)):
+        check_output(target, force=force)
+    screen = console(quiet)
+    # torch is imported only now: help and wrong usage need not wait for it
+    from vidtwin_codec.compare.numbers import all_numbers
+    from vidtwin_codec.compare.run import compare
+    from vidtwin_codec.compare.sources import find_videos
+    from vidtwin_codec.report import render
+
+    videos = find_videos(sources)
+    result = compare(
+        videos,
+        options,
+        said=lambda text: screen.print(text, markup=False),
+        warned=lambda text: screen.print(f"warning: {text}", markup=False),
+    )
+    _write(output, render(result))
+    if also_json:
+        _write(also_json, json.dumps(all_numbers(result), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    screen.print(f"{output}: {len(result.clips)} of {len(videos)} sources compared", markup=False)
+    if result.failed:
+        raise VidtwinError(
+            f"{len(result.failed)} of {len(videos)} sources could not be compared", "the report names them"
+        )
+
+
+def _write(target: str, text: str) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,106 @@
+"""The frames that every codec gets: read once, kept without loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.media import FrameReader, FrameWriter, MediaInfo, OutputOptions, probe
+from vidtwin_codec.media.color import to_yuv
+from vidtwin_codec.media.ffmpeg import Child
+from vidtwin_codec.media.source import file_url
+from vidtwin_codec.metrics import Frames
+
+CHUNK = 16
+"""Frames in memory at once."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A source's first frames.
+
+    Attributes:
+        rgb: lossless 8-bit RGB, which vidtwin encodes and all metrics compare with.
+        yuv: the same as raw 4:2:0 (BT.709, limited range), which conventional codecs encode; an odd side is filled up
+            to an even one by repeating the last row or column.
+        width, height, frames, fps: of ``rgb``.
+        coded_width, coded_height: of ``yuv``.
+        warnings: of reading the source.
+    """
+
+    rgb: Path
+    yuv: Path
+    width: int
+    height: int
+    frames: int
+    fps: Fraction
+    coded_width: int
+    coded_height: int
+    warnings: tuple[str, ...]
+
+    @property
+    def pixels(self) -> int:
+        """Of all frames together."""
+        return self.width * self.height * self.frames
+
+    def read(self) -> Iterator[Frames]:
+        """The frames, uint8 ``[n, height, width, 3]``, a few at a time."""
+        with closing(FrameReader(probe(self.rgb))) as reader:
+            while len(frames := reader.read(CHUNK)):
+                yield frames
+
+
+def prepare(source: str | Path, folder: Path, *, frames: int | None, seconds: float) -> Reference:
+    """Write the first ``frames`` (or, if None, ``seconds``) of a source into ``folder``, in both forms.
+
+    Raises:
+        VidtwinError: the source cannot be read, or the disk is full.
+    """
+    info = probe(source)
+    limit = frames or max(1, round(info.fps * Fraction(seconds)))
+    rgb, yuv = folder / "reference.mkv", folder / "reference.y4m"
+    count, warnings = _write_rgb(info, rgb, limit)
+    width, height = info.width + info.width % 2, info.height + info.height % 2
+    _write_yuv(rgb, yuv, width, height)
+    return Reference(rgb, yuv, info.width, info.height, count, info.fps, width, height, warnings)
+
+
+def _write_rgb(info: MediaInfo, target: Path, limit: int) -> tuple[int, tuple[str, ...]]:
+    options = OutputOptions("ffv1", lossless=True)
+    with (
+        FrameReader(info, max_frames=limit) as reader,
+        FrameWriter(target, info.width, info.height, info.fps, options=options) as writer,
+    ):
+        while len(frames := reader.read(CHUNK)):
+            writer.write(frames)
+        return writer.frames, tuple(reader.warnings)
+
+
+def _write_yuv(rgb: Path, target: Path, width: int, height: int) -> None:
+    # the pad repeats the edge: black would cost the encoder bytes, and the metrics a row
+    info = probe(rgb)
+    right, bottom = width - info.width, height - info.height
+    even = f"pad=w={width}:h={height},fillborders=right={right}:bottom={bottom}:mode=smear," if right or bottom else ""
+    chain = even + to_yuv("yuv420p", Fraction(1))
+    with Child(["-y", *info.source.arguments, "-vf", chain, "-fps_mode", "passthrough", file_url(target)]) as child:
+        while child.stdout.read(1 << 16):
+            pass
+        if child.wait():
+            raise _failure(target, child.reason())
+
+
+def _failure(target: Path, reason: str) -> VidtwinError:
+    if reason == "No space left on device":
+        return VidtwinError(f"{target.parent}: the disk is full", "free some space, or compare fewer --seconds")
+    return VidtwinError(f"the frames cannot be kept for comparing ({reason})")
+
+
+def frame_indices(frames: int, count: int) -> list[int]:
+    """``count`` (or fewer) frames spread evenly, none at the very ends."""
+    return sorted({int(position) for position in (np.arange(count) + 0.5) / count * frames})

@@ -1,0 +1,65 @@
+"""A video to look at: source, decoded, and their difference, amplified."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.files import atomic_path
+from vidtwin_codec.media import FrameWriter
+from vidtwin_codec.metrics import Frames
+from vidtwin_codec.metrics.frames import as_levels
+
+DIFFERENCE_GAIN = 4
+"""An error of 8 levels is hard to see, 32 beside a plain grey are not; errors of 32 and more are clipped."""
+_GREY = 128
+
+
+def panels(reference: Frames, decoded: Frames) -> NDArray[np.uint8]:
+    """``[n, H, W, 3]`` each → ``[n, H, 3 · W, 3]``: source | decoded | decoded − source, times 4, around grey."""
+    one, other = as_levels(reference), as_levels(decoded)
+    shown = np.clip((other.astype(np.int16) - one) * DIFFERENCE_GAIN + _GREY, 0, 255).astype(np.uint8)
+    return np.concatenate([one, other, shown], axis=2)
+
+
+class SideBySide:
+    """Takes pairs of frames in pieces; made by :func:`side_by_side`."""
+
+    def __init__(self, writer: FrameWriter | None) -> None:
+        self._writer = writer
+
+    def add(self, reference: Frames, decoded: Frames) -> None:
+        """Append some frames, ``[n, H, W, 3]`` each.
+
+        Raises:
+            VidtwinError: the video cannot be written.
+        """
+        if self._writer is not None:
+            self._writer.write(panels(reference, decoded))
+
+
+@contextmanager
+def side_by_side(
+    output: str | os.PathLike[str] | None, width: int, height: int, fps: Fraction, sample_aspect: Fraction = Fraction(1)
+) -> Iterator[SideBySide]:
+    """Open the video that appears at ``output`` when all went well; without one, frames are taken and dropped.
+
+    Args:
+        output: replaced if it exists. width, height: of one panel. fps, sample_aspect: of the video.
+
+    Raises:
+        VidtwinError: no video has this extension, or it cannot be written.
+    """
+    if output is None:
+        yield SideBySide(None)
+        return
+    with (
+        atomic_path(output) as temporary,
+        FrameWriter(temporary, 3 * width, height, fps, sample_aspect=sample_aspect) as writer,
+    ):
+        yield SideBySide(writer)

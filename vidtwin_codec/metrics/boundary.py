@@ -1,0 +1,40 @@
+"""Whether the picture is worse where clips meet: PSNR at the ends of each clip against its middle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ClipBoundaries:
+    """PSNR in dB, mean over the whole clips of a video.
+
+    Attributes:
+        ends: of the first and the last frame of each clip (0 and 15 of 16).
+        middle: of the two frames in its middle (7 and 8).
+    """
+
+    ends: float
+    middle: float
+
+    @property
+    def drop(self) -> float:
+        """By how many dB the ends are worse than the middle; around 0, clips meet without a pulse."""
+        return self.middle - self.ends
+
+    @classmethod
+    def of(cls, psnr: NDArray[np.float64], clip_frames: int) -> ClipBoundaries | None:
+        """From the PSNR of each frame, ``[n]``; None when there is no whole clip, or clips too short to have a middle.
+
+        A part of a clip at the end is left out: it was coded with its last frame repeated.
+        """
+        clips = len(psnr) // clip_frames
+        if not clips or clip_frames < 4:
+            return None
+        positions = psnr[: clips * clip_frames].reshape(clips, clip_frames).mean(axis=0)
+        half = clip_frames // 2
+        middle = positions[half - 1 : half + 1] if clip_frames % 2 == 0 else positions[half : half + 1]
+        return cls(float(positions[[0, -1]].mean()), float(middle.mean()))

@@ -1,0 +1,170 @@
+"""Several metrics over one stream of frames, each a number or a reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.metrics import lpips
+from vidtwin_codec.metrics.filters import FILTERS, FILTERS_LEAST_SIDE, FilterMeter, missing_filter
+from vidtwin_codec.metrics.frames import Frames, check_pair
+from vidtwin_codec.metrics.luma import DEFAULT_MATRIX, psnr_y
+from vidtwin_codec.metrics.psnr import psnr
+from vidtwin_codec.metrics.ssim import MS_SSIM_LEAST_SIDE, SSIM_LEAST_SIDE, ms_ssim, ssim, ssim_and_ms_ssim
+
+METRICS = ("psnr", "psnr_y", "ssim", "ms_ssim", "vmaf", "xpsnr", "lpips")
+_LEAST_SIDE = {
+    "ssim": SSIM_LEAST_SIDE,
+    "ms_ssim": MS_SSIM_LEAST_SIDE,
+    "lpips": lpips.LPIPS_LEAST_SIDE,
+    **dict.fromkeys(FILTERS, FILTERS_LEAST_SIDE),
+}
+Measure = Callable[[Frames, Frames], NDArray[np.float64] | tuple[NDArray[np.float64], ...]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was measured.
+
+    Attributes:
+        frames: how many pairs were compared.
+        means: metric → mean over frames; None when it cannot be computed.
+        reasons: metric → why not, for each that is None.
+        per_frame: metric → ``[frames]``, of those that are computed frame by frame (VMAF and XPSNR are not).
+    """
+
+    frames: int
+    means: dict[str, float | None]
+    reasons: dict[str, str] = field(default_factory=dict)
+    per_frame: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+class MetricSet:
+    """Takes frames in pieces and keeps one number per frame and metric; a context manager.
+
+    >>> with MetricSet(("psnr", "vmaf"), width, height) as metrics:
+    ...     metrics.add(reference, decoded)
+    ...     scores = metrics.finish()
+
+    Args:
+        names: of :data:`METRICS`.
+        width, height: pixels of a frame.
+        fps: frames a second, for XPSNR.
+        matrix: how luma is made of RGB, for ``psnr_y``, ``vmaf`` and ``xpsnr``: one of
+            :data:`~vidtwin_codec.metrics.luma.MATRICES`.
+
+    Raises:
+        ValueError: a name is unknown.
+        VidtwinError: ffmpeg cannot be started.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        width: int,
+        height: int,
+        *,
+        fps: Fraction = Fraction(25),
+        matrix: str = DEFAULT_MATRIX,
+    ) -> None:
+        self.names = tuple(dict.fromkeys(names))
+        unknown = set(self.names) - set(METRICS)
+        if unknown:
+            raise ValueError(f"no metric is called {', '.join(sorted(unknown))}; there are {', '.join(METRICS)}")
+        self.frames = 0
+        self._shape = (height, width, 3)
+        self._reasons = {name: reason for name in self.names if (reason := why_not(name, width, height))}
+        self._measures = self._frame_by_frame(matrix)
+        self._values: dict[str, list[NDArray[np.float64]]] = {name: [] for names in self._measures for name in names}
+        filters = [name for name in self.names if name in FILTERS and name not in self._reasons]
+        self._filters = FilterMeter(filters, width, height, fps=fps, matrix=matrix) if filters else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add(self, reference: Frames, decoded: Frames) -> None:
+        """Take in some frames, ``[n, H, W, 3]`` each: uint8, or float32 in [0, 1] (rounded for what needs 8 bits).
+
+        Raises:
+            ValueError: the shapes differ, or are not those announced.
+        """
+        check_pair(reference, decoded)
+        if reference.shape[1:] != self._shape:
+            raise ValueError(f"frames of shape {reference.shape} do not have the size announced, {self._shape}")
+        if self._filters is not None:
+            self._filters.add(reference, decoded)  # first: ffmpeg works on them beside us
+        for names, measure in self._measures.items():
+            found = measure(reference, decoded)
+            for name, values in zip(names, found if isinstance(found, tuple) else (found,), strict=True):
+                self._values[name].append(values)
+        self.frames += len(reference)
+
+    def finish(self) -> Scores:
+        """The means over everything added. Nothing can be added afterwards.
+
+        Raises:
+            ValueError: nothing was added.
+        """
+        if not self.frames:
+            raise ValueError("no frames were compared")
+        per_frame = {name: np.concatenate(parts) for name, parts in self._values.items()}
+        means: dict[str, float | None] = dict.fromkeys(self.names)
+        means |= {name: float(values.mean()) for name, values in per_frame.items()}
+        reasons = dict(self._reasons)
+        for name, result in (self._filters.finish() if self._filters else {}).items():
+            if isinstance(result, str):
+                reasons[name] = result
+            else:
+                means[name] = result
+        return Scores(self.frames, means, reasons, per_frame)
+
+    def close(self) -> None:
+        """Stop without a result; harmless after :meth:`finish`."""
+        if self._filters is not None:
+            self._filters.close()
+
+    def _frame_by_frame(self, matrix: str) -> dict[tuple[str, ...], Measure]:
+        """What to call on each piece, and the metrics it gives."""
+        wanted = [name for name in self.names if name not in self._reasons]
+        measures: dict[tuple[str, ...], Measure] = {
+            ("psnr",): psnr,
+            ("psnr_y",): partial(psnr_y, matrix=matrix),
+            ("ssim", "ms_ssim"): ssim_and_ms_ssim,
+        }
+        if "ssim" not in wanted or "ms_ssim" not in wanted:
+            del measures["ssim", "ms_ssim"]
+            measures |= {("ssim",): ssim, ("ms_ssim",): ms_ssim}
+        if "lpips" in wanted:
+            files = lpips.find_weights()
+            assert not isinstance(files, str)  # why_not would have said so
+            try:
+                measures["lpips",] = lpips.Lpips(*files)
+            except VidtwinError as error:
+                self._reasons["lpips"] = error.message
+        return {names: measure for names, measure in measures.items() if set(names) <= set(wanted)}
+
+
+def why_not(metric: str, width: int, height: int) -> str | None:
+    """Why ``metric`` cannot be computed here on frames of this size; None when it can."""
+    least = _LEAST_SIDE.get(metric, 1)
+    if min(width, height) < least:
+        return f"frames of {width} x {height} are too small: no side may be shorter than {least} pixels"
+    if metric in FILTERS:
+        return missing_filter(metric)
+    if metric == "lpips":
+        found = lpips.find_weights()
+        return found if isinstance(found, str) else None
+    return None

@@ -1,0 +1,10 @@
+"""The files beside this one: they are part of the package, and of every page."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+
+def resource(name: str) -> str:
+    """The text of ``page.html``, ``page.css``, ``plots.css``, ``plots.js`` or ``viewer.js``."""
+    return files("vidtwin_codec.report").joinpath(name).read_text(encoding="utf-8")
