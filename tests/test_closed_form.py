@@ -19,6 +19,7 @@ from vidtwin_codec.model import QFormerConfig, TransformerConfig, VidTwin, VidTw
 from vidtwin_codec.model.transformer import Block, patchify
 from vidtwin_codec.training.closed_form import transform_start
 from vidtwin_codec.training.closed_form.__main__ import command
+from vidtwin_codec.training.closed_form.allocation import Allocation, allocate, default_slots
 from vidtwin_codec.training.closed_form.components import (
     Footage,
     PatchComponents,
@@ -26,7 +27,7 @@ from vidtwin_codec.training.closed_form.components import (
     patch_components,
     temporal_dct,
 )
-from vidtwin_codec.training.closed_form.slots import SlotPlan, plan_slots, slots_by_energy
+from vidtwin_codec.training.closed_form.plan import Switch, Term
 from vidtwin_codec.training.closed_form.wiring import after_mlp, after_spatial, after_temporal
 
 CONFIG = VidTwinConfig(
@@ -34,8 +35,8 @@ CONFIG = VidTwinConfig(
     height=32,
     width=32,
     patch_size=8,
-    encoder=TransformerConfig(128, 2, 4, causal=False),
-    decoder=TransformerConfig(128, 3, 4, causal=False),
+    encoder=TransformerConfig(128, 4, 4, causal=False),
+    decoder=TransformerConfig(128, 5, 4, causal=False),
     qformer=QFormerConfig(num_queries=4, hidden_size=48, num_layers=2, intermediate_size=64, num_heads=4),
     structure_channels=4,
     dynamics_channels=2,
@@ -67,11 +68,14 @@ def clips() -> Iterator[Tensor]:
         yield clip.clamp(-1, 1)
 
 
+Parts = tuple[PatchComponents, Footage, Allocation]
+
+
 @pytest.fixture(scope="module")
-def parts() -> tuple[PatchComponents, Footage, SlotPlan]:
+def parts() -> Parts:
     components = patch_components(clips, CONFIG, 24)
     footage = measure(clips, CONFIG, components, CLIPS * 64)
-    return components, footage, plan_slots(slots_by_energy(footage, components, CONFIG), CONFIG)
+    return components, footage, allocate(footage, components, CONFIG, default_slots(CONFIG))
 
 
 @pytest.fixture(scope="module")
@@ -85,30 +89,49 @@ def psnr(error: np.ndarray) -> float:
     return float((-10 * np.log10(squares)).mean())
 
 
-def linear_codec(parts: tuple[PatchComponents, Footage, SlotPlan]) -> np.ndarray:
+def planned_codec(parts: Parts) -> np.ndarray:
     """``[B, T, S, n]``: patches from the planned coefficients alone; dynamics as row plus column means."""
-    components, footage, plan = parts
-    spectrum = footage.spectrum.numpy()
-    kept = np.zeros_like(spectrum)
-    for number, frequency in enumerate(plan.frequencies):
-        for component in plan.structure[number]:
-            kept[:, frequency, :, component] = spectrum[:, frequency, :, component]
-        for component in plan.dynamics[number]:
-            grid = spectrum[:, frequency, :, component].reshape(-1, *CONFIG.grid)
-            means = grid.mean(1, keepdims=True) + grid.mean(2, keepdims=True) - grid.mean((1, 2), keepdims=True)
-            kept[:, frequency, :, component] = means.reshape(len(grid), -1)
-    coefficients = np.einsum("ft,bfsk->btsk", temporal_dct(CONFIG.frames).numpy(), kept)
-    scaled = coefficients * components.deviations.numpy()
-    patches: np.ndarray = scaled @ components.vectors.numpy() + components.mean.numpy()
+    components, footage, (plan, motion, gains) = parts
+    still = np.zeros_like(footage.spectrum[:, 0, :, : plan.still].numpy())
+    moving = np.zeros_like(motion.energies(footage).numpy())
+    for frequency, structure, dynamics in zip(plan.frequencies, plan.structure, plan.dynamics, strict=True):
+        terms = [(term, False) for channel in structure for term in channel] + [(term, True) for term in dynamics]
+        for term, averaged in terms:
+            source = motion.coefficients(footage, frequency) if term.moving else footage.spectrum[:, 0]
+            where = np.ones(still.shape[:2], bool)
+            if term.when is not None:
+                where = (gains[..., term.when.group] > 0).numpy() == term.when.moves
+            value = source[..., term.component].numpy() * where
+            if averaged:
+                grid = value.reshape(-1, *CONFIG.grid)
+                means = grid.mean(1, keepdims=True) + grid.mean(2, keepdims=True) - grid.mean((1, 2), keepdims=True)
+                value = means.reshape(value.shape) * where
+            target = moving[:, frequency] if term.moving else still
+            target[..., term.component] += value
+    spectrum = np.einsum("bfsm,cm->bfsc", moving, motion.writing.numpy())
+    spectrum[:, 0] += still
+    coefficients = np.einsum("ft,bfsk->btsk", temporal_dct(CONFIG.frames).numpy(), spectrum)
+    scaled = coefficients * components.deviations.numpy()[: plan.still]
+    patches: np.ndarray = scaled @ components.vectors.numpy()[: plan.still] + components.mean.numpy()
     return patches
 
 
-def test_it_is_as_good_as_the_linear_codec(model: VidTwin, parts: tuple[PatchComponents, Footage, SlotPlan]) -> None:
+def test_it_is_as_good_as_the_codec_that_was_planned(model: VidTwin, parts: Parts) -> None:
     source = torch.cat(list(clips()))
     decoded = model.decode(model.encode(source))
-    direct = psnr(linear_codec(parts) - patchify(source, CONFIG.patch_size).numpy())
+    direct = psnr(planned_codec(parts) - patchify(source, CONFIG.patch_size).numpy())
     reached = psnr(patchify(decoded - source, CONFIG.patch_size).numpy())
-    assert reached == pytest.approx(direct, abs=0.1)
+    # switches are decided by a regression and not by what is best; the last layer is fitted and may gain
+    assert direct - 1 < reached < direct + 1
+
+
+def test_switching_pays(model: VidTwin) -> None:
+    source = torch.cat(list(clips()))
+    fixed = transform_start(clips, CONFIG, slots=(2, 2))
+    switching, without = (
+        psnr((net.decode(net.encode(source)) - source).transpose(1, 2).numpy()) for net in (model, fixed)
+    )
+    assert switching > without + 0.2
 
 
 def test_both_branches_carry_something(model: VidTwin) -> None:
@@ -121,8 +144,8 @@ def test_both_branches_carry_something(model: VidTwin) -> None:
 
 def test_latents_have_unit_variance(model: VidTwin) -> None:
     latents = model.encode(torch.cat(list(clips())))
-    assert latents.structure.std() == pytest.approx(1, abs=0.05)
-    assert torch.cat([latents.dynamics_x, latents.dynamics_y]).std() == pytest.approx(1, abs=0.05)
+    assert latents.structure.std() == pytest.approx(1, abs=0.1)
+    assert torch.cat([latents.dynamics_x, latents.dynamics_y]).std() == pytest.approx(1, abs=0.1)
 
 
 def test_the_construction_steps_through_a_block_as_it_runs() -> None:
@@ -141,23 +164,36 @@ def test_equal_seeds_give_equal_weights(model: VidTwin) -> None:
     assert any(not torch.equal(value, model.state_dict()[name]) for name, value in other.state_dict().items())
 
 
-def test_slots_go_where_the_energy_is() -> None:
-    config = dataclasses.replace(CONFIG, structure_channels=1)
-    components = PatchComponents(torch.zeros(3), torch.eye(3), torch.tensor([3.0, 2.0, 1.0]))
-    spectrum = torch.zeros(2, 4, 5, 3)
-    spectrum[:, 0] = 1
-    spectrum[:, 2, :, 0] = 1
-    coefficients = torch.einsum("ft,bfsk->btsk", temporal_dct(4), spectrum)
-    energy = (coefficients * components.deviations).square().sum(dim=(1, 3)).mean(dim=1)
-    footage = Footage(energy, coefficients, spectrum)
-    assert slots_by_energy(footage, components, config) == (3, 0, 1)
+def test_slots_hold_detail_or_motion(parts: Parts) -> None:
+    plan = parts[2].plan
+    assert plan.frequencies[0] == 0
+    assert min(plan.frequencies[1:]) > 0
+    assert len(plan.flags) == 1
+    flag = plan.flags[0]
+    assert plan.structure[flag.slot][flag.channel] == ()
+    still, switched, moving = plan.structure[0], plan.structure[1], plan.structure[3]
+    assert list(still) == [(Term(False, c),) for c in range(4)]
+    assert [terms[0] for terms in switched] == [Term(False, 4 + c, Switch(0, False)) for c in range(4)]
+    assert all(terms[1].moving and terms[1].when == Switch(0, True) for terms in switched)
+    assert all(term.moving and term.when is None for (term,) in moving)
 
 
-def test_dynamics_carry_what_follows_the_structure() -> None:
-    plan = plan_slots((2, 1, 0, 1), CONFIG)
-    assert plan.frequencies == (0, 0, 1, 3)
-    assert plan.structure == (range(4), range(4, 8), range(4), range(4))
-    assert plan.dynamics == (range(8, 10), range(10, 12), range(4, 6), range(4, 6))
+def test_no_coefficient_is_carried_twice(parts: Parts) -> None:
+    plan = parts[2].plan
+    seen: set[tuple[int, int, bool]] = set()
+    for frequency, structure, dynamics in zip(plan.frequencies, plan.structure, plan.dynamics, strict=True):
+        for term in (*(term for channel in structure for term in channel), *dynamics):
+            whens = (False, True) if term.when is None else (term.when.moves,)
+            for moves in whens:
+                key = (frequency if term.moving else 0, term.component, moves)
+                assert key not in seen
+                seen.add(key)
+
+
+@pytest.mark.parametrize("slots", [(1, 2), (0, 3, 1), (4,), (1, 2, 2)])
+def test_slots_must_add_up(slots: tuple[int, ...]) -> None:
+    with pytest.raises(VidtwinError, match="share out"):
+        transform_start(clips, CONFIG, slots=slots)
 
 
 @pytest.mark.parametrize(
@@ -165,13 +201,12 @@ def test_dynamics_carry_what_follows_the_structure() -> None:
     [
         ({"structure_blocks": 1}, "downsampling"),
         ({"dynamics_blocks": 1}, "downsampling"),
-        ({"encoder": TransformerConfig(128, 2, 4, causal=True)}, "not causal"),
-        ({"decoder": TransformerConfig(128, 1, 4, causal=False)}, "two blocks"),
+        ({"encoder": TransformerConfig(128, 4, 4, causal=True)}, "not causal"),
+        ({"decoder": TransformerConfig(128, 3, 4, causal=False)}, "4 blocks"),
         ({"qformer": dataclasses.replace(CONFIG.qformer, num_queries=3)}, "query slots"),
-        ({"decoder": TransformerConfig(64, 2, 4, causal=False)}, "too narrow"),
-        ({"decoder": TransformerConfig(128, 2, 64, causal=False)}, "heads"),
-        ({"qformer": dataclasses.replace(CONFIG.qformer, hidden_size=24)}, "Q-Former"),
-        ({"qformer": dataclasses.replace(CONFIG.qformer, intermediate_size=8)}, "hidden units"),
+        ({"decoder": TransformerConfig(64, 4, 4, causal=False)}, "too narrow"),
+        ({"decoder": TransformerConfig(128, 4, 64, causal=False)}, "heads"),
+        ({"qformer": dataclasses.replace(CONFIG.qformer, hidden_size=8, num_heads=2)}, "Q-Former"),
         ({"structure_width": 4}, "convolutions"),
         ({"height": 40, "width": 40}, "do not fit"),
     ],
@@ -185,9 +220,9 @@ def test_footage_without_motion_gives_usable_weights() -> None:
     def still() -> Iterator[Tensor]:
         return (batch[:, :, :1].expand(-1, -1, 4, -1, -1) for batch in clips())
 
-    by_energy, by_hand = transform_start(still, CONFIG), transform_start(still, CONFIG, slots=(2, 1, 1))
     source = torch.cat(list(still()))
-    for model in (by_energy, by_hand):
+    for slots in (None, (3, 1)):
+        model = transform_start(still, CONFIG, slots=slots)
         error = (model.decode(model.encode(source)) - source).transpose(1, 2)
         assert psnr(error.numpy()) > 24
 
@@ -197,12 +232,6 @@ def test_footage_is_needed() -> None:
         transform_start(lambda: iter(()), CONFIG)
     with pytest.raises(VidtwinError, match="all patches are the same"):
         transform_start(lambda: iter([torch.zeros(2, 3, 4, 32, 32)]), CONFIG)
-
-
-@pytest.mark.parametrize("counts", [(4, 1), (0, 4), (5, -1), (1, 1, 1, 0, 1)])
-def test_slots_must_add_up(counts: tuple[int, ...]) -> None:
-    with pytest.raises(VidtwinError, match="share 4 slots"):
-        plan_slots(counts, CONFIG)
 
 
 def test_the_command_writes_weights(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option("--final-loss", type=click.Choice(LOSSES), help="Pixel loss of the cooldown.  [default: the same]")
 @_option("--kl-weight", type=float, help="Weight of the rate; more of it, fewer bits.")
 @_option("--noise", type=click.Choice(NOISES), help="Noise on the latents while training.")
+@_option("--noise-scale", type=float, help="What it is multiplied by.")
 @_option(
     "--optimizer",
     type=click.Choice(OPTIMIZERS),

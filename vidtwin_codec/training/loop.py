@@ -76,7 +76,7 @@ class Trainer:
         self._began = time.monotonic()
         self.bits = math.nan
         self.log = Log(options.folder / "log.jsonl", self.step) if setting.world.first else None
-        self._objective = self._wrapped(Objective(model, options.kl_weight))
+        self._objective = self._wrapped(Objective(model, options.kl_weight, options.noise_scale))
         self._since: Tensor = torch.zeros(4, device=place.device)
         self._logged = (self.step, self.seconds)
         if state is None and self.optimizers.centred is not None:
@@ -86,7 +86,7 @@ class Trainer:
         """Backward passes over the first batches; every process takes the same clips, so all measure the same."""
         setting = self.setting
         batches = setting.sampler.batches(0, range(min(MEASURED_CLIPS, setting.options.batch)), setting.place.device)
-        objective = Objective(self.model, setting.options.kl_weight)
+        objective = Objective(self.model, setting.options.kl_weight, setting.options.noise_scale)
 
         def backward() -> Tensor:
             batch = next(batches)

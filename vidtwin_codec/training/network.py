@@ -34,9 +34,9 @@ def _patch_32(width: int, encoder_depth: int, decoder_depth: int) -> VidTwinConf
     )
 
 
-# mini: 23 M numbers, 46 MB as float16, for training on an accelerator; small: 12 M, for training on a CPU;
+# mini: 23 M numbers, 46 MB as float16, the sizes of the embedded weights; small: 12 M, for training on a CPU;
 # base: the released sizes. All have the released latents: 16 x 7 x 7 x 8 and 2 x 8 x 16 x 7 of 16 frames of 224 x 224.
-PRESET_CONFIGS = {"mini": _patch_32(384, 2, 6), "small": _patch_32(256, 3, 5), "base": VidTwinConfig()}
+PRESET_CONFIGS = {"mini": _patch_32(384, 4, 4), "small": _patch_32(256, 3, 5), "base": VidTwinConfig()}
 
 START_CLIPS = 48
 """Clips whose patches give the principal components of a new network's first and last layer."""

@@ -36,11 +36,16 @@ class Objective(nn.Module):
 
     The decoder sees samples of the posterior: mean + sigma · noise. A uniform quantiser of step sigma · sqrt(12),
     which is how base steps are calibrated, adds noise of the same variance.
+
+    Args:
+        model: to train.
+        kl_weight: of the rate. At 0 the posterior's variances are left as they are: nothing would hold them up.
+        noise_scale: what the noise is multiplied by.
     """
 
-    def __init__(self, model: VidTwin, kl_weight: float) -> None:
+    def __init__(self, model: VidTwin, kl_weight: float, noise_scale: float = 1.0) -> None:
         super().__init__()
-        self.model, self.kl_weight = model, kl_weight
+        self.model, self.kl_weight, self.noise_scale = model, kl_weight, noise_scale
 
     def forward(self, clips: Tensor, noise: Tensor, loss: str) -> Losses:
         """One batch.
@@ -52,7 +57,9 @@ class Objective(nn.Module):
         """
         target = pixels(clips)
         posterior = self.model.posterior(target)
-        decoded = self.model.decode(_sample(posterior, noise))
+        if not self.kl_weight:
+            posterior = Posterior(posterior.mean, Latents(*(part.detach() for part in posterior.log_variance)))
+        decoded = self.model.decode(_sample(posterior, self.noise_scale * noise))
         error = decoded.float() - target
         squared = error.square().mean(dim=(1, 2, 3, 4))
         rate = _rate(posterior)

@@ -82,10 +82,12 @@ class TrainOptions:
     final_loss: str | None = None
     """Pixel loss from the start of the cooldown; None: the same."""
     kl_weight: float = 0.03
-    """Weight of the rate, nats an element: more of it, fewer bits."""
+    """Weight of the rate, nats an element: more of it, fewer bits. 0 leaves the posterior's variances as they are."""
     noise: str = "gaussian"
     """What the decoder learns to bear: the posterior's Gaussian samples, or uniform noise of the same variance, as a
     quantiser of the base steps adds."""
+    noise_scale: float = 1.0
+    """What that noise is multiplied by: less for weights that are to be used at high quality."""
     optimizer: str = "adamw"
     """``muon``: Muon for the blocks' matrices, AdamW for the rest. ``centred``: for badly conditioned weights."""
     lr: float = 5e-4
@@ -128,7 +130,7 @@ class TrainOptions:
             value = getattr(self, field)
             if value is not None and not 0 < value < float("inf"):
                 raise VidtwinError(f"{_flag(field)} must be positive, not {value:g}")
-        for field in ("kl_weight", "weight_decay", "warmup", "seed"):
+        for field in ("kl_weight", "noise_scale", "weight_decay", "warmup", "seed"):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise VidtwinError(f"{_flag(field)} cannot be {getattr(self, field):g}")
         for field, most in (("held_out", 0.9), ("cooldown", 1.0), ("ema", 0.999999)):

@@ -37,9 +37,14 @@ _MEASURED = 48
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--clips", "count", type=click.IntRange(min=1), default=320, show_default=True, help="Clips to look at.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which clips those are.")
-@click.option("--slots", metavar="N,N,…", help="Slots of each temporal frequency.  [default: by the clips' energy]")
+@click.option(
+    "--slots",
+    metavar="N,N,…",
+    help="Slots that never carry motion, switched first, second …, that always do.  [default: 2,8,5,1 of 16]",
+)
 @click.option("--preset", type=click.Choice(PRESETS), default="mini", show_default=True, help="Sizes of the network.")
-@click.option("--decoder-depth", type=click.IntRange(min=2), help="Preset with other decoder blocks.")
+@click.option("--encoder-depth", type=click.IntRange(min=4), help="Preset with other encoder blocks.")
+@click.option("--decoder-depth", type=click.IntRange(min=4), help="Preset with other decoder blocks.")
 @click.option("--config", type=click.Path(path_type=Path), help="Sizes of the network, as JSON.")
 @click.option("--name", help="What to call the weights.  [default: the output's name]")
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Folder of decoded frames.")
@@ -52,6 +57,7 @@ def command(
     seed: int,
     slots: str | None,
     preset: str,
+    encoder_depth: int | None,
     decoder_depth: int | None,
     config: Path | None,
     name: str | None,
@@ -62,7 +68,7 @@ def command(
     """Write down the weights of a transform codec for the kind of videos in DATA, a folder."""
     # the trainer's own way from a folder to clips and from choices to a network
     options = TrainOptions(
-        data, output, steps=1, preset=preset, config=config, decoder_depth=decoder_depth,
+        data, output, steps=1, preset=preset, config=config, encoder_depth=encoder_depth, decoder_depth=decoder_depth,
         cache=cache, cache_gb=cache_gb, max_stride=1, seed=seed,
     )  # fmt: skip
     network = network_config(options)

@@ -10,19 +10,19 @@ from torch import nn
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig
 from vidtwin_codec.model.transformer import Block
+from vidtwin_codec.training.closed_form.allocation import allocate, default_slots
 from vidtwin_codec.training.closed_form.channels import decoder_channels, encoder_channels
 from vidtwin_codec.training.closed_form.components import Clips, measure, patch_components
 from vidtwin_codec.training.closed_form.decoder import write_decoder
-from vidtwin_codec.training.closed_form.encoder import write_encoder
+from vidtwin_codec.training.closed_form.encoder import BLOCKS, write_encoder
 from vidtwin_codec.training.closed_form.latents import write_dynamics_decoder, write_structure_decoder
 from vidtwin_codec.training.closed_form.readout import write_readout
-from vidtwin_codec.training.closed_form.slots import plan_slots, slots_by_energy
 from vidtwin_codec.training.closed_form.structure import write_dynamics_encoder, write_structure_encoder
 from vidtwin_codec.training.closed_form.wiring import silence
 
-FIT_TOKENS = 128 * 16 * 49
-"""Tokens that scales and offsets are measured on: 128 clips of 16 x 7 x 7. With 48, how much rare violent motion is
-among them is left to chance, which cost 0.3 dB."""
+FIT_TOKENS = 256 * 16 * 49
+"""Tokens that plan, scales and offsets are measured on: 256 clips of 16 x 7 x 7. With 48, how much rare violent motion
+is among them is left to chance, which cost 0.3 dB."""
 
 __all__ = ["Clips", "transform_start"]
 
@@ -38,14 +38,15 @@ def transform_start(
             them only as far as :data:`FIT_TOKENS`.
         config: of the network; see Raises.
         seed: of the weights that the construction leaves free.
-        slots: how many slots carry temporal frequency 0, 1, …; None lets the footage decide.
+        slots: how many slots always carry what stands still, how many switch together to motion first, second …,
+            and how many always carry motion; None: :func:`allocation.default_slots`.
 
     Returns:
         The network in evaluation mode, on the CPU, float32.
 
     Raises:
         VidtwinError: there is no footage, clips are of another size, or the network cannot be written so: it has
-            downsampling or causal attention, another number of slots than frames, fewer than two blocks on a side
+            downsampling or causal attention, another number of slots than frames, fewer than four blocks on a side
             or layers too narrow for its latents.
     """
     check_config(config)
@@ -57,21 +58,22 @@ def transform_start(
     latents = config.qformer.num_queries * (config.structure_channels + config.dynamics_channels)
     components = patch_components(clips, config, min(latents, 3 * config.patch_size**2))
     footage = measure(clips, config, components, FIT_TOKENS)
-    plan = plan_slots(slots or slots_by_energy(footage, components, config), config)
+    allocation = allocate(footage, components, config, slots or default_slots(config))
+    plan = allocation.plan
 
-    rooms = encoder_channels(config, plan.still, plan.moving)
-    tokens = write_encoder(encoder, plan, rooms, components, footage.whitened)
-    write_structure_encoder(encoder, plan, rooms, tokens)
+    rooms = encoder_channels(config, plan.still, plan.moving, len(plan.flags))
+    tokens = write_encoder(encoder, allocation, rooms, components, footage.whitened)
+    write_structure_encoder(encoder, rooms, tokens)
     write_dynamics_encoder(encoder.dynamics, rooms, tokens, config.grid)
     grid_tokens = tokens.view(*tokens.shape[:2], *config.grid, -1)
     structure, _ = encoder.structure(grid_tokens).chunk(2, dim=-1)
     dynamics_x, dynamics_y = (part.chunk(2, dim=1)[0] for part in encoder.dynamics(grid_tokens))
     clip_latents = Latents(structure, dynamics_x, dynamics_y)
 
-    out = decoder_channels(config, plan.still, plan.moving)
+    out = decoder_channels(config, plan.still, plan.moving, len(plan.flags))
     write_structure_decoder(decoder.structure, out)
     write_dynamics_decoder(decoder.dynamics, out)
-    write_decoder(decoder, plan, out, footage, clip_latents)
+    write_decoder(decoder, allocation, out, footage, clip_latents)
     write_readout(model, clips, components)
     return model
 
@@ -87,8 +89,8 @@ def check_config(config: VidTwinConfig) -> None:
         problem = f"as many query slots as frames, not {config.qformer.num_queries} for {config.frames}"
     elif config.frames < 2:
         problem = "clips of at least two frames"
-    elif min(config.encoder.depth, config.decoder.depth) < 2:
-        problem = "at least two blocks in encoder and decoder"
+    elif min(config.encoder.depth, config.decoder.depth) < BLOCKS:
+        problem = f"at least {BLOCKS} blocks in encoder and decoder"
     if problem:
         raise VidtwinError(f"closed-form weights need {problem}")
 

@@ -17,11 +17,11 @@ RAMP = 4
 CONSTANTS = 16
 """Channels of the large constants: enough to dominate the norm with values that float16 and bfloat16 hold well."""
 REFERENCES = 8
-"""Empty channels that tell the decoder's hinges what LayerNorm subtracted."""
+"""Empty channels that tell what LayerNorm subtracted."""
 
 
 class EncoderChannels(NamedTuple):
-    """Rooms of the encoder's stream."""
+    """Rooms of the encoder's stream; of switches, one channel a group."""
 
     ramp: Channels
     frame: Channels
@@ -31,14 +31,23 @@ class EncoderChannels(NamedTuple):
     still: Channels
     """The mean over frames of each."""
     collected: Channels
-    """At frame i, the DCT coefficients of frequency f(i)."""
+    """At frame i, the motion components' DCT coefficients of frequency f(i)."""
+    votes: Channels
+    """How much speaks for motion, as far as the frame can tell."""
+    verdicts: Channels
+    """The mean of the votes over frames, and its negative: their difference is free of what LayerNorm subtracts."""
+    switches: Channels
+    """``SWITCH_ON`` where the group carries motion, else 0."""
+    picked: Channels
+    """At frame i, what slot i carries."""
     dynamics: Channels
     """At frame i, the components that its dynamics carry."""
+    references: Channels
     constants: Channels
 
 
 class DecoderChannels(NamedTuple):
-    """Rooms of the decoder's stream."""
+    """Rooms of the decoder's stream; of switches, one channel a group."""
 
     positive: Channels
     """Structure latents plus an offset, since a ReLU follows."""
@@ -51,36 +60,41 @@ class DecoderChannels(NamedTuple):
     dynamics_negative: Channels
     frame: Channels
     """One-hot of the frame."""
+    flags: Channels
+    """At the frame of the slot that tells a switch, −1 or 1; elsewhere 0."""
+    verdicts: Channels
+    """That, at every frame."""
+    switches: Channels
+    """``SWITCH_ON`` where the group carries motion, else 0."""
     output: Channels
     """Whitened components of the decoded frame."""
     still: Channels
-    """At frame i, the components that slot i and dynamics i carry, if their frequency is 0."""
+    """At frame i, the patch components that slot i and dynamics i carry."""
     moving: Channels
-    """The same of the other frequencies."""
+    """The same of motion components."""
     constants: Channels
 
 
-def encoder_channels(config: VidTwinConfig, still: int, moving: int) -> EncoderChannels:
-    """Rooms for ``still`` components of frequency 0 and ``moving`` ones of the others."""
-    sizes = (RAMP, config.frames, still, still, moving, config.dynamics_channels, CONSTANTS)
+def encoder_channels(config: VidTwinConfig, still: int, moving: int, groups: int) -> EncoderChannels:
+    """Rooms for ``still`` patch components, ``moving`` motion components and ``groups`` switches."""
+    latents = (config.structure_channels, config.dynamics_channels)
+    sizes = (RAMP, config.frames, still, still, moving, groups, 2 * groups, groups, *latents, REFERENCES, CONSTANTS)
     return EncoderChannels(*_deal(config.encoder.hidden_size, sizes))
 
 
-def decoder_channels(config: VidTwinConfig, still: int, moving: int) -> DecoderChannels:
+def decoder_channels(config: VidTwinConfig, still: int, moving: int, groups: int) -> DecoderChannels:
     """As :func:`encoder_channels`."""
     structure, dynamics, frames = config.structure_channels, config.dynamics_channels, config.frames
     inputs = (structure, structure, REFERENCES, frames, dynamics, dynamics)
-    return DecoderChannels(*_deal(config.decoder.hidden_size, (*inputs, frames, still, still, moving, CONSTANTS)))
+    rest = (frames, groups, groups, groups, still, still, moving, CONSTANTS)
+    return DecoderChannels(*_deal(config.decoder.hidden_size, (*inputs, *rest)))
 
 
-def encoder_room(config: VidTwinConfig) -> int:
-    """Channels left for components: twice the still ones and the moving ones."""
-    return config.encoder.hidden_size - sum(map(len, encoder_channels(config, 0, 0)))
-
-
-def decoder_room(config: VidTwinConfig) -> int:
-    """As :func:`encoder_room`."""
-    return config.decoder.hidden_size - sum(map(len, decoder_channels(config, 0, 0)))
+def room(config: VidTwinConfig, groups: int) -> int:
+    """Channels left on the narrower side: twice the still components and the moving ones."""
+    encoder = config.encoder.hidden_size - sum(map(len, encoder_channels(config, 0, 0, groups)))
+    decoder = config.decoder.hidden_size - sum(map(len, decoder_channels(config, 0, 0, groups)))
+    return min(encoder, decoder)
 
 
 def _deal(width: int, sizes: tuple[int, ...]) -> list[Channels]:

@@ -48,6 +48,54 @@ class Footage(NamedTuple):
     """``[B, T, S, K]``: the temporal DCT of ``whitened``; the second axis is the frequency."""
 
 
+class Motion(NamedTuple):
+    """Principal components of what moves: how patches deviate from their mean over frames.
+
+    Combinations of the strongest patch components, so that they cost the network nothing to compute.
+    """
+
+    vectors: Tensor
+    """``[M, C]``: from patch components, in pixels, to motion components; orthonormal rows."""
+    deviations: Tensor
+    """``[M]``, standard deviation along each."""
+    whitened_deviations: Tensor
+    """``[C]``, of the patch components that they are made of."""
+
+    @property
+    def reading(self) -> Tensor:
+        """``[M, C]``: whitened patch components to motion components of unit variance."""
+        return self.vectors * self.whitened_deviations / self.deviations[:, None]
+
+    @property
+    def writing(self) -> Tensor:
+        """``[C, M]``: back."""
+        return (self.vectors * self.deviations[:, None] / self.whitened_deviations).T
+
+    def coefficients(self, footage: Footage, frequency: int) -> Tensor:
+        """``[B, S, M]``: unit-variance components at one temporal frequency."""
+        return footage.spectrum[:, frequency, :, : self.vectors.shape[1]] @ self.reading.T
+
+    def energies(self, footage: Footage) -> Tensor:
+        """``[B, T, S, M]``: energy in pixels of every component at every frequency; 0 at frequency 0."""
+        frequencies = range(1, footage.spectrum.shape[1])
+        parts = [(self.coefficients(footage, f) * self.deviations).square() for f in frequencies]
+        return torch.stack([torch.zeros_like(parts[0]), *parts], dim=1)
+
+
+def motion_components(footage: Footage, components: PatchComponents, used: int, count: int) -> Motion:
+    """The ``count`` strongest among the first ``used`` patch components, clips weighted by what they would lose."""
+    deviations = components.deviations[:used]
+    moving = footage.spectrum[:, 1:, :, :used] * deviations
+    weights = 1 / footage.energy.clamp_min(float(footage.energy.mean()) * _FLOOR**0.5)
+    flat = (moving * weights.sqrt()[:, None, None, None]).flatten(0, 2).double()
+    vectors = torch.linalg.eigh(flat.T @ flat).eigenvectors.flip(1)[:, :count]
+    signs = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
+    vectors = (vectors * signs).T.float().contiguous()
+    # of a frame: the DCT is orthonormal, so the mean over frequencies is the mean over frames
+    spread = (moving @ vectors.T).square().mean(dim=(0, 2)).sum(dim=0).div(footage.spectrum.shape[1]).sqrt()
+    return Motion(vectors, spread.clamp_min(1e-3 * float(deviations[-1])), deviations)
+
+
 def batches(clips: Clips, config: VidTwinConfig) -> Iterator[Tensor]:
     """One pass, every batch checked.
 
@@ -114,3 +162,9 @@ def temporal_dct(frames: int) -> Tensor:
     basis: Tensor = torch.cos(math.pi * (time + 0.5) * frequency / frames) * (2 / frames) ** 0.5
     basis[0] /= 2**0.5
     return basis
+
+
+def unit_waves(basis: Tensor) -> tuple[Tensor, Tensor]:
+    """DCT rows scaled to reach 1, and what they were divided by ``[T]``."""
+    peaks = torch.amax(basis.abs(), dim=1)
+    return basis / peaks[:, None], peaks

@@ -1,4 +1,8 @@
-"""The decoder's transformer: frame i puts its numbers where they belong, then frames sum them by the inverse DCT."""
+"""The decoder's transformer: which frame, which switches, numbers to where they belong, inverse DCT.
+
+Block 0 tells frames apart and reads the switches off the latents that tell them; block 1 spreads these over all
+frames; block 2 puts frame i's numbers to the components they stand for; block 3 sums frames.
+"""
 
 from __future__ import annotations
 
@@ -7,73 +11,88 @@ from torch import Tensor
 
 from vidtwin_codec.model import Latents, VidTwinDecoder
 from vidtwin_codec.model.transformer import Block
+from vidtwin_codec.training.closed_form.allocation import Allocation
 from vidtwin_codec.training.closed_form.channels import Channels, DecoderChannels
-from vidtwin_codec.training.closed_form.components import Footage, temporal_dct
-from vidtwin_codec.training.closed_form.slots import SlotPlan, unit_waves
+from vidtwin_codec.training.closed_form.components import Footage, Motion, temporal_dct, unit_waves
+from vidtwin_codec.training.closed_form.placing import BOOST, PlacedLatents, line, place_terms
+from vidtwin_codec.training.closed_form.switches import SWITCH_ON
 from vidtwin_codec.training.closed_form.wiring import (
     ATTENTION,
     CONSTANT,
     GATE_OPEN,
     KAPPA,
     MLP,
+    STEP_WIDTH,
     Heads,
     Reading,
     Scores,
     Units,
     after_mlp,
+    after_spatial,
     after_temporal,
     alternating,
     mlp_input,
     read,
     see_the_stream,
-    signal_scale,
 )
 
 _SHUT = -5.5
 """Of a gate: deep enough, and a smaller swing than the encoder's, since errors in the code are amplified by it."""
-_BOOST = 2.0
-"""Of components between the blocks, over what the inverse DCT needs: it divides by the number of frames later."""
 _VALUE_GAIN = 4.0
-"""Part of that division is undone in the values, so that the projection has ordinary size."""
+"""Part of the inverse DCT's division is undone in the values, so that the projection has ordinary size."""
 _RIDGE = 1e-6
-_NOTHING = 1e-12
-"""Variance of latents of footage without motion, which have no slope."""
 _LEAST_STILL = 0.25
 """Of 1/T: the attention weight that slots of frequency 0 keep at least when the others take theirs."""
 
 
 def write_decoder(
-    decoder: VidTwinDecoder, plan: SlotPlan, rooms: DecoderChannels, footage: Footage, latents: Latents
+    decoder: VidTwinDecoder, allocation: Allocation, rooms: DecoderChannels, footage: Footage, latents: Latents
 ) -> None:
     """Set the transformer and the norm of the head.
 
     Args:
         decoder: whose branches are written already.
-        plan: what the latents are.
+        allocation: what the latents are.
         rooms: the decoder's.
         footage: gives the coefficients that the latents stand for.
         latents: of the same clips, from the written encoder.
     """
+    plan, motion, _ = allocation
     transformer = decoder.transformer
-    first, second = (transformer.blocks[number] for number in (0, 1))
-    assert isinstance(first, Block)
-    assert isinstance(second, Block)
+    blocks = [block for block in transformer.blocks if isinstance(block, Block)]
     columns, rows = decoder.dynamics(latents.dynamics_x, latents.dynamics_y)
     x = (decoder.structure(latents.structure) + columns + rows).flatten(2, 3) + transformer.spatial_positions[0]
+    signs = balancing_signs(plan.frequencies)
 
-    see_the_stream(first.modulation[ATTENTION], x, [])
-    _clear_rooms(first, rooms, transformer.temporal_positions[0])
-    x = after_temporal(first, x, transformer.temporal_positions[0])
-    see_the_stream(first.modulation[MLP], x, rooms.constants)
-    _place_components(first, plan, rooms, x, footage, latents)
-    x = after_mlp(first, x)
+    see_the_stream(blocks[0].modulation[ATTENTION], x, [])
+    _clear_rooms(blocks[0], rooms, transformer.temporal_positions[0])
+    x = after_temporal(blocks[0], x, transformer.temporal_positions[0])
+    see_the_stream(blocks[0].modulation[MLP], x, rooms.constants)
+    _tell_frames(blocks[0], allocation, rooms, x, latents)
+    x = after_mlp(blocks[0], x)
 
-    see_the_stream(second.modulation[ATTENTION], x, rooms.constants)
-    _invert_transform(second, plan, rooms)
-    x = after_temporal(second, x)
-    see_the_stream(second.modulation[MLP], x, rooms.constants)
-    for block in list(transformer.blocks)[2:]:
-        assert isinstance(block, Block)
+    see_the_stream(blocks[1].modulation[ATTENTION], x, rooms.constants)
+    # rows and columns both hold the mean of a frame: half of it is taken from either
+    halved = rooms.dynamics_positive + rooms.dynamics_negative
+    Heads(blocks[1].spatial_attention).relay(halved, [(halved, -0.5)])
+    Heads(blocks[1].temporal_attention).relay(rooms.flags, [(rooms.verdicts, float(x.shape[1]))])
+    x = after_temporal(blocks[1], after_spatial(blocks[1], x))
+    see_the_stream(blocks[1].modulation[MLP], x, rooms.constants)
+    units = Units(blocks[1].mlp.expand, blocks[1].mlp.contract)
+    for verdict, switch in zip(rooms.verdicts, rooms.switches, strict=True):
+        units.step(read(x.shape[3], verdict, STEP_WIDTH), switch, SWITCH_ON)
+    x = after_mlp(blocks[1], x)
+
+    see_the_stream(blocks[2].modulation[ATTENTION], x, rooms.constants)
+    see_the_stream(blocks[2].modulation[MLP], x, rooms.constants)
+    place_terms(blocks[2], allocation, rooms, x, footage, PlacedLatents.of(latents), signs)
+    x = after_mlp(blocks[2], x)
+
+    see_the_stream(blocks[3].modulation[ATTENTION], x, rooms.constants)
+    _invert_transform(blocks[3], plan.frequencies, signs, rooms, motion)
+    x = after_temporal(blocks[3], x)
+    see_the_stream(blocks[3].modulation[MLP], x, rooms.constants)
+    for block in blocks[4:]:
         see_the_stream(block.modulation[ATTENTION], x, rooms.constants)
         see_the_stream(block.modulation[MLP], x, rooms.constants)
     decoder.head.modulation.zero_()
@@ -85,41 +104,28 @@ def _clear_rooms(block: Block, rooms: DecoderChannels, time: Tensor) -> None:
 
     The large constants enter here, by the projection's bias: from the branches only positive ones could come.
     """
-    cleared = rooms.frame + rooms.output + rooms.still + rooms.moving
+    cleared = rooms.frame + rooms.flags + rooms.verdicts + rooms.switches + rooms.output + rooms.still + rooms.moving
     Heads(block.temporal_attention).relay(cleared, [(cleared, -1.0)], bias=-time[:, cleared].mean(dim=0))
     block.temporal_attention.projection.bias[rooms.constants] = CONSTANT * alternating(len(rooms.constants))
 
 
-def _place_components(
-    block: Block, plan: SlotPlan, rooms: DecoderChannels, x: Tensor, footage: Footage, latents: Latents
-) -> None:
-    """MLP: at frame i, slot i's and dynamics i's numbers go to the channels of their components, as DCT terms."""
+def _tell_frames(block: Block, allocation: Allocation, rooms: DecoderChannels, x: Tensor, latents: Latents) -> None:
+    """MLP: a one-hot code of the frame; at the frames that tell a switch, −1 or 1."""
     seen, width = mlp_input(block, x), x.shape[3]
     gates = _frame_gates(seen, rooms)
-    structure = latents.structure.flatten(2, 3)
-    across = latents.dynamics_x.permute(0, 2, 3, 1)[:, :, None]
-    down = latents.dynamics_y.permute(0, 2, 3, 1)[:, :, :, None]
-    dynamics = (across + down).flatten(2, 3)
-    _, peaks = unit_waves(temporal_dct(x.shape[1]))
     units = Units(block.mlp.expand, block.mlp.contract)
-    branches = (
-        (structure, plan.structure, rooms.positive, rooms.negative),
-        (dynamics, plan.dynamics, rooms.dynamics_positive, rooms.dynamics_negative),
-    )
-    for number, frequency in enumerate(plan.frequencies):
-        units.add(gates[number], rooms.frame[number], 1 / GATE_OPEN)
-        for numbers, carried, positive, negative in branches:
-            for index, component in enumerate(carried[number]):
-                value = numbers[:, number, :, index]
-                difference = seen[:, number, :, positive[index]] - seen[:, number, :, negative[index]]
-                slope, offset = _line(difference, value)
-                scale = signal_scale(value)
-                signal = read(width, [positive[index], negative[index]], torch.tensor([1.0, -1.0]) * slope, offset)
-                # what the latent stands for: 1 for structure, less for dynamics, which are only a mean of it
-                meaning, _ = _line(value, footage.spectrum[:, frequency, :, component])
-                target = (rooms.moving if frequency else rooms.still)[component]
-                factor = meaning * peaks[frequency] * _BOOST / (2 * scale)
-                units.gated(signal.scaled(scale), gates[number], target, factor)
+    for gate, channel in zip(gates, rooms.frame, strict=True):
+        units.add(gate, channel, 1 / GATE_OPEN)
+    for group, (slot, channel) in enumerate(allocation.plan.flags):
+        pair = [rooms.positive[channel], rooms.negative[channel]]
+        difference = seen[:, slot, :, pair[0]] - seen[:, slot, :, pair[1]]
+        told = latents.structure[:, slot, :, :, channel].flatten(1)
+        slope, offset = line(difference, told)
+        # whatever the latents' scale: the middle between the two ends is 0, the ends are ±1
+        low, high = told.min(), told.max()
+        reach = ((high - low) / 2).clamp_min(_RIDGE)
+        signal = read(width, pair, torch.tensor([1.0, -1.0]) * slope, offset - (low + high) / 2).scaled(1 / reach)
+        units.gated(signal, gates[slot], rooms.flags[group], 0.5)
 
 
 def _frame_gates(seen: Tensor, rooms: DecoderChannels) -> list[Reading]:
@@ -134,23 +140,32 @@ def _frame_gates(seen: Tensor, rooms: DecoderChannels) -> list[Reading]:
     return [read(width, sources, swing * column[:-1], swing * column[-1] + _SHUT) for column in solution.T]
 
 
-def _line(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Slope and offset of the regression of y on x."""
-    centred = x - x.mean()
-    slope = (centred * (y - y.mean())).mean() / centred.square().mean().clamp_min(_NOTHING)
-    return slope, y.mean() - slope * x.mean()
+def balancing_signs(frequencies: tuple[int, ...]) -> list[float]:
+    """Signs of the slots' waves, such that the sum of all stays small at every frame: attention weights add up to 1,
+    and what the waves add, slots of frequency 0 must give.
+    """
+    waves, _ = unit_waves(temporal_dct(len(frequencies)))
+    total, signs = torch.zeros(len(frequencies)), []
+    for frequency in frequencies:
+        wave = waves[frequency] if frequency else torch.zeros_like(total)
+        sign = -1.0 if float((total + wave).abs().max()) > float((total - wave).abs().max()) else 1.0
+        total += sign * wave
+        signs.append(sign)
+    return signs
 
 
-def _invert_transform(block: Block, plan: SlotPlan, rooms: DecoderChannels) -> None:
+def _invert_transform(
+    block: Block, frequencies: tuple[int, ...], signs: list[float], rooms: DecoderChannels, motion: Motion
+) -> None:
     """Temporal attention: frame t sums frame i's terms with weight psi_f(i)(t).
 
     Weights cannot be negative, so one head has (1 + kappa·psi)/T and another, a plain mean, is subtracted from it.
     The frames of frequency 0 share what the others leave of the first head's weight: they hold nothing that moves.
     """
-    frames = len(plan.frequencies)
+    frames = len(frequencies)
     waves, _ = unit_waves(temporal_dct(frames))
-    of_slot = waves[list(plan.frequencies)].T
-    still = torch.tensor([frequency == 0 for frequency in plan.frequencies])
+    of_slot = (waves[list(frequencies)] * torch.tensor(signs)[:, None]).T
+    still = torch.tensor([frequency == 0 for frequency in frequencies])
     number = int(still.sum())
     highest = float(of_slot[:, ~still].sum(dim=1).max()) if number < frames else 0.0
     kappa = min(KAPPA, number * (1 - _LEAST_STILL) / highest) if highest > 0 else KAPPA
@@ -161,8 +176,8 @@ def _invert_transform(block: Block, plan: SlotPlan, rooms: DecoderChannels) -> N
     scores = Scores(rooms.frame, logarithms - logarithms.mean(dim=1, keepdim=True))
 
     heads = Heads(block.temporal_attention)
-    gain = frames / _BOOST / _VALUE_GAIN
-    moving, still_output = rooms.output[: len(rooms.moving)], rooms.output[: len(rooms.still)]
-    heads.relay(rooms.moving, [(moving, gain / kappa)], gain=_VALUE_GAIN, scores=scores)
-    heads.relay(rooms.moving, [(moving, -gain / kappa)], gain=_VALUE_GAIN)
-    heads.relay(rooms.still, [(still_output, gain)], gain=_VALUE_GAIN)
+    gain = frames / BOOST / _VALUE_GAIN
+    back = rooms.output[: motion.vectors.shape[1]]
+    heads.relay(rooms.moving, [(back, motion.writing * (gain / kappa))], gain=_VALUE_GAIN, scores=scores)
+    heads.relay(rooms.moving, [(back, motion.writing * (-gain / kappa))], gain=_VALUE_GAIN)
+    heads.relay(rooms.still, [(rooms.output, gain)], gain=_VALUE_GAIN)

@@ -1,7 +1,7 @@
-"""The encoder's transformer: patches in, DCT coefficients of principal components out.
+"""The encoder's transformer: patches in, what slots and dynamics carry out.
 
 Block 0 splits time: what stands still, what moves, and which frame this is. Block 1 lets frame i collect temporal
-frequency f(i) of what moves, and pick out the components that its dynamics carry.
+frequency f(i) of what moves, and vote on the switches. Block 2 counts the votes. Block 3 picks.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from torch.nn import functional
 
 from vidtwin_codec.model import VidTwinEncoder
 from vidtwin_codec.model.transformer import Block
+from vidtwin_codec.training.closed_form.allocation import Allocation
 from vidtwin_codec.training.closed_form.channels import RAMP, Channels, EncoderChannels
-from vidtwin_codec.training.closed_form.components import PatchComponents, temporal_dct
-from vidtwin_codec.training.closed_form.slots import SlotPlan, unit_waves
+from vidtwin_codec.training.closed_form.components import PatchComponents, temporal_dct, unit_waves
+from vidtwin_codec.training.closed_form.picking import pick_terms
+from vidtwin_codec.training.closed_form.plan import Term
+from vidtwin_codec.training.closed_form.voting import count_votes, vote
 from vidtwin_codec.training.closed_form.wiring import (
     ATTENTION,
     CONSTANT,
@@ -24,16 +27,15 @@ from vidtwin_codec.training.closed_form.wiring import (
     Scores,
     Units,
     after_mlp,
-    after_spatial,
     after_temporal,
     alternating,
     mlp_input,
-    one_hot_gate,
     read,
     see_the_stream,
-    signal_scale,
 )
 
+BLOCKS = 4
+"""That the construction needs on either side."""
 RAMP_HEIGHT = 4.0
 """Of the ramp in the stream: high enough to tell frames apart beside components of unit variance."""
 COLLECTED_SHARE = 0.25
@@ -43,10 +45,18 @@ _HINGE = 2.5
 """Of a hinge's input from one frame to the next: GELU bends well within that."""
 
 
+_CLEARED = ("frame", "still", "collected", "votes", "verdicts", "switches", "picked", "dynamics", "references")
+
+
 def write_encoder(
-    encoder: VidTwinEncoder, plan: SlotPlan, rooms: EncoderChannels, components: PatchComponents, whitened: Tensor
+    encoder: VidTwinEncoder,
+    allocation: Allocation,
+    rooms: EncoderChannels,
+    components: PatchComponents,
+    whitened: Tensor,
 ) -> Tensor:
     """Set patch embedding and transformer; the tokens ``[B, T, S, D]`` that they make of ``whitened``."""
+    plan, motion, gains = allocation
     embedding, transformer = encoder.patch_embedding, encoder.transformer
     weight = components.vectors[: plan.still] / components.deviations[: plan.still, None]
     embedding.weight.zero_()
@@ -55,29 +65,50 @@ def write_encoder(
     embedding.bias[rooms.moving] = -weight @ components.mean
     embedding.bias[rooms.constants] = CONSTANT * alternating(len(rooms.constants))
 
-    first, second = (transformer.blocks[number] for number in (0, 1))
-    assert isinstance(first, Block)
-    assert isinstance(second, Block)
+    blocks = [block for block in transformer.blocks if isinstance(block, Block)]
     space, time = transformer.spatial_positions[0], transformer.temporal_positions[0]
     x = space + torch.zeros(*whitened.shape[:3], space.shape[1])
     x[..., rooms.moving] += whitened[..., : plan.still]
     x[..., rooms.constants] += embedding.bias[rooms.constants]
-    see_the_stream(first.modulation[ATTENTION], x, rooms.constants)
-    _split_time(first, rooms, space, time)
-    x = after_temporal(first, x, time)
-    see_the_stream(first.modulation[MLP], x, rooms.constants)
-    _code_frames(first, rooms, x, space)
-    x = after_mlp(first, x)
+    see_the_stream(blocks[0].modulation[ATTENTION], x, rooms.constants)
+    _split_time(blocks[0], rooms, space, time)
+    x = after_temporal(blocks[0], x, time)
+    see_the_stream(blocks[0].modulation[MLP], x, rooms.constants)
+    _code_frames(blocks[0], rooms, x, space)
+    x = after_mlp(blocks[0], x)
 
-    see_the_stream(second.modulation[ATTENTION], x, rooms.constants)
-    _collect_frequencies(second, plan, rooms)
-    x = after_temporal(second, after_spatial(second, x))
-    see_the_stream(second.modulation[MLP], x, rooms.constants)
-    _pick_dynamics(second, plan, rooms, x, space)
-    x = after_mlp(second, x)
-    for block in list(transformer.blocks)[2:]:
-        assert isinstance(block, Block)
-        see_the_stream(block.modulation[ATTENTION], x, rooms.constants)
+    scores = Scores(rooms.frame, wave_logarithms(plan.frequencies, KAPPA))
+    gain = len(plan.frequencies) / KAPPA * COLLECTED_SHARE
+    collecting = Heads(blocks[1].temporal_attention)
+    # it is of what moves, whose mean over frames is 0, so that the 1 of weights 1 + kappa·psi vanishes
+    collecting.relay(rooms.moving, [(rooms.collected, motion.reading * gain)], scores=scores)
+    x = after_temporal(blocks[1], x)
+    see_the_stream(blocks[1].modulation[MLP], x, rooms.constants)
+    vote(blocks[1], rooms, x, gains)
+    x = after_mlp(blocks[1], x)
+
+    groups = len(rooms.votes)
+    verdicts: list[tuple[Channels, float | Tensor]] = [(rooms.verdicts[:groups], 1.0), (rooms.verdicts[groups:], -1.0)]
+    Heads(blocks[2].temporal_attention).relay(rooms.votes, verdicts)
+    x = after_temporal(blocks[2], x)
+    see_the_stream(blocks[2].modulation[MLP], x, rooms.constants)
+    count_votes(blocks[2], rooms)
+    x = after_mlp(blocks[2], x)
+
+    see_the_stream(blocks[3].modulation[MLP], x, rooms.constants)
+    _, peaks = unit_waves(temporal_dct(len(time)))
+
+    def pixels(term: Term, slot: int) -> float:
+        if term.moving:
+            return float(motion.deviations[term.component] * peaks[plan.frequencies[slot]] / COLLECTED_SHARE)
+        return float(components.deviations[term.component] / peaks[0])
+
+    pick_terms(blocks[3], plan, rooms, x, pixels)
+    x = after_mlp(blocks[3], x)
+    for block in blocks:
+        if block is not blocks[0]:
+            see_the_stream(block.modulation[ATTENTION], x, rooms.constants)
+    for block in blocks[BLOCKS:]:
         see_the_stream(block.modulation[MLP], x, rooms.constants)
     return x
 
@@ -93,18 +124,15 @@ def _split_time(block: Block, rooms: EncoderChannels, space: Tensor, time: Tenso
 
     frames = len(time)
     ramp = torch.linspace(-1, 1, frames)
-    readings = _blind_functionals(time, space, torch.stack([ramp, ramp.square()], dim=1), rooms.moving)
-    constants = CONSTANT * alternating(len(rooms.constants))
-    offsets = -(readings[:, rooms.constants] * constants).sum(dim=1)
+    wanted = torch.stack([ramp, ramp.square()], dim=1)
+    # not off the constants either: rounding their weights to 16 bits would move the ramp
+    readings = _blind_functionals(time, space, wanted, rooms.moving + rooms.constants)
     sharpness = (frames - 1) / 2
     head, scale = heads.claim(), heads.size**0.5
     heads.query[head, 0] = 2 * scale * sharpness * readings[0]
-    heads.query_bias[head, 0] = 2 * scale * sharpness * offsets[0]
     heads.query_bias[head, 1] = -scale * sharpness
     heads.key[head, :2] = sharpness * readings
-    heads.key_bias[head, :2] = sharpness * offsets
     heads.value[head, 0] = readings[0]
-    heads.value_bias[head, 0] = offsets[0]
     heads.projection[rooms.ramp, head, 0] = RAMP_HEIGHT * alternating(RAMP)
 
 
@@ -122,7 +150,10 @@ def _blind_functionals(time: Tensor, space: Tensor, wanted: Tensor, avoid: Chann
 
 
 def _code_frames(block: Block, rooms: EncoderChannels, x: Tensor, space: Tensor) -> None:
-    """MLP: the ramp becomes a one-hot code of the frame, a sum of hinges with a bend at every frame."""
+    """MLP: the ramp becomes a one-hot code of the frame, a sum of hinges with a bend at every frame.
+
+    And the positions leave the rooms that are written later.
+    """
     frames, width = x.shape[1], x.shape[3]
     seen = mlp_input(block, x)
     average = alternating(RAMP) / RAMP
@@ -139,40 +170,31 @@ def _code_frames(block: Block, rooms: EncoderChannels, x: Tensor, space: Tensor)
     # more hinges than frames: a small ridge keeps the weights ordinary
     solution = basis.T @ torch.linalg.solve(basis @ basis.T + 10 * _RIDGE * identity, identity)
     block.mlp.contract.weight[rooms.frame, : units.used] = solution[:-1].T.float()
-    block.mlp.contract.bias[rooms.frame] = solution[-1].float() - space[:, rooms.frame].mean(dim=0)
+    block.mlp.contract.bias[rooms.frame] = solution[-1].float()
+    _clear_positions(units, rooms, space)
 
 
-def _collect_frequencies(block: Block, plan: SlotPlan, rooms: EncoderChannels) -> None:
-    """Attentions: frame i sums what moves with weights (1 + kappa·psi)/T, where the 1 vanishes as its mean is 0.
+def _clear_positions(units: Units, rooms: EncoderChannels, space: Tensor) -> None:
+    """Take the spatial positions out, reading them off the channels that hold nothing else yet."""
+    cleared = [channel for name in _CLEARED for channel in getattr(rooms, name)]
+    pollution = space.clone()
+    pollution[:, rooms.still] += space[:, rooms.moving]
+    mixed = torch.ones(space.shape[1], dtype=torch.bool)
+    mixed[rooms.ramp + rooms.moving + rooms.still + rooms.constants] = False
+    pure = torch.nonzero(mixed).flatten().tolist()
+    shapes, sizes, _ = torch.linalg.svd(space[:, pure].double(), full_matrices=False)
+    shapes = shapes[:, sizes > _RIDGE * sizes[0]]
+    # blind to a constant over channels, which is what LayerNorm subtracts
+    given = torch.cat([space[:, pure].double(), torch.ones(1, len(pure), dtype=torch.float64)])
+    targets = torch.cat([shapes, torch.zeros(1, shapes.shape[1], dtype=torch.float64)])
+    readings = torch.linalg.lstsq(given, targets, driver="gelsd").solution.float()
+    amounts = -(shapes.T @ pollution[:, cleared].double()).float()
+    for weights, factors in zip(readings.T, amounts, strict=True):
+        units.passed(read(space.shape[1], pure, weights), cleared, factors)
 
-    Row and column means both hold the mean of a frame, so half of it is taken from what the dynamics carry.
-    """
-    spatial = Heads(block.spatial_attention)
-    carried = rooms.still[plan.still_structure :]
-    spatial.relay(carried, [(carried, -0.5)])
-    temporal = Heads(block.temporal_attention)
-    gain = len(plan.frequencies) / KAPPA * COLLECTED_SHARE
-    scores = Scores(rooms.frame, wave_logarithms(plan, KAPPA))
-    temporal.relay(rooms.moving[: plan.moving], [(rooms.collected, gain)], scores=scores)
 
-
-def wave_logarithms(plan: SlotPlan, kappa: float) -> Tensor:
+def wave_logarithms(frequencies: tuple[int, ...], kappa: float) -> Tensor:
     """``[slot, t]``: log(1 + kappa·psi_f(t)) of each slot's frequency; 0 for frequency 0, a plain mean."""
-    waves, _ = unit_waves(temporal_dct(len(plan.frequencies)))
+    waves, _ = unit_waves(temporal_dct(len(frequencies)))
     waves[0] = 0
-    return torch.log1p(kappa * waves[list(plan.frequencies)])
-
-
-def _pick_dynamics(block: Block, plan: SlotPlan, rooms: EncoderChannels, x: Tensor, space: Tensor) -> None:
-    """MLP: at frame i, the components that its dynamics carry go to the dynamics channels, about whitened."""
-    width = x.shape[3]
-    seen = mlp_input(block, x)
-    units = Units(block.mlp.expand, block.mlp.contract)
-    block.mlp.contract.bias[rooms.dynamics] = -space[:, rooms.dynamics].mean(dim=0)
-    for number, (frequency, carried) in enumerate(zip(plan.frequencies, plan.dynamics, strict=True)):
-        gate = one_hot_gate(seen[..., rooms.frame], number, rooms.frame[number], width)
-        for target, component in zip(rooms.dynamics, carried, strict=False):
-            source = (rooms.collected if frequency else rooms.still)[component]
-            values = seen[:, number, :, source]
-            scale = signal_scale(values)
-            units.gated(read(width, source, scale, -scale * values.mean()), gate, target, 1.0)
+    return torch.log1p(kappa * waves[list(frequencies)])

@@ -13,18 +13,20 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model.transformer import LAYER_NORM_EPS, Attention, Block
 from vidtwin_codec.training.closed_form.channels import Channels
 
-CONSTANT = 60.0
+CONSTANT = 200.0
 """Of the constant channels: against it a token's content is a few per cent of its norm. Larger is more linear in
 float32, but bfloat16 then rounds away more of the content."""
-GATE_OPEN = 4.0
+GATE_OPEN = 5.0
 """GELU is linear to 1e-4 from here on, so that half-unit signals around it pass undistorted."""
-GATE_SWING = 14.0
-"""From open down to −10, where no signal comes near GELU's foot."""
+GATE_SWING = 16.0
+"""From open down to −11, where no signal comes near GELU's foot."""
 SIGNAL = 0.5
 """Standard deviation of what passes a gate: GELU bends three of them by half a per cent, five by two."""
 HEADROOM = 3.5
 """Of the largest signal that the footage shows: it still passes to two per cent. Motion is rare and violent, so that
 scaling it by its deviation alone would cut it off."""
+STEP_WIDTH = 8.0
+"""Between a step's foot and head, of which GELU rounds the edges off."""
 KAPPA = 0.9
 """Of attention weights 1 + kappa·psi, which must stay positive: their logarithms are finite."""
 
@@ -86,7 +88,7 @@ class Heads:
     def relay(
         self,
         channels: Channels,
-        targets: Sequence[tuple[Channels, float]],
+        targets: Sequence[tuple[Channels, float | Tensor]],
         *,
         gain: float = 1.0,
         bias: Tensor | None = None,
@@ -96,7 +98,7 @@ class Heads:
 
         Args:
             channels: as many as it takes; every head carries as many as it is wide.
-            targets: channels and the factor.
+            targets: channels and the factor, or a matrix ``[targets, channels]``.
             gain: between value and projection; both get ordinary sizes this way.
             bias: ``[len(channels)]``, added to the values.
             scores: a weighted mean in place of the plain one.
@@ -108,7 +110,10 @@ class Heads:
             if bias is not None:
                 self.value_bias[head, : len(part)] = bias[start : start + len(part)]
             for written, factor in targets:
-                self.projection[written[start : start + len(part)], head, unit] = factor
+                if isinstance(factor, Tensor):
+                    self.projection[torch.tensor(written)[:, None], head, unit] = factor[:, unit + start]
+                else:
+                    self.projection[written[start : start + len(part)], head, unit] = factor
             if scores is not None:
                 check_code(len(scores.code), self.size)
                 size = len(scores.code)
@@ -152,6 +157,17 @@ class Units:
             up_or_down = Reading(gate.weight + sign * signal.weight, gate.bias + sign * signal.bias)
             self.add(up_or_down, target, sign * factor)
 
+    def passed(self, reading: Reading, targets: Channels, factors: Tensor) -> None:
+        """``reading`` added to every target with its factor, exactly: gelu(x) − gelu(−x) is x."""
+        for sign in (1, -1):
+            unit = self.add(reading.scaled(sign))
+            self.contract.weight[targets, unit] = sign * factors
+
+    def step(self, reading: Reading, target: int, height: float) -> None:
+        """``height`` added to ``target`` where ``reading`` is positive; it rises from −6 to 6."""
+        for sign in (1, -1):
+            self.add(Reading(reading.weight, reading.bias + sign * STEP_WIDTH / 2), target, sign * height / STEP_WIDTH)
+
 
 def signal_scale(values: Tensor) -> Tensor:
     """What to multiply centred ``values`` by, for a gate to pass them."""
@@ -161,20 +177,23 @@ def signal_scale(values: Tensor) -> Tensor:
     return 1 / reach
 
 
-def one_hot_gate(code: Tensor, number: int, channel: int, width: int) -> Reading:
+def one_hot_gate(code: Tensor, number: int, channels: Channels, width: int) -> Reading:
     """A gate open at position ``number``, read off a one-hot code.
 
     Args:
         code: ``[..., positions, tokens, positions]`` the code as the layer sees it.
         number: the position.
-        channel: of that position's code.
+        channels: of the code.
         width: of a token.
     """
-    on = code.diagonal(dim1=-3, dim2=-1).mean()
-    # any distance does: the code is level away from its own position
-    off = code.roll(code.shape[-1] // 2, dims=-1).diagonal(dim1=-3, dim2=-1).mean()
+    # against the code's other channels, which are shifted as much by what LayerNorm subtracts
+    contrast = torch.full((len(channels),), -1 / (len(channels) - 1))
+    contrast[number] = 1
+    seen = code @ contrast
+    on = seen.select(-2, number).mean()
+    off = (seen.mean() * len(channels) - on) / (len(channels) - 1)
     steepness = GATE_SWING / (on - off)
-    return read(width, channel, steepness, GATE_OPEN - steepness * on)
+    return read(width, channels, steepness * contrast, GATE_OPEN - steepness * on)
 
 
 def alternating(count: int) -> Tensor:
