@@ -4,7 +4,7 @@
 
 Runs what `vidtwin compare` runs on every video in FOLDER and writes report.html, report.json, psnr.svg and vmaf.svg;
 prints the table in markdown. The plots are means over clips at equal bytes, conventional codecs with one GOP for the
-whole sequence.
+whole sequence. Run again, it goes on from what is in OUTPUT_FOLDER/work.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from vidtwin_codec.compare.numbers import all_numbers
 from vidtwin_codec.compare.results import Comparison
 from vidtwin_codec.compare.run import compare
 from vidtwin_codec.compare.sources import find_videos
+from vidtwin_codec.compare.work import Work
 from vidtwin_codec.report import render
 from vidtwin_codec.report.lines import clip_lines, mean_lines
 from vidtwin_codec.report.plots import TITLES, rd_plot, standalone
@@ -65,7 +66,7 @@ def main(folder: str, output: Path, frames: int, preset: str, weights: str | Non
         click.echo(f"{time.monotonic() - began:7.0f} s  {text}", err=True)
 
     options = CompareOptions(weights=weights, device=device, presets=(preset,), frames=frames)
-    comparison = compare(find_videos([folder]), options, said=say, warned=say)
+    comparison = compare(find_videos([folder]), options, work=Work(output / "work"), said=say, warned=say)
     (output / "report.html").write_text(render(comparison), encoding="utf-8")
     (output / "report.json").write_text(json.dumps(all_numbers(comparison), indent=1), encoding="utf-8")
     clips, codecs, variant = comparison.clips, comparison.codecs, comparison.variants[0]

@@ -71,5 +71,6 @@ def comparison(*clips: Clip) -> Comparison:
         failed={},
         settings=settings,
         clip_frames=16,
+        excerpt="32 frames",
         used=used,
     )

@@ -12,12 +12,14 @@ from conftest import MakeVideo
 
 from vidtwin_codec.cli.main import main
 from vidtwin_codec.compare import codecs as codecs_module
-from vidtwin_codec.compare.codecs import CODECS
+from vidtwin_codec.compare.codecs import CODECS, Gop
 from vidtwin_codec.compare.ladder import Rung, matched_rung, rungs
 from vidtwin_codec.compare.options import CompareOptions
+from vidtwin_codec.compare.run import compare
 from vidtwin_codec.compare.sources import find_videos, titles
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import video_encoders
+from vidtwin_codec.report import render
 
 
 class Ran:
@@ -113,9 +115,25 @@ def test_wrong_wishes_are_refused_before_any_work(
     ):
         done = run(monkeypatch, capsys, "in.mp4", "-o", output, *options)
         assert (done.code, said in done.said) == (1, True), done.said
-    for options in (["--qualities", "high"], ["--gop", "16"], ["--short-sides", "tall"], ["--frames", "0"]):
+    for options in (
+        ["--qualities", "high"],
+        ["--gop", "16"],
+        ["--short-sides", "tall"],
+        ["--frames", "0"],
+        ["--also-json", str(output)],
+    ):
         assert run(monkeypatch, capsys, "in.mp4", "-o", output, *options).code == 2
     assert not output.exists()
+
+
+def test_a_single_frame_can_be_compared(make_video: MakeVideo, micro_weights: Path) -> None:
+    source = make_video("still.mp4", size="33x35", frames=1)
+    options = CompareOptions(weights=str(micro_weights), against=("x264",), gops=(Gop.CLIP,), qualities=(10, 100))
+    found = compare([source], options)
+    (clip,) = found.clips
+    assert (clip.frames, clip.view_frames, len(clip.others[0].views)) == (1, [0], 1)
+    assert all(point.metrics["ssim"] is not None for point in clip.others[0].points)
+    assert "33 × 35, 1 frame." in render(found)
 
 
 def test_nothing_to_compare_is_an_error_and_leaves_no_report(
@@ -147,9 +165,11 @@ def test_sources_are_files_and_folders_each_once(tmp_path: Path) -> None:
         path.write_bytes(b"x")
     found = find_videos([str(tmp_path), "other.mp4"])
     assert found == [*(str(tmp_path / name) for name in ("a.mkv", "b.mp4", "deep/b.mp4")), "other.mp4"]
-    assert list(titles(found).values()) == ["a.mkv", str(tmp_path / "b.mp4"), str(tmp_path / "deep/b.mp4"), "other.mp4"]
-    with pytest.raises(VidtwinError, match="named twice"):
-        find_videos(["a.mp4", "a.mp4"])
+    assert list(titles(found).values()) == ["a.mkv", f"{tmp_path.name}/b.mp4", "deep/b.mp4", "other.mp4"]
+    assert list(titles(["b.mp4", "/b.mp4", "/one/b.mp4"]).values()) == ["b.mp4", "/b.mp4", "one/b.mp4"]
+    for twice in (["a.mp4", "a.mp4"], ["a.mp4", "./deep/../a.mp4"], [str(tmp_path), str(tmp_path / "deep" / "b.mp4")]):
+        with pytest.raises(VidtwinError, match="named twice"):
+            find_videos(twice)
     (tmp_path / "empty").mkdir()
     with pytest.raises(VidtwinError, match="no videos in it"):
         find_videos([str(tmp_path / "empty")])

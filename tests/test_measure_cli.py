@@ -17,6 +17,9 @@ from vidtwin_codec import EncodeOptions, VidtwinError, encode
 from vidtwin_codec.cli.main import cli
 from vidtwin_codec.measurement.options import KEYS
 from vidtwin_codec.metrics import METRICS
+from vidtwin_codec.pipeline.codec import Codec
+from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.weights import Entry
 
 
 def run(*arguments: str | Path) -> Result:
@@ -103,6 +106,26 @@ def test_the_papers_protocol(clips: Path, micro_weights: Path) -> None:
     assert table.split("\n")[0].split() == ["file", "frames", "PSNR", "SSIM", "ends"]
 
 
+def test_a_folder_costs_one_reading_of_the_network(
+    clips: Path, micro_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[str] = []
+    load = Codec.load
+
+    def counting(entry: Entry, options: NetworkOptions, part: str) -> Codec:
+        parts.append(part)
+        return load(entry, options, part)
+
+    monkeypatch.setattr(Codec, "load", counting)
+    assert run(clips, "--weights", micro_weights, "-m", "psnr").exit_code == 0
+    assert parts == ["encoder", "decoder"]
+
+
+def test_one_frame_is_one(make_video: MakeVideo, micro_weights: Path) -> None:
+    shown = run(make_video("still.mp4", frames=1), "--weights", micro_weights, "-m", "psnr").stdout
+    assert "1 frame at 25 fps, 0.04 s, 1 clip," in shown
+
+
 def test_wrong_usage(clips: Path) -> None:
     source = clips / "one.mp4"
     for arguments, said in (
@@ -118,6 +141,7 @@ def test_wrong_usage(clips: Path) -> None:
         ((clips, "--side-by-side", "x.mp4"), "shows one file"),
         ((source, "a.vtw", "--protocol", "vidtwin"), "network alone"),
         ((source, "--side-by-side", source), "same file"),
+        ((source, clips / "two.mp4"), "is no .vtw, and only the first name is a video"),
     ):
         done = run(*arguments)
         assert isinstance(done.exception, VidtwinError)

@@ -14,11 +14,13 @@ from comparisons import SEQUENCE, clip, comparison
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidtwin_codec.compare.bd import mean_delta
 from vidtwin_codec.compare.results import Comparison, Series
 from vidtwin_codec.report import images, render
 from vidtwin_codec.report.axes import Scale, linear_ticks, log_ticks, spread
 from vidtwin_codec.report.lines import clip_lines, mean_lines
 from vidtwin_codec.report.plots import rd_plot, standalone
+from vidtwin_codec.report.text import percent
 from vidtwin_codec.report.verdicts import introduction, verdicts
 
 VOID = {"meta", "link", "img", "input", "br", "path", "circle", "polygon", "line"}
@@ -108,14 +110,43 @@ def test_without_overlap_no_number_is_made_up() -> None:
     assert "no overlap: all of it better" in render(one)
 
 
+def test_a_sliver_of_overlap_is_no_headline() -> None:
+    # vidtwin's best is a hair above the worst of x265
+    found = comparison(clip("near.mp4", 6.9))
+    overlap = mean_delta(found.clips, "x265", SEQUENCE, "psnr")
+    assert overlap is not None
+    assert overlap.rate_overlap is not None
+    assert 0 < overlap.rate_overlap < 0.1
+    said = dict(verdicts(found))["x265"].partition(" x265 ")[0]
+    assert "the curves share too little quality" in said
+    assert "times the bytes" not in said
+    assert "dB of PSNR" in said
+    page = render(found)
+    assert "of 1 clips" not in page
+    assert (percent(0.001), percent(0), percent(0.996)) == (
+        "<1\N{NO-BREAK SPACE}%",
+        "0\N{NO-BREAK SPACE}%",
+        "100\N{NO-BREAK SPACE}%",
+    )
+
+
+def test_the_page_says_how_much_was_compared() -> None:
+    assert "The first 32 frames of each source (all of a shorter one)" in render(comparison(clip("one.mp4", 3.0)))
+    single = clip("one.mp4", 3.0)
+    single.frames = 1
+    page = render(comparison(single))
+    assert "1 clip, 1 frame." in page
+    assert f"{single.width} × {single.height}, 1 frame." in page
+
+
 def test_too_few_points_are_called_that() -> None:
     poor = clip("one.mp4", 3.0)
     poor.vidtwin.points = poor.vidtwin.points[:2]
     poor.vidtwin.matched = 0
     said = dict(verdicts(comparison(poor)))["x265"]
-    assert "cannot be compared with vidtwin at equal bytes: fewer than 4 points" in said
+    assert "cannot be compared with vidtwin at equal bytes: vidtwin’s curve has too few points (1 of 4)" in said
     assert "beats" not in said
-    assert "fewer than 4 points" in render(comparison(poor))
+    assert "too few points" in render(comparison(poor))
 
 
 def test_a_codec_that_failed_leaves_the_rest_standing() -> None:

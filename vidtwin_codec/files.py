@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,6 +85,24 @@ def atomic_path(destination: str | os.PathLike[str], suffix: str | None = None) 
         raise explain_os_error(error, target) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def files_in(name: str, suffixes: Collection[str], nothing: str) -> list[str]:
+    """The files of a folder, at any depth and by name, that have one of these suffixes; ``name`` itself if it is none.
+
+    Raises:
+        VidtwinError: the folder cannot be read, or has ``nothing`` that fits.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return [name]
+    try:
+        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
+    if not found:
+        raise VidtwinError(f"{name}: {nothing}")
+    return [str(path) for path in found]
 
 
 def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> VidtwinError:

@@ -167,7 +167,7 @@ def _plain_reporter(label: str, screen: Console) -> Reporter:
     def started(total: int | None, device: str) -> None:
         nonlocal done, of
         done, of = 0, f" of {total}" if total else ""
-        say(f"{label}: {device}" + (f", {total} frames" if total else ""))
+        say(f"{label}: {device}" + (f", {counted(total, 'frame')}" if total else ""))
 
     def advanced(count: int) -> None:
         nonlocal done, due
@@ -177,6 +177,11 @@ def _plain_reporter(label: str, screen: Console) -> Reporter:
             say(f"{label}: {done}{of} frames")
 
     return Reporter(started, advanced, lambda text: say(f"warning: {text}"))
+
+
+def counted(number: int, thing: str) -> str:
+    """1 frame, 2 frames."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def human_bytes(count: float) -> str:

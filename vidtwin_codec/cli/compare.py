@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from vidtwin_codec.cli.common import console, network_options
 from vidtwin_codec.compare.codecs import CODECS, PRESETS, Gop
 from vidtwin_codec.compare.options import DEFAULT_SECONDS, CompareOptions
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import atomic_path, check_output
+from vidtwin_codec.files import atomic_path, check_output, is_pipe
 
 GOPS = {"both": tuple(Gop), "sequence": (Gop.SEQUENCE,), "clip": (Gop.CLIP,)}
 _DEFAULTS = CompareOptions()
@@ -92,23 +93,37 @@ def _shown(values: tuple[Any, ...]) -> str:
     show_default=True,
     help="Compare only the first seconds, unless --frames is given.",
 )
+@click.option(
+    "--work",
+    metavar="FOLDER",
+    help="Keep finished measurements here, for good. Without it they are kept beside the report until it is complete.",
+)
 @click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
 @network_options
 @click.option("-q", "--quiet", is_flag=True, help="Only errors.")
 def compare_command(
-    sources: tuple[str, ...], output: str, also_json: str | None, gop: str, force: bool, quiet: bool, **choices: Any
+    sources: tuple[str, ...],
+    output: str,
+    also_json: str | None,
+    gop: str,
+    work: str | None,
+    force: bool,
+    quiet: bool,
+    **choices: Any,
 ) -> None:
     """Compare vidtwin with conventional codecs on the same frames, at the same bytes.
 
     SOURCES are videos or folders of them. The report is one HTML page that needs no network: rate-distortion curves,
     Bjøntegaard deltas, speeds, and frames side by side. It takes minutes a clip on a CPU; docs/COMPARE.md says what is
-    measured and how.
+    measured and how. After an interruption, the same command goes on with what is still missing.
 
     \b
     vidtwin compare clips/ -o report.html
     vidtwin compare a.mp4 --against x265 --preset slow --frames 64 -o report.html --also-json report.json
     """
     options = CompareOptions(gops=GOPS[gop], **choices)
+    if also_json == output:
+        raise click.UsageError(f"the report and its numbers cannot both go to {output}")
     for target in filter(None, (output, also_json)):
         check_output(target, force=force)
     screen = console(quiet)
@@ -116,23 +131,37 @@ def compare_command(
     from vidtwin_codec.compare.numbers import all_numbers
     from vidtwin_codec.compare.run import compare
     from vidtwin_codec.compare.sources import find_videos
+    from vidtwin_codec.compare.work import Work
     from vidtwin_codec.report import render
 
     videos = find_videos(sources)
-    result = compare(
-        videos,
-        options,
-        said=lambda text: screen.print(text, markup=False),
-        warned=lambda text: screen.print(f"warning: {text}", markup=False),
-    )
-    _write(output, render(result))
+    # beside the report unless that is a pipe, whose run cannot be told from another
+    kept = Work(Path(work) if work else None if is_pipe(output) else Path(f"{output}.work"))
+    try:
+        result = compare(
+            videos,
+            options,
+            work=kept,
+            said=lambda text: screen.print(text, markup=False),
+            warned=lambda text: screen.print(f"warning: {text}", markup=False),
+        )
+        _write(output, render(result))
+    except KeyboardInterrupt:
+        if kept.folder is None:
+            raise
+        raise VidtwinError(
+            f"interrupted; what is finished is kept in {kept.folder}", "run the same command again to go on from there"
+        ) from None
     if also_json:
         _write(also_json, json.dumps(all_numbers(result), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
     screen.print(f"{output}: {len(result.clips)} of {len(videos)} sources compared", markup=False)
     if result.failed:
         raise VidtwinError(
-            f"{len(result.failed)} of {len(videos)} sources could not be compared", "the report names them"
+            f"{len(result.failed)} of {len(videos)} sources could not be compared",
+            "the report names them" + (f"; the rest is kept in {kept.folder} for another try" if kept.folder else ""),
         )
+    if not work:
+        kept.remove()
 
 
 def _write(target: str, text: str) -> None:

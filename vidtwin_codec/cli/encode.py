@@ -9,6 +9,7 @@ import click
 
 from vidtwin_codec.cli.common import (
     console,
+    counted,
     encoding_options,
     human_bytes,
     network_options,
@@ -48,8 +49,9 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
         print_json(result.to_json())
     audio = f", {human_bytes(result.audio_bytes)} of them audio" if result.audio_bytes else ""
     screen.print(
-        f"{output}: {human_bytes(result.vtw_bytes)}{audio}; {result.width}x{result.height}, {result.frames} frames at "
-        f"{_rate(result.fps)} fps; ratio {result.compression_ratio:.0f}:1, {result.bits_per_pixel:.4f} bits per pixel; "
+        f"{output}: {human_bytes(result.vtw_bytes)}{audio}; {result.width}x{result.height}, "
+        f"{counted(result.frames, 'frame')} at {_rate(result.fps)} fps; "
+        f"ratio {result.compression_ratio:.0f}:1, {result.bits_per_pixel:.4f} bits per pixel; "
         f"{result.device}, {result.frames / result.seconds:.1f} frames/s",
         markup=False,
     )

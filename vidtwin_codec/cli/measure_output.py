@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from vidtwin_codec.cli.common import human_bytes
+from vidtwin_codec.cli.common import counted, human_bytes
 from vidtwin_codec.measurement.options import KEYS, NOT_ASKED
 
 Row = dict[str, Any]
@@ -54,8 +54,8 @@ def _list(row: Row) -> Table:
     name = row["source"] if row["output"] is None else f"{row['output']} against {row['source']}"
     table = Table(title=name, title_justify="left", show_header=False, box=None)
     lines = {
-        "compared": f"{row['width']} x {row['height']}, {row['frames']} frames at {row['fps']} fps, "
-        f"{row['duration']:.2f} s, {row['clips']} clips, protocol {row['protocol']}",
+        "compared": f"{row['width']} x {row['height']}, {counted(row['frames'], 'frame')} at {row['fps']} fps, "
+        f"{row['duration']:.2f} s, {counted(row['clips'], 'clip')}, protocol {row['protocol']}",
     }
     if row["video_bytes"] is not None:
         lines["size"] = (

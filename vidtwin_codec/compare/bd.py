@@ -75,8 +75,9 @@ def delta(anchor: Sequence[Point], test: Sequence[Point], metric: str) -> Delta:
         VidtwinError: the package bjontegaard is not installed.
     """
     one, other = ascending(anchor, metric), ascending(test, metric)
-    if min(len(one), len(other)) < LEAST_POINTS:
-        return Delta(None, None, reason=f"fewer than {LEAST_POINTS} points rise with the bytes")
+    for curve, whose in ((other, "vidtwin’s curve"), (one, "its curve")):
+        if len(curve) < LEAST_POINTS:
+            return Delta(None, None, reason=f"{whose} has too few points ({len(curve)} of {LEAST_POINTS})")
     rates = [[point.bits_per_pixel for point in curve] for curve in (one, other)]
     values = [[value(point, metric) for point in curve] for curve in (one, other)]
     rate_overlap, quality_overlap = _overlap(*values), _overlap(*rates)

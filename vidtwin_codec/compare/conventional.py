@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from pathlib import Path
-
 from vidtwin_codec.compare.codecs import ConventionalCodec, Gop, coarsest
-from vidtwin_codec.compare.measuring import measure
-from vidtwin_codec.compare.reference import Reference
+from vidtwin_codec.compare.job import Job
+from vidtwin_codec.compare.measuring import MEASURING, Measured, measure
 from vidtwin_codec.compare.results import Point, Series, Variant
 from vidtwin_codec.compare.search import RateSearch, choose_rates
 from vidtwin_codec.compare.streams import Encoded, decode_seconds, decode_stream, encode_stream
+from vidtwin_codec.compare.work import code_digest
 from vidtwin_codec.errors import VidtwinError
+
+_CODE = (*MEASURING, "compare/streams")
 
 
 def sweep(
     codec: ConventionalCodec,
     variant: Variant,
-    reference: Reference,
-    folder: Path,
+    job: Job,
     ladder: Series,
     *,
     clip_frames: int,
     rates: int,
-    wanted: Collection[int],
-    advanced: Callable[[str], None],
+    machine: str,
 ) -> Series:
     """Encode at ``rates`` or more rates over the ladder's byte range, and once near the ladder's matched point.
 
@@ -33,59 +31,83 @@ def sweep(
     Args:
         codec: which.
         variant: preset and GOP.
-        reference: the frames.
-        folder: for the streams, which are deleted.
+        job: the clip.
         ladder: vidtwin's points on the same frames.
         clip_frames: frames of a closed GOP.
         rates: encodings to measure.
-        wanted: frames to keep of the matched point.
-        advanced: is told each encoding that is measured.
+        machine: what speeds and encoders depend on.
     """
-    streams: dict[float, Encoded] = {}
-    series = Series(codec.name, codec.label, variant, [])
-
-    def encode(crf: float) -> int:
-        target = folder / f"{codec.name}-{crf:g}.bin"
-        streams[crf] = encode_stream(
-            codec, reference, target, preset=variant.preset, gop=Gop(variant.gop), clip_frames=clip_frames, crf=crf
-        )
-        return streams[crf].bytes
-
     assert ladder.matched is not None
     goal = ladder.points[ladder.matched].bytes
     low, high = ladder.points[0].bytes, ladder.points[-1].bytes
-    search = RateSearch(encode, coarsest=coarsest(codec), step=codec.step, halving=codec.halving)
+    streams = _Streams(codec, variant, job, clip_frames, machine)
+    search = RateSearch(streams.size, coarsest=coarsest(codec), step=codec.step, halving=codec.halving)
+    series = Series(codec.name, codec.label, variant, [])
     try:
         at_goal = search.nearest(goal)
-        chosen = choose_rates(search, low, high, rates, at_goal)
-        for crf in chosen:
-            encoded = streams[crf]
-            views = wanted if crf == at_goal else ()
-            measured = measure(reference, decode_stream(codec, encoded.path, reference), views)
-            series.points.append(
-                Point(
-                    setting=f"{codec.dial} {crf:g}",
-                    bytes=encoded.bytes,
-                    bits_per_pixel=8 * encoded.bytes / reference.pixels,
-                    kbps=8 * encoded.bytes / 1000 / float(reference.frames / reference.fps),
-                    metrics=measured.metrics,
-                    encode_seconds=encoded.seconds,
-                    decode_seconds=decode_seconds(codec, encoded.path),
-                )
-            )
-            series.views = measured.views or series.views
-            advanced(f"{codec.label} {variant.preset}, {variant.gop}, {series.points[-1].setting}")
+        for crf in choose_rates(search, low, high, rates, at_goal):
+            point, measured = streams.measured(crf, viewed=crf == at_goal)
+            series.points.append(point)
+            if crf == at_goal:
+                matched, series.views = point, measured.views
+            job.said(f"{codec.label} {variant.preset}, {variant.gop}, {point.setting}")
     except VidtwinError as error:
         series.points, series.views, series.notes = [], [], [error.message]
         return series
     finally:
-        for encoded in streams.values():
-            encoded.path.unlink(missing_ok=True)
-    matched = series.points[chosen.index(at_goal)]
+        streams.delete()
     series.points.sort(key=lambda point: point.bytes)
     series.matched = series.points.index(matched)
     series.notes = _reach(search, low, high)
     return series
+
+
+class _Streams:
+    """Encodings of one clip by one codec, run in one way: each made when it is needed, and measured once."""
+
+    def __init__(self, codec: ConventionalCodec, variant: Variant, job: Job, clip_frames: int, machine: str) -> None:
+        self._codec, self._variant, self._job, self._clip_frames = codec, variant, job, clip_frames
+        self._same = {"codec": codec.name, "machine": machine, "code": code_digest(*_CODE)}
+        self._made: dict[float, Encoded] = {}
+
+    def size(self, crf: float) -> int:
+        """Bytes of the encoding at ``crf``."""
+        return self._job.size(self._key(crf), lambda: self._encoded(crf).bytes)
+
+    def measured(self, crf: float, *, viewed: bool) -> tuple[Point, Measured]:
+        """The encoding at ``crf``, decoded and compared."""
+
+        def take(wanted: list[int]) -> tuple[Point, Measured]:
+            codec, reference, encoded = self._codec, self._job.reference, self._encoded(crf)
+            measured = measure(reference, decode_stream(codec, encoded.path, reference), wanted)
+            point = measured.point(
+                reference,
+                f"{codec.dial} {crf:g}",
+                encoded.bytes,
+                encode_seconds=encoded.seconds,
+                decode_seconds=decode_seconds(codec, encoded.path),
+            )
+            return point, measured
+
+        return self._job.once(self._key(crf), take, viewed=viewed)
+
+    def delete(self) -> None:
+        """Remove every stream."""
+        for encoded in self._made.values():
+            encoded.path.unlink(missing_ok=True)
+
+    def _encoded(self, crf: float) -> Encoded:
+        if crf not in self._made:
+            preset, gop = self._variant.preset, Gop(self._variant.gop)
+            target = self._job.folder / f"{self._codec.name}-{crf:g}.bin"
+            self._made[crf] = encode_stream(
+                self._codec, self._job.reference, target, preset=preset, gop=gop, clip_frames=self._clip_frames, crf=crf
+            )
+        return self._made[crf]
+
+    def _key(self, crf: float) -> dict[str, object]:
+        arguments = self._codec.arguments(self._variant.preset, Gop(self._variant.gop), self._clip_frames, crf)
+        return {**self._same, "arguments": arguments}
 
 
 def _reach(search: RateSearch, low: int, high: int) -> list[str]:

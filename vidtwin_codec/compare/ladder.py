@@ -1,21 +1,31 @@
-"""vidtwin's side: every quality at every short side, through the same encode and decode that users call."""
+"""vidtwin's side: every quality at every short side. The network encodes once for each size; all else is done anew."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
+from vidtwin_codec import weights
 from vidtwin_codec.coding import DEFAULT_QUALITY
-from vidtwin_codec.compare.measuring import Measured, measure
+from vidtwin_codec.compare.job import Job
+from vidtwin_codec.compare.measuring import MEASURING, Measured, measure
 from vidtwin_codec.compare.options import CompareOptions
 from vidtwin_codec.compare.reference import Reference
 from vidtwin_codec.compare.results import VIDTWIN, Point, Series
+from vidtwin_codec.compare.work import code_digest
+from vidtwin_codec.files import atomic_path
+from vidtwin_codec.media import probe
 from vidtwin_codec.metrics import Frames
+from vidtwin_codec.pipeline.codec import LoadCodec
 from vidtwin_codec.pipeline.decoder import Decoder
-from vidtwin_codec.pipeline.encode import encode
-from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions, Reporter
+from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
+from vidtwin_codec.pipeline.packer import Packer
+
+_CODE = (*MEASURING, "coding", "compare/ladder", "container", "model", "pipeline")
 
 
 @dataclass(frozen=True)
@@ -37,21 +47,14 @@ def rungs(options: CompareOptions, width: int, height: int) -> list[Rung]:
     return [Rung(quality, side) for side in sides for quality in options.qualities]
 
 
-def climb(
-    reference: Reference,
-    folder: Path,
-    options: CompareOptions,
-    wanted: Collection[int],
-    advanced: Callable[[str], None],
-) -> tuple[Series, dict[str, str]]:
+def climb(job: Job, options: CompareOptions, load: LoadCodec, machine: str) -> tuple[Series, dict[str, str]]:
     """Encode, decode and measure every rung.
 
     Args:
-        reference: the frames.
-        folder: for files that are deleted on the way.
+        job: the clip.
         options: the ladder and the network.
-        wanted: frames to keep of the matched rung.
-        advanced: is told each rung that is done.
+        load: reads the networks.
+        machine: what speeds depend on.
 
     Returns:
         The series, with its matched point (see :func:`matched_rung`), and metrics that could not be computed.
@@ -59,12 +62,20 @@ def climb(
     Raises:
         VidtwinError: the weights cannot be read or the device is not there.
     """
+    reference = job.reference
     steps = rungs(options, reference.width, reference.height)
     matched = matched_rung(steps)
+    entry = weights.resolve(options.weights)
+    same = {"codec": VIDTWIN, "weights": entry.sha256, "machine": machine, "code": code_digest(*_CODE)}
+    same |= {name: getattr(options, name) for name in ("device", "precision", "batch")}
+    coded: dict[int | None, _Coded] = {}
     found: list[tuple[Point, Measured]] = []
     for step in steps:
-        found.append(_measure(step, reference, folder / "rung.vtw", options, wanted if step == matched else ()))
-        advanced(f"vidtwin {step.title}")
+        if step.short_side not in coded:
+            coded[step.short_side] = _Coded(reference, entry, options, step.short_side, load)
+        take = partial(_measure, step, coded[step.short_side], job)
+        found.append(job.once({**same, **asdict(step)}, take, viewed=step == matched))
+        job.said(f"vidtwin {step.title}")
     chosen = found[steps.index(matched)]
     found.sort(key=lambda pair: pair[0].bytes)
     points = [point for point, _ in found]
@@ -79,28 +90,58 @@ def matched_rung(steps: list[Rung]) -> Rung:
     return next((step for step in ordered if step.quality == DEFAULT_QUALITY), ordered[len(ordered) // 2])
 
 
-def _measure(
-    step: Rung, reference: Reference, target: Path, options: CompareOptions, wanted: Collection[int]
-) -> tuple[Point, Measured]:
-    network = {name: getattr(options, name) for name in ("weights", "device", "precision", "batch")}
-    settings = EncodeOptions(**network, quality=step.quality, short_side=step.short_side, audio="none", force=True)
-    loaded: list[float] = []  # the moment the network is in memory: loading it does not grow with the video
-    reporter = Reporter(started=lambda *_: loaded.append(time.perf_counter()))
-    result = encode(reference.rgb, target, settings, reporter=reporter)
-    encode_seconds = time.perf_counter() - loaded[0]
-    stopwatch = _Stopwatch()
-    with Decoder(target, DecodeOptions(**network)) as decoder:
-        measured = measure(reference, stopwatch.watch(decoder.frames()), wanted)
-    target.unlink()
-    point = Point(
-        setting=step.title,
-        bytes=result.video_bytes,
-        bits_per_pixel=8 * result.video_bytes / reference.pixels,
-        kbps=8 * result.video_bytes / 1000 / float(reference.frames / reference.fps),
-        metrics=measured.metrics,
+class _Coded:
+    """The reference as latents of one size, computed when first needed and packed at any quality."""
+
+    def __init__(
+        self, reference: Reference, entry: weights.Entry, options: CompareOptions, side: int | None, load: LoadCodec
+    ) -> None:
+        self._reference, self._entry, self._load = reference, entry, load
+        network = {name: getattr(options, name) for name in ("weights", "device", "precision", "batch")}
+        self._encoding = EncodeOptions(**network, short_side=side)
+        self._decoding = DecodeOptions(**network)
+
+    @cached_property
+    def _latents(self) -> tuple[Encoder, list[LatentGroup], float]:
+        """With the seconds that reading and the network took."""
+        codec = self._load(self._entry, self._encoding, "encoder")
+        encoder = Encoder(probe(self._reference.rgb), codec, self._entry, self._encoding)
+        began = time.perf_counter()
+        groups = list(encoder.groups())
+        return encoder, groups, time.perf_counter() - began
+
+    def pack(self, target: Path, quality: float) -> tuple[int, float]:
+        """Write a .vtw.
+
+        Returns:
+            Its bytes, and the seconds that encoding took: reading, network and packing, one after the other.
+        """
+        encoder, groups, seconds = self._latents
+        began = time.perf_counter()
+        with atomic_path(target) as temporary, temporary.open("wb") as stream:
+            packer = Packer(stream, encoder, quality=quality)
+            for group in groups:
+                packer.add(group)
+            counts = packer.finish()
+        return counts.video_bytes, seconds + time.perf_counter() - began
+
+    def decoder(self, packed: Path) -> Decoder:
+        return Decoder(packed, self._decoding, load=self._load)
+
+
+def _measure(step: Rung, coded: _Coded, job: Job, wanted: list[int]) -> tuple[Point, Measured]:
+    packed, stopwatch = job.folder / "rung.vtw", _Stopwatch()
+    size, encode_seconds = coded.pack(packed, step.quality)
+    with coded.decoder(packed) as decoder:
+        measured = measure(job.reference, stopwatch.watch(decoder.frames()), wanted)
+    packed.unlink()
+    point = measured.point(
+        job.reference,
+        step.title,
+        size,
         encode_seconds=encode_seconds,
         decode_seconds=stopwatch.seconds,
-        short_side=step.short_side or min(reference.width, reference.height),
+        short_side=step.short_side or min(job.reference.width, job.reference.height),
     )
     return point, measured
 

@@ -6,9 +6,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from vidtwin_codec.compare.reference import Reference
-from vidtwin_codec.compare.results import METRICS, Image
+from vidtwin_codec.compare.results import METRICS, Image, Point
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.metrics import Frames, MetricSet
+
+MEASURING = ("compare/measuring", "compare/reference", "media", "metrics")
+"""The code that decides about what any codec's measurement finds."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,28 @@ class Measured:
     metrics: dict[str, float | None]
     reasons: dict[str, str]
     views: list[Image]
+
+    def point(
+        self,
+        reference: Reference,
+        setting: str,
+        size: int,
+        *,
+        encode_seconds: float,
+        decode_seconds: float,
+        short_side: int | None = None,
+    ) -> Point:
+        """The point of a curve that ``size`` bytes and these metrics make."""
+        return Point(
+            setting=setting,
+            bytes=size,
+            bits_per_pixel=8 * size / reference.pixels,
+            kbps=8 * size / 1000 / float(reference.frames / reference.fps),
+            metrics=self.metrics,
+            encode_seconds=encode_seconds,
+            decode_seconds=decode_seconds,
+            short_side=short_side,
+        )
 
 
 def measure(reference: Reference, decoded: Iterator[Frames], wanted: Collection[int] = ()) -> Measured:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ class Reference:
             to an even one by repeating the last row or column.
         width, height, frames, fps: of ``rgb``.
         coded_width, coded_height: of ``yuv``.
+        digest: SHA-256 over the frames, their size and rate: the same for the same frames, whatever file they are from.
         warnings: of reading the source.
     """
 
@@ -42,6 +45,7 @@ class Reference:
     fps: Fraction
     coded_width: int
     coded_height: int
+    digest: str
     warnings: tuple[str, ...]
 
     @property
@@ -51,9 +55,13 @@ class Reference:
 
     def read(self) -> Iterator[Frames]:
         """The frames, uint8 ``[n, height, width, 3]``, a few at a time."""
-        with closing(FrameReader(probe(self.rgb))) as reader:
+        with closing(FrameReader(self._info)) as reader:
             while len(frames := reader.read(CHUNK)):
                 yield frames
+
+    @cached_property
+    def _info(self) -> MediaInfo:
+        return probe(self.rgb)
 
 
 def prepare(source: str | Path, folder: Path, *, frames: int | None, seconds: float) -> Reference:
@@ -65,13 +73,16 @@ def prepare(source: str | Path, folder: Path, *, frames: int | None, seconds: fl
     info = probe(source)
     limit = frames or max(1, round(info.fps * Fraction(seconds)))
     rgb, yuv = folder / "reference.mkv", folder / "reference.y4m"
-    count, warnings = _write_rgb(info, rgb, limit)
+    digest = hashlib.sha256(f"{info.width}x{info.height} {info.fps} ".encode())
+    count, warnings = _write_rgb(info, rgb, limit, lambda frames: digest.update(frames.data))
     width, height = info.width + info.width % 2, info.height + info.height % 2
     _write_yuv(rgb, yuv, width, height)
-    return Reference(rgb, yuv, info.width, info.height, count, info.fps, width, height, warnings)
+    return Reference(*(rgb, yuv, info.width, info.height, count, info.fps, width, height, digest.hexdigest(), warnings))
 
 
-def _write_rgb(info: MediaInfo, target: Path, limit: int) -> tuple[int, tuple[str, ...]]:
+def _write_rgb(
+    info: MediaInfo, target: Path, limit: int, seen: Callable[[Frames], None]
+) -> tuple[int, tuple[str, ...]]:
     options = OutputOptions("ffv1", lossless=True)
     with (
         FrameReader(info, max_frames=limit) as reader,
@@ -79,6 +90,7 @@ def _write_rgb(info: MediaInfo, target: Path, limit: int) -> tuple[int, tuple[st
     ):
         while len(frames := reader.read(CHUNK)):
             writer.write(frames)
+            seen(frames)
         return writer.frames, tuple(reader.warnings)
 
 

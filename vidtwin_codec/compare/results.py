@@ -81,7 +81,7 @@ class Clip:
     """One source and everything made of it.
 
     Attributes:
-        name: file name without folder.
+        name: file name, with folders where another has the same.
         width, height, frames, fps: of what was compared; ``fps`` as a fraction.
         vidtwin: the ladder, every quality at every short side.
         others: conventional codecs, codec by codec and variant by variant.
@@ -121,6 +121,7 @@ class Comparison:
         failed: source → why it could not be compared.
         settings: label and variant key → ffmpeg's options, with CRF standing for the number.
         clip_frames: frames of a clip of the network, and of a closed GOP.
+        excerpt: how much of each source is compared at most, in words.
         used: versions, weights and machine, for people.
     """
 
@@ -131,6 +132,7 @@ class Comparison:
     failed: dict[str, str]
     settings: dict[str, dict[str, str]]
     clip_frames: int
+    excerpt: str
     used: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,16 @@ from vidtwin_codec import __version__, weights
 from vidtwin_codec.compare import bd
 from vidtwin_codec.compare.codecs import CODECS, ConventionalCodec, Gop
 from vidtwin_codec.compare.conventional import sweep
+from vidtwin_codec.compare.job import Job
 from vidtwin_codec.compare.ladder import climb
 from vidtwin_codec.compare.options import CompareOptions
 from vidtwin_codec.compare.reference import Reference, frame_indices, prepare
-from vidtwin_codec.compare.results import Clip, Comparison, Image, Variant
+from vidtwin_codec.compare.results import Clip, Comparison, Image, Series, Variant
 from vidtwin_codec.compare.sources import titles
+from vidtwin_codec.compare.work import Work
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import executable
-from vidtwin_codec.pipeline.codec import Codec
+from vidtwin_codec.pipeline.codec import Codecs, LoadCodec
 
 VIEW_FRAMES = 3
 """Frames of each clip that can be looked at."""
@@ -33,6 +36,7 @@ def compare(
     sources: Sequence[str | os.PathLike[str]],
     options: CompareOptions | None = None,
     *,
+    work: Work | None = None,
     said: Callable[[str], None] = lambda _: None,
     warned: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
@@ -41,6 +45,7 @@ def compare(
     Args:
         sources: videos.
         options: defaults for everything left out.
+        work: remembers finished measurements, and has those of before; None remembers nothing.
         said: is told what has been done, a line at a time.
         warned: is told what went wrong and was worked around.
 
@@ -60,7 +65,8 @@ def compare(
     if not codecs:
         raise VidtwinError("none of the codecs to compare with can be run", "use an ffmpeg that has them")
     entry = weights.resolve(options.weights)
-    network = Codec.load(entry, options, "encoder")
+    load = Codecs().load
+    network = load(entry, options, "encoder")
     variants = [Variant(preset, gop.value) for preset in options.presets for gop in options.gops]
     comparison = Comparison(
         clips=[],
@@ -70,14 +76,14 @@ def compare(
         failed={},
         settings={codec.label: _settings(codec, variants, network.model.config.frames) for codec in codecs},
         clip_frames=network.model.config.frames,
+        excerpt=f"{options.frames} frames" if options.frames else f"{options.seconds:g} seconds",
         used=_used(f"{entry.name}, SHA-256 {entry.sha256[:12]}…", str(network.device)),
     )
-    del network
     names = titles([os.fspath(source) for source in sources])
     for number, (source, name) in enumerate(names.items(), 1):
         said(f"{name} ({number} of {len(names)})")
         try:
-            clip = _compare_one(source, name, comparison, codecs, options, said)
+            clip = _Run(comparison, codecs, options, load, work or Work(), said).clip(source, name)
         except VidtwinError as error:
             comparison.failed[name] = error.message
             warned(f"{name} is left out: {error.message}")
@@ -90,48 +96,58 @@ def compare(
     return comparison
 
 
-def _compare_one(
-    source: str,
-    title: str,
-    comparison: Comparison,
-    codecs: Sequence[ConventionalCodec],
-    options: CompareOptions,
-    said: Callable[[str], None],
-) -> Clip:
-    with tempfile.TemporaryDirectory(prefix="vidtwin-compare-") as name:
-        folder = Path(name)
-        reference = prepare(source, folder, frames=options.frames, seconds=options.seconds)
-        wanted = frame_indices(reference.frames, VIEW_FRAMES)
-        ladder, reasons = climb(reference, folder, options, wanted, said)
-        clip = Clip(
-            name=title,
-            width=reference.width,
-            height=reference.height,
-            frames=reference.frames,
-            fps=str(reference.fps),
-            vidtwin=ladder,
-            reasons=reasons,
-            warnings=list(reference.warnings),
-            view_frames=wanted,
-            views=_views(reference, wanted),
+@dataclass(frozen=True)
+class _Run:
+    """What all clips have in common."""
+
+    comparison: Comparison
+    codecs: Sequence[ConventionalCodec]
+    options: CompareOptions
+    load: LoadCodec
+    work: Work
+    said: Callable[[str], None]
+
+    def clip(self, source: str, title: str) -> Clip:
+        """Every codec on one source."""
+        options, used = self.options, self.comparison.used
+        with tempfile.TemporaryDirectory(prefix="vidtwin-compare-") as name:
+            folder = Path(name)
+            reference = prepare(source, folder, frames=options.frames, seconds=options.seconds)
+            wanted = frame_indices(reference.frames, VIEW_FRAMES)
+            job = Job(reference, folder, wanted, self.work, self.said)
+            ladder, reasons = climb(job, options, self.load, f"{used['device']}, {self._machine}")
+            clip = Clip(
+                name=title,
+                width=reference.width,
+                height=reference.height,
+                frames=reference.frames,
+                fps=str(reference.fps),
+                vidtwin=ladder,
+                reasons=reasons,
+                warnings=list(reference.warnings),
+                view_frames=wanted,
+                views=_views(reference, wanted),
+            )
+            for codec in self.codecs:
+                for variant in self.comparison.variants:
+                    clip.others.append(self._series(codec, variant, job, ladder))
+                    if not clip.others[-1].points:
+                        failure = "; ".join(clip.others[-1].notes)
+                        clip.warnings.append(f"{codec.label} {variant.preset}, {variant.gop}: {failure}")
+        return clip
+
+    def _series(self, codec: ConventionalCodec, variant: Variant, job: Job, ladder: Series) -> Series:
+        return sweep(
+            *(codec, variant, job, ladder),
+            clip_frames=self.comparison.clip_frames,
+            rates=self.options.rates,
+            machine=self._machine,
         )
-        for codec in codecs:
-            for variant in comparison.variants:
-                series = sweep(
-                    codec,
-                    variant,
-                    reference,
-                    folder,
-                    ladder,
-                    clip_frames=comparison.clip_frames,
-                    rates=options.rates,
-                    wanted=wanted,
-                    advanced=said,
-                )
-                clip.others.append(series)
-                if not series.points:
-                    clip.warnings += [f"{codec.label} {variant.preset}, {variant.gop}: {note}" for note in series.notes]
-    return clip
+
+    @property
+    def _machine(self) -> str:
+        used = self.comparison.used
+        return f"ffmpeg {used['ffmpeg']}, {used['processor']}"
 
 
 def _views(reference: Reference, wanted: Sequence[int]) -> list[Image]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.files import files_in
 
 
 def find_videos(sources: Sequence[str]) -> list[str]:
@@ -18,26 +19,26 @@ def find_videos(sources: Sequence[str]) -> list[str]:
     """
     from vidtwin_codec.training.footage import VIDEO_SUFFIXES
 
-    found: list[str] = []
-    for name in sources:
-        folder = Path(name)
-        if not folder.is_dir():
-            found.append(name)
-            continue
-        try:
-            inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
-        except OSError as error:
-            raise explain_os_error(error, folder) from error
-        if not inside:
-            raise VidtwinError(f"{name}: no videos in it, by their extensions")
-        found += map(str, inside)
-    twice = [name for name, times in Counter(found).items() if times > 1]
-    if twice:
-        raise VidtwinError(f"{twice[0]}: named twice", "name every video once")
+    found = [
+        video for name in sources for video in files_in(name, VIDEO_SUFFIXES, "no videos in it, by their extensions")
+    ]
+    seen: set[str] = set()
+    for name in found:
+        if (real := os.path.realpath(name)) in seen:
+            raise VidtwinError(f"{name}: named twice", "name every video once")
+        seen.add(real)
     return found
 
 
 def titles(videos: Sequence[str]) -> dict[str, str]:
-    """Video → its name in the report: without folders where that is unambiguous."""
-    times = Counter(Path(video).name for video in videos)
-    return {video: Path(video).name if times[Path(video).name] == 1 else video for video in videos}
+    """Video → its name in the report: with as few of its folders as tell it from the others."""
+    found: dict[str, str] = {}
+    left, parts = list(videos), 1
+    while left:
+        shown = {video: str(Path(*Path(video).parts[-parts:])) for video in left}
+        times = Counter(shown.values())
+        # a path that has no more folders to show is whole
+        done = [video for video in left if times[shown[video]] == 1 or parts >= len(Path(video).parts)]
+        found |= {video: shown[video] for video in done}
+        left, parts = [video for video in left if video not in found], parts + 1
+    return {video: found[video] for video in videos}

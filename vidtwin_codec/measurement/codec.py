@@ -20,7 +20,7 @@ from vidtwin_codec.measurement.side_by_side import side_by_side
 from vidtwin_codec.media import FrameReader, MediaInfo, probe, spool_stdin
 from vidtwin_codec.media.color import luma_matrix
 from vidtwin_codec.metrics import ClipBoundaries, MetricSet, Scores
-from vidtwin_codec.pipeline.codec import Frames
+from vidtwin_codec.pipeline.codec import Codec, Frames, LoadCodec
 from vidtwin_codec.pipeline.decoder import Decoder
 from vidtwin_codec.pipeline.encode import encode
 from vidtwin_codec.pipeline.options import DecodeOptions, Reporter
@@ -30,8 +30,16 @@ PathLike = str | os.PathLike[str]
 OTHER_SOURCE = "name the video that this .vtw was encoded from"
 
 
-def measure_codec(source: PathLike, vtw: PathLike | None, options: MeasureOptions, reporter: Reporter) -> Measurement:
+def measure_codec(
+    source: PathLike,
+    vtw: PathLike | None,
+    options: MeasureOptions,
+    reporter: Reporter,
+    load: LoadCodec = Codec.load,
+) -> Measurement:
     """Measure one .vtw, or what encoding ``source`` with these options would give; see :func:`vidtwin_codec.measure`.
+
+    ``load`` reads the networks.
 
     Raises:
         VidtwinError: a file cannot be read, or they do not belong together.
@@ -42,9 +50,9 @@ def measure_codec(source: PathLike, vtw: PathLike | None, options: MeasureOption
         packed, warnings = vtw, []
         if packed is None:
             packed = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-")), "measured.vtw")
-            warnings += encode(path, packed, options, reporter=_stage("encoding", reporter)).warnings
+            warnings += encode(path, packed, options, reporter=_stage("encoding", reporter), load=load).warnings
         network = DecodeOptions(options.weights, options.device, options.precision, options.batch)
-        decoder = stack.enter_context(Decoder(packed, network, reporter.warned))
+        decoder = stack.enter_context(Decoder(packed, network, reporter.warned, load))
         header = decoder.header
         info = probe(path, fps=header.fps)
         _check_size(decoder, info, packed)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import check_output, explain_os_error
+from vidtwin_codec.files import check_output, files_in
 from vidtwin_codec.measurement.options import BOUNDARIES, COUNTS, KEYS, RATES, Measurement, MeasureOptions, rates
 from vidtwin_codec.metrics import METRICS
 from vidtwin_codec.pipeline.options import Reporter
@@ -83,8 +83,10 @@ def measurer(options: MeasureOptions) -> Measurer:
         network = Network(options)
         return lambda job, reporter: measure_paper(job.source, network, options, reporter)
     from vidtwin_codec.measurement.codec import measure_codec
+    from vidtwin_codec.pipeline.codec import Codecs
 
-    return lambda job, reporter: measure_codec(job.source, job.vtw, options, reporter)
+    load = Codecs().load
+    return lambda job, reporter: measure_codec(job.source, job.vtw, options, reporter, load)
 
 
 def pair(source: str, files: Sequence[str], say: Callable[[str], None] = lambda _: None) -> list[Job]:
@@ -97,14 +99,17 @@ def pair(source: str, files: Sequence[str], say: Callable[[str], None] = lambda 
         say: told of videos that have no .vtw.
 
     Raises:
-        VidtwinError: nothing to measure, or a .vtw that belongs to no video, or to two.
+        VidtwinError: nothing to measure, a second video, or a .vtw that belongs to no video, or to two.
     """
-    packed = [path for name in files for path in _expand(name, {".vtw"}, "no .vtw files in it")]
-    if not Path(source).is_dir():
-        return [Job(source, path) for path in packed] or [Job(source, None)]
     from vidtwin_codec.training.footage import VIDEO_SUFFIXES
 
-    videos = _expand(source, VIDEO_SUFFIXES, "no videos in it, by their extensions")
+    packed = [path for name in files for path in files_in(name, {".vtw"}, "no .vtw files in it")]
+    for path in packed:
+        if Path(path).suffix.lower() in VIDEO_SUFFIXES:
+            raise VidtwinError(f"{path}: is no .vtw, and only the first name is a video", "name a folder of videos")
+    if not Path(source).is_dir():
+        return [Job(source, path) for path in packed] or [Job(source, None)]
+    videos = files_in(source, VIDEO_SUFFIXES, "no videos in it, by their extensions")
     if not packed:
         return [Job(video, None) for video in videos]
     by_stem: dict[str, list[str]] = {}
@@ -149,16 +154,3 @@ def summarize(source: str, measured: Sequence[Measurement]) -> dict[str, Any]:
             part = f"{len(each) - len(numbers)} of {len(each)} files are left out: " if numbers else ""
             values["reasons"][name] = part + reason
     return values
-
-
-def _expand(name: str, suffixes: set[str] | frozenset[str], nothing: str) -> list[str]:
-    folder = Path(name)
-    if not folder.is_dir():
-        return [name]
-    try:
-        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    except OSError as error:
-        raise explain_os_error(error, folder) from error
-    if not found:
-        raise VidtwinError(f"{name}: {nothing}")
-    return [str(path) for path in found]

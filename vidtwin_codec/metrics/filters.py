@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidtwin_codec.media.ffmpeg import Child, has_filters, thread_count
 from vidtwin_codec.metrics.frames import Frames, check_pair
@@ -90,12 +91,19 @@ class FilterMeter:
             ValueError: the shapes differ, or are not those announced.
         """
         check_pair(reference, decoded)
-        if reference.shape[1:3] != self._shape:
+        self.add_luma(luma(reference, self._matrix), luma(decoded, self._matrix))
+
+    def add_luma(self, reference: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> None:
+        """The same where luma is at hand: ``[n, H, W]`` each, as :func:`~vidtwin_codec.metrics.luma.luma` gives it.
+
+        Raises:
+            ValueError: the shapes are not those announced.
+        """
+        if not reference.shape[1:] == decoded.shape[1:] == self._shape:
             raise ValueError(f"frames of shape {reference.shape} do not have the size announced, {self._shape}")
-        above, below = luma(decoded, self._matrix), luma(reference, self._matrix)
         # an ffmpeg that gave up says why when it is asked for the result
         with contextlib.suppress(BrokenPipeError):
-            for one, other in zip(above, below, strict=True):
+            for one, other in zip(decoded, reference, strict=True):
                 self._child.stdin.write(one.data)
                 self._child.stdin.write(other.data)
                 self._child.stdin.write(self._chroma)

@@ -53,7 +53,12 @@ def psnr_y(reference: Frames, decoded: Frames, matrix: str = DEFAULT_MATRIX) -> 
         ValueError: the shapes differ.
     """
     check_pair(reference, decoded)
-    return decibels(plane_errors(luma(reference, matrix), luma(decoded, matrix)))
+    return psnr_of_planes(luma(reference, matrix), luma(decoded, matrix))
+
+
+def psnr_of_planes(reference: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """As :func:`psnr_y`, of luma ``[n, H, W]`` that is at hand."""
+    return decibels(plane_errors(reference, decoded))
 
 
 def plane_errors(reference: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +15,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.metrics import lpips
 from vidtwin_codec.metrics.filters import FILTERS, FILTERS_LEAST_SIDE, FilterMeter, missing_filter
 from vidtwin_codec.metrics.frames import Frames, check_pair
-from vidtwin_codec.metrics.luma import DEFAULT_MATRIX, psnr_y
+from vidtwin_codec.metrics.luma import DEFAULT_MATRIX, luma, psnr_of_planes
 from vidtwin_codec.metrics.psnr import psnr
 from vidtwin_codec.metrics.ssim import MS_SSIM_LEAST_SIDE, SSIM_LEAST_SIDE, ms_ssim, ssim, ssim_and_ms_ssim
 
@@ -82,10 +81,14 @@ class MetricSet:
         self.frames = 0
         self._shape = (height, width, 3)
         self._reasons = {name: reason for name in self.names if (reason := why_not(name, width, height))}
-        self._measures = self._frame_by_frame(matrix)
+        self._measures = self._frame_by_frame()
         self._values: dict[str, list[NDArray[np.float64]]] = {name: [] for names in self._measures for name in names}
+        if "psnr_y" in self.names:
+            self._values["psnr_y"] = []
         filters = [name for name in self.names if name in FILTERS and name not in self._reasons]
         self._filters = FilterMeter(filters, width, height, fps=fps, matrix=matrix) if filters else None
+        # made once for all that need it
+        self._luma, self._matrix = bool(filters) or "psnr_y" in self.names, matrix
 
     def __enter__(self) -> Self:
         return self
@@ -104,8 +107,12 @@ class MetricSet:
         check_pair(reference, decoded)
         if reference.shape[1:] != self._shape:
             raise ValueError(f"frames of shape {reference.shape} do not have the size announced, {self._shape}")
-        if self._filters is not None:
-            self._filters.add(reference, decoded)  # first: ffmpeg works on them beside us
+        if self._luma:
+            planes = luma(reference, self._matrix), luma(decoded, self._matrix)
+            if self._filters is not None:
+                self._filters.add_luma(*planes)  # first: ffmpeg works on them beside us
+            if "psnr_y" in self._values:
+                self._values["psnr_y"].append(psnr_of_planes(*planes))
         for names, measure in self._measures.items():
             found = measure(reference, decoded)
             for name, values in zip(names, found if isinstance(found, tuple) else (found,), strict=True):
@@ -136,12 +143,11 @@ class MetricSet:
         if self._filters is not None:
             self._filters.close()
 
-    def _frame_by_frame(self, matrix: str) -> dict[tuple[str, ...], Measure]:
-        """What to call on each piece, and the metrics it gives."""
+    def _frame_by_frame(self) -> dict[tuple[str, ...], Measure]:
+        """What to call on each piece, and the metrics it gives; those of luma are apart."""
         wanted = [name for name in self.names if name not in self._reasons]
         measures: dict[tuple[str, ...], Measure] = {
             ("psnr",): psnr,
-            ("psnr_y",): partial(psnr_y, matrix=matrix),
             ("ssim", "ms_ssim"): ssim_and_ms_ssim,
         }
         if "ssim" not in wanted or "ms_ssim" not in wanted:

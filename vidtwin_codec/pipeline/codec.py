@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -88,3 +88,21 @@ class Codec:
         per_clip = len(geometry.tiles)
         for _ in range(len(tensors[0]) // per_clip):
             yield geometry.join(islice(stream, per_clip)).cpu().numpy()
+
+
+LoadCodec = Callable[[Entry, NetworkOptions, str], Codec]
+"""What reads a network: :meth:`Codec.load`, or :meth:`Codecs.load` of an object that keeps what it has read."""
+
+
+class Codecs:
+    """Networks for work on several files: each half is read once and kept."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], Codec] = {}
+
+    def load(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
+        """As :meth:`Codec.load`; the same object for the same weights, device, precision and batch."""
+        key = (entry.sha256, part, options.device, options.precision, options.batch)
+        if key not in self._kept:
+            self._kept[key] = Codec.load(entry, options, part)
+        return self._kept[key]

@@ -15,7 +15,7 @@ from vidtwin_codec import weights
 from vidtwin_codec.coding import Group, LatentArrays, dequantize
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.pipeline.codec import Codec, Frames
+from vidtwin_codec.pipeline.codec import Codec, Frames, LoadCodec
 from vidtwin_codec.pipeline.geometry import resize_frames
 from vidtwin_codec.pipeline.options import DecodeOptions
 from vidtwin_codec.pipeline.stages import Prefetch
@@ -41,8 +41,10 @@ class Decoder:
         source: str | os.PathLike[str],
         options: DecodeOptions,
         warned: Callable[[str], None] = lambda _: None,
+        load: LoadCodec = Codec.load,
     ) -> None:
         self.options = options
+        self._load = load
         self.warnings: list[str] = []
         self._warned = warned
         self.reader = VtwReader(source, recover=options.recover)
@@ -57,7 +59,7 @@ class Decoder:
             self.warn(text)
         header = self.header
         self.first, self.last = self._frame_range(source)
-        self.codec = Codec.load(matching_weights(header, self.options.weights), self.options, "decoder")
+        self.codec = self._load(matching_weights(header, self.options.weights), self.options, "decoder")
         if self.codec.layout != header.layout:
             raise VidtwinError(f"{source}: its latents do not have the shapes these weights make")
         self.geometry = self.codec.geometry(header.coded_width, header.coded_height, header.overlap)

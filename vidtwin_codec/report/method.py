@@ -13,15 +13,16 @@ def method(comparison: Comparison) -> str:
     """Paragraphs and a list of settings, as HTML."""
     used = comparison.used
     paragraphs = {
-        "Frames": "Each source is decoded once to 8-bit RGB. vidtwin encodes exactly these frames; conventional codecs "
-        "get them as BT.709 4:2:0, and their pictures are converted back. Every version is compared with the RGB "
-        "frames at the source’s size, also where vidtwin coded a smaller one: it is scaled back first.",
+        "Frames": f"The first {comparison.excerpt} of each source (all of a shorter one) are decoded once to 8-bit "
+        "RGB. vidtwin encodes exactly these frames; conventional codecs get them as BT.709 4:2:0, and their pictures "
+        "are converted back, which costs them some detail of colour. Every version is compared with the RGB frames at "
+        "the source’s size, also where vidtwin coded a smaller one: it is scaled back first.",
         "Bytes": "A .vtw is counted whole, with its header, checksums and index, and holds no sound. Conventional "
         "codecs are counted as bare elementary streams with their parameter sets: no container, no informative "
         "messages, no access unit or temporal delimiters. Bits per pixel are per pixel of the source.",
         "Rates": "vidtwin is run at every quality and short side. Each conventional codec is then run at five or more "
         "rates, spread by equal ratios over the same bytes as far as its quality setting reaches; where it does not, "
-        "the plots and tables say so.",
+        "the text under the plots says so.",
         "Settings": "Encoders are tuned for PSNR where they have such a tuning, and use one pass of constant quality. "
         "“Whole-sequence GOP” puts key frames at the start and where the encoder finds a cut; "
         f"“closed {comparison.clip_frames}-frame GOPs” cut where the clips of a .vtw are cut, each decodable alone.",

@@ -9,13 +9,13 @@ from typing import Any
 
 from vidtwin_codec.compare.results import CURVES, Clip, Comparison, Series, Variant
 from vidtwin_codec.media.ffmpeg import video_encoders
-from vidtwin_codec.report.images import data_uri
+from vidtwin_codec.report.images import LONGEST_SIDE, data_uri
 from vidtwin_codec.report.lines import clip_lines, mean_lines
 from vidtwin_codec.report.method import method
 from vidtwin_codec.report.plots import DIGITS, TITLES, rd_plot
 from vidtwin_codec.report.resources import resource
 from vidtwin_codec.report.tables import NAMES, clip_table, mean_table, point_table, speed_table
-from vidtwin_codec.report.text import count, kilobytes, variant_name
+from vidtwin_codec.report.text import NBSP, count, kilobytes, variant_name
 from vidtwin_codec.report.verdicts import introduction, verdicts
 
 
@@ -34,7 +34,7 @@ def render(comparison: Comparison) -> str:
     return Template(resource("page.html")).substitute(
         title=escape(f"vidtwin against {_listed(labels)}"),
         lede=escape(
-            f"{count(len(clips), 'clip')}, {every} frames. Network weights: {comparison.used['weights']}; "
+            f"{count(len(clips), 'clip')}, {count(every, 'frame')}. Network weights: {comparison.used['weights']}; "
             f"run on {comparison.used['device']}."
         ),
         style=resource("plots.css") + resource("page.css"),
@@ -46,6 +46,8 @@ def render(comparison: Comparison) -> str:
         means=mean_table(comparison),
         by_clip="".join(clip_table(comparison, clip) for clip in clips),
         machine=escape(comparison.used["processor"]),
+        device=escape(comparison.used["device"]),
+        longest_side=LONGEST_SIDE,
         image_format="WebP" if "libwebp" in video_encoders() else "JPEG",
         speed=speed_table(comparison),
         method=method(comparison),
@@ -91,7 +93,7 @@ def _figure(key: str, name: str, note: str, variant: Variant, lines: dict[str, A
 def _clip_note(clip: Clip, variant: Variant) -> str:
     notes = [f"{s.label} {note}." for s in clip.others if s.variant == variant for note in s.notes]
     notes += [f"{NAMES[metric]} could not be computed: {reason}." for metric, reason in clip.reasons.items()]
-    return " ".join([f"{clip.width} × {clip.height}, {clip.frames} frames.", *notes])
+    return " ".join([f"{clip.width} × {clip.height}, {count(clip.frames, 'frame')}.", *notes])
 
 
 def _clip_options(clips: list[Clip]) -> str:
@@ -132,7 +134,7 @@ def _version(comparison: Comparison, clip: Clip, series: Series) -> dict[str, An
     if series.variant is not None:
         name += f" ({variant_name(series.variant, comparison.clip_frames)})"
         ratio = point.bytes / clip.vidtwin.points[clip.vidtwin.matched].bytes
-        beside = f", {ratio:.2f} × vidtwin’s bytes"
+        beside = f", {ratio:.2f}{NBSP}× vidtwin’s bytes"
         if ratio > 1.1:
             beside += " (it cannot go lower)" if series.matched == 0 else ""
     values = [
@@ -140,7 +142,7 @@ def _version(comparison: Comparison, clip: Clip, series: Series) -> dict[str, An
         for metric in CURVES
         if (value := point.metrics.get(metric)) is not None
     ]
-    facts = f"{name}, {point.setting}: {kilobytes(point.bytes)}{beside}; {', '.join(values)}"
+    facts = f"{name}, {point.setting}: {kilobytes(point.bytes)}{beside}; over all frames {', '.join(values)}"
     return {"name": name, "codec": series.codec, "facts": facts, "images": series.views}
 
 

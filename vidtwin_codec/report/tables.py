@@ -33,7 +33,8 @@ def mean_table(comparison: Comparison) -> str:
     for codec, variant, name in _ways(comparison):
         found = [mean_delta(comparison.clips, codec, variant, metric) for metric in CURVES]
         rows.append([name, *(cell for one, m in zip(found, CURVES, strict=True) for cell in _mean_cells(one, m))])
-    return table("vidtwin against each codec, mean over clips", _delta_head(), rows)
+    over = ", mean over clips" if len(comparison.clips) > 1 else ""
+    return table(f"vidtwin against each codec{over}", _delta_head(), rows)
 
 
 def clip_table(comparison: Comparison, clip: Clip) -> str:
@@ -84,22 +85,25 @@ def _delta_head() -> list[str]:
 def _mean_cells(found: MeanDelta | None, metric: str) -> tuple[str, str]:
     if found is None:
         return _nothing("no result"), _nothing("no result")
-    reached = f"{found.rate_clips} of {found.clips} clips"
     if found.rate is None or found.rate_overlap is None:
         side = "all of it better" if found.all_better > found.all_worse else "all of it worse"
         rate = _nothing(f"no overlap: {side}" if found.all_better or found.all_worse else found.reason or "")
     else:
         rate = _cell(
-            f"{signed(found.rate, 0)}{NBSP}%", f"{reached}<br>overlap {percent(found.rate_overlap)}", found.rate < 0
+            f"{signed(found.rate, 0)}{NBSP}%", _under(found.rate_clips, found.clips, found.rate_overlap), found.rate < 0
         )
     if found.quality is None or found.quality_overlap is None:
         return rate, _nothing(found.reason or "")
-    reached = f"{found.quality_clips} of {found.clips} clips"
     return rate, _cell(
         signed(found.quality, _GAIN_DIGITS[metric]) + (f"{NBSP}dB" if metric == "psnr" else ""),
-        f"{reached}<br>overlap {percent(found.quality_overlap)}",
+        _under(found.quality_clips, found.clips, found.quality_overlap),
         found.quality > 0,
     )
+
+
+def _under(some: int, every: int, overlap: float) -> str:
+    """What a mean rests on."""
+    return (f"{some} of {every} clips<br>" if every > 1 else "") + f"overlap {escape(percent(overlap))}"
 
 
 def _clip_cells(found: Delta | None, metric: str) -> tuple[str, str]:
@@ -109,13 +113,13 @@ def _clip_cells(found: Delta | None, metric: str) -> tuple[str, str]:
     rate, gain = missing, missing
     if found.rate is not None and found.rate_overlap is not None:
         over, digits = found.rate_overlap, min(DIGITS[metric], 3)
-        span = f"{over.low:.{digits}f} to {over.high:.{digits}f}<br>overlap {percent(over.share)}"
+        span = f"{over.low:.{digits}f} to {over.high:.{digits}f}<br>overlap {escape(percent(over.share))}"
         rate = _cell(f"{signed(found.rate, 0)}{NBSP}%", span, found.rate < 0)
     elif found.outside:
         rate = _nothing(f"no overlap: all of it {found.outside}")
     if found.quality is not None and found.quality_overlap is not None:
         over = found.quality_overlap
-        span = f"{over.low:.4f} to {over.high:.4f} bpp<br>overlap {percent(over.share)}"
+        span = f"{over.low:.4f} to {over.high:.4f} bpp<br>overlap {escape(percent(over.share))}"
         unit = f"{NBSP}dB" if metric == "psnr" else ""
         gain = _cell(signed(found.quality, _GAIN_DIGITS[metric]) + unit, span, found.quality > 0)
     return rate, gain

@@ -20,7 +20,8 @@ def signed(value: float, digits: int) -> str:
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.0f}{NBSP}%"
+    """Whole percents; what is not nothing does not read as nothing."""
+    return f"<1{NBSP}%" if 0 < share < 0.005 else f"{100 * share:.0f}{NBSP}%"
 
 
 def count(number: int, thing: str) -> str:

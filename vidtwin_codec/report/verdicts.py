@@ -6,6 +6,9 @@ from vidtwin_codec.compare.bd import MeanDelta, mean_delta
 from vidtwin_codec.compare.results import Comparison, Variant
 from vidtwin_codec.report.text import NBSP, count, gop_name, percent
 
+LITTLE = 0.1
+"""Curves that share less of their range than this give no mean worth saying in a sentence; it stands in the table."""
+
 
 def introduction(comparison: Comparison) -> str:
     """What the verdicts are about."""
@@ -60,8 +63,13 @@ def _bytes(found: MeanDelta) -> list[str]:
             takes = f"{times:.1f} times the bytes"
         else:
             takes = f"{abs(found.rate):.0f}{NBSP}% {'more' if found.rate > 0 else 'fewer'} bytes"
-        overlap = f", where the curves overlap by {percent(found.rate_overlap or 0)}"
-        parts.append(f"for equal PSNR vidtwin takes {takes}{_reach(found.rate_clips, found.clips)}{overlap}")
+        reach, overlap = _reach(found.rate_clips, found.clips), percent(found.rate_overlap or 0)
+        if (found.rate_overlap or 0) < LITTLE:
+            parts.append(
+                f"the curves share too little quality ({overlap}{reach}) to say how many bytes equal PSNR takes"
+            )
+        else:
+            parts.append(f"for equal PSNR vidtwin takes {takes}{reach}, where the curves overlap by {overlap}")
     for number, side in ((found.all_better, "better than vidtwin’s best"), (found.all_worse, "worse than its worst")):
         if number:
             where = "" if number == found.clips else f" on {number} of {count(found.clips, 'clip')}"

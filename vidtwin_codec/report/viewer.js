@@ -45,6 +45,7 @@
       select.value = names.includes(wanted[side]) ? wanted[side] : fallback;
     }
     frame.max = clip().frames.length - 1;
+    frame.hidden = clip().frames.length < 2;
     frame.value = Math.floor(clip().frames.length / 2);
     const shape = clip().width / clip().height;
     stage.style.aspectRatio = `${clip().width} / ${clip().height}`;

@@ -1,0 +1,123 @@
+"""A video as a stream of latents: frames read ahead, the network behind them. Quality plays no part yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidtwin_codec import weights
+from vidtwin_codec.coding import GroupSpan, LatentArrays
+from vidtwin_codec.media import FrameReader, MediaInfo
+from vidtwin_codec.pipeline.codec import Codec, Frames
+from vidtwin_codec.pipeline.geometry import scaled_size
+from vidtwin_codec.pipeline.options import EncodeOptions, Reporter
+from vidtwin_codec.pipeline.stages import Prefetch
+
+
+@dataclass(frozen=True, eq=False)
+class LatentGroup:
+    """Consecutive clips that will be packed together.
+
+    Attributes:
+        span: which part of the video it is.
+        tiles: of each clip.
+        latents: posterior means, float32 ``[clips · tiles, …]``, clip-major.
+    """
+
+    span: GroupSpan
+    tiles: int
+    latents: LatentArrays
+
+
+class Encoder:
+    """One video, ready to be turned into latents.
+
+    Args:
+        info: of the video.
+        codec: the network's encoder.
+        entry: the weights it was read from.
+        options: of these ``short_side``, ``fps`` and ``overlap``.
+        warned: is told what is remarkable about the video.
+
+    Attributes:
+        fps: frames a second that are coded.
+        geometry: clips and tiles.
+        clips_per_group: of every group but the last.
+    """
+
+    def __init__(
+        self,
+        info: MediaInfo,
+        codec: Codec,
+        entry: weights.Entry,
+        options: EncodeOptions,
+        warned: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.info, self.codec, self.entry, self.options, self._warned = info, codec, entry, options, warned
+        self.fps = options.fps or info.fps
+        width, height = scaled_size(info.width, info.height, options.short_side)
+        self.geometry = codec.geometry(width, height, options.overlap)
+        self.clips_per_group = self.geometry.clips_per_group(self.fps)
+
+    def groups(self, reporter: Reporter | None = None) -> Generator[LatentGroup, None, None]:
+        """Every group in order; reads the video anew each time.
+
+        Raises:
+            VidtwinError: the video cannot be read, or the memory does not suffice for one tile.
+        """
+        reporter = reporter or Reporter()
+        for text in self.info.warnings:
+            self._warned(text)
+        geometry = self.geometry
+        with FrameReader(self.info, width=geometry.width, height=geometry.height, fps=self.options.fps) as frames:
+            reporter.started(frames.frames, str(self.codec.device))
+            with Prefetch(self._read(frames)) as pieces:
+                group = _OpenGroup(0, 0, len(geometry.tiles))
+                for piece, closes_group in pieces:
+                    group.add(self.codec.encode(piece, geometry), len(piece), geometry.clips(len(piece)))
+                    reporter.advanced(len(piece))
+                    if closes_group:
+                        yield group.closed()
+                        group = group.next()
+            if group.clips:
+                yield group.closed()
+        for text in frames.warnings[len(self.info.warnings) :]:
+            self._warned(text)
+
+    def _read(self, frames: FrameReader) -> Iterator[tuple[Frames, bool]]:
+        """Frames of a few whole clips at a time, and whether they complete a group."""
+        at_once = self.codec.clips_at_once(self.geometry)
+        missing = self.clips_per_group
+        while True:
+            clips = min(at_once, missing)
+            piece = frames.read(clips * self.geometry.clip_frames)
+            if not len(piece):
+                return
+            missing -= clips
+            yield piece, missing == 0
+            missing = missing or self.clips_per_group
+
+
+class _OpenGroup:
+    """Latents of consecutive clips until there are enough for a group."""
+
+    def __init__(self, first_frame: int, first_clip: int, tiles: int) -> None:
+        self.first_frame, self.first_clip, self.tiles = first_frame, first_clip, tiles
+        self.frames = self.clips = 0
+        self._parts: list[LatentArrays] = []
+
+    def add(self, latents: LatentArrays, frames: int, clips: int) -> None:
+        self._parts.append(latents)
+        self.frames += frames
+        self.clips += clips
+
+    def next(self) -> _OpenGroup:
+        """The empty group that follows this one."""
+        return _OpenGroup(self.first_frame + self.frames, self.first_clip + self.clips, self.tiles)
+
+    def closed(self) -> LatentGroup:
+        span = GroupSpan(self.first_frame, self.frames, self.first_clip, self.clips)
+        latents = LatentArrays(*(np.concatenate(column) for column in zip(*self._parts, strict=True)))
+        return LatentGroup(span, self.tiles, latents)

@@ -1,0 +1,73 @@
+"""Latents to a .vtw: quantised, packed and indexed. The same latents can be packed at any number of qualities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from vidtwin_codec import __version__
+from vidtwin_codec.coding import DEFAULT_LEVEL, Group, pack_group, quality_scale, quantize
+from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
+from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+
+
+class Packer:
+    """Writes one .vtw front to back: the header at once, then sound, then groups as they come.
+
+    Args:
+        stream: binary, open for writing; stays open. Its OSErrors pass through.
+        encoder: where the groups come from; the header describes its video.
+        quality: 0 to 100. level: zstd's, 1 to 22.
+        audio: announces the sound that :meth:`add_audio` will be given.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        encoder: Encoder,
+        *,
+        quality: float,
+        level: int = DEFAULT_LEVEL,
+        audio: AudioInfo | None = None,
+    ) -> None:
+        base = encoder.entry.metadata.steps
+        assert base is not None  # weights without steps are not resolved
+        self._steps = base.scaled(quality_scale(quality))
+        self._layout, self._level = encoder.codec.layout, level
+        info, geometry = encoder.info, encoder.geometry
+        header = Header(
+            weights_name=encoder.entry.name,
+            weights_sha256=encoder.entry.sha256,
+            layout=self._layout,
+            steps=self._steps,
+            width=info.width,
+            height=info.height,
+            coded_width=geometry.width,
+            coded_height=geometry.height,
+            fps=encoder.fps,
+            sample_aspect=info.sample_aspect,
+            clip_frames=geometry.clip_frames,
+            tile_height=geometry.tile_height,
+            tile_width=geometry.tile_width,
+            overlap=geometry.overlap,
+            clips_per_group=encoder.clips_per_group,
+            audio=audio,
+            options={"quality": quality, "short_side": encoder.options.short_side},
+            source={"bytes": info.file_bytes},
+            created_by=f"vidtwin {__version__}",
+        )
+        self._writer = VtwWriter(stream, header)
+
+    def add_audio(self, chunks: Iterable[bytes]) -> None:
+        """Store the audio file that ``chunks`` make up; before the first group, so that a file cut short has it."""
+        self._writer.write_audio(chunks)
+
+    def add(self, group: LatentGroup) -> None:
+        """Quantise, pack and store the next group."""
+        symbols = quantize(group.latents, self._steps)
+        packed = pack_group(Group(*group.span, group.tiles, symbols), self._layout, self._level)
+        self._writer.write_group(packed, group.span)
+
+    def finish(self) -> Counts:
+        """Write the index and flush."""
+        return self._writer.finish()
