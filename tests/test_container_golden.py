@@ -21,6 +21,7 @@ RECIPE = runpy.run_path(str(GOLDEN / "make_golden.py"))
 FILES = {
     "v1_coder1": (1, 0x8B85AA05),
     "v1_coder2": (2, 0x907C86F5),
+    "v1_coder3": (3, 0xD6B794F0),
     "v1_foreign_frames": (1, 0x971B3FB2),
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vidtwin_codec.coding import (
+    CONTEXT,
     PLAIN,
     PLAIN_BY_POSITION,
     Group,
@@ -104,7 +105,7 @@ def with_foreign_frames(data: bytes) -> bytes:
 
 def main() -> None:
     """Write the files that are missing."""
-    for coder in (PLAIN, PLAIN_BY_POSITION):
+    for coder in (PLAIN, PLAIN_BY_POSITION, CONTEXT):
         _write(f"v1_coder{coder}.vtw", build(coder))
     _write("v1_foreign_frames.vtw", with_foreign_frames(build(PLAIN)))
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vidtwin_codec import weights
-from vidtwin_codec.cli.common import human_bytes, output_options, print_json
+from vidtwin_codec.cli.common import counted, human_bytes, output_options, print_json
 from vidtwin_codec.container import VtwReader
 
 
@@ -72,8 +72,8 @@ def _print_table(values: dict[str, Any]) -> None:
     table = Table(title=values["source"], title_justify="left", show_header=False, box=None)
     scaled = (values["coded_width"], values["coded_height"]) != (values["width"], values["height"])
     lines = {
-        "video": f"{values['width']} x {values['height']}, {values['frames']} frames at {values['fps']} fps, "
-        f"{values['duration']:.2f} s"
+        "video": f"{values['width']} x {values['height']}, {counted(values['frames'], 'frame')} at {values['fps']} "
+        f"fps, {values['duration']:.2f} s"
         + (f", coded at {values['coded_width']} x {values['coded_height']}" if scaled else ""),
         "size": f"{human_bytes(values['vtw_bytes'])}: latents {human_bytes(values['video_bytes'])}, "
         f"audio {human_bytes(values['audio_bytes'])} ({values['audio_codec'] or 'none'})",

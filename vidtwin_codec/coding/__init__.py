@@ -1,6 +1,6 @@
 """Floats to integers to bytes: quantisation steps, symbols, groups. numpy and zstd only, never torch."""
 
-from vidtwin_codec.coding.coders import CODERS, LATEST_CODER, PLAIN, PLAIN_BY_POSITION, Coder
+from vidtwin_codec.coding.coders import CODERS, CONTEXT, LATEST_CODER, PLAIN, PLAIN_BY_POSITION, Coder
 from vidtwin_codec.coding.group import (
     DEFAULT_LEVEL,
     MAX_GROUP_SYMBOLS,
@@ -18,6 +18,7 @@ from vidtwin_codec.coding.steps import BASE_QUALITY, DEFAULT_QUALITY, QUALITY_PE
 __all__ = [
     "BASE_QUALITY",
     "CODERS",
+    "CONTEXT",
     "DEFAULT_LEVEL",
     "DEFAULT_QUALITY",
     "LATEST_CODER",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from vidtwin_codec.coding.context import ContextCoder
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.order import CHANNEL_MAJOR, POSITION_MAJOR
 from vidtwin_codec.coding.plain import PlainCoder
@@ -26,6 +27,9 @@ class Coder(Protocol):
     def max_body(self, elements: int) -> int:
         """Most bytes that `encode` gives for so many symbols: the reader's limit before it allocates."""
 
+    def fits(self, layout: LatentLayout, clips: int) -> bool:
+        """Whether it can code so many clips of this layout at all."""
+
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
         """Symbols (int32, N = clips * tiles, clip-major) to bytes, before zstd."""
 
@@ -35,11 +39,13 @@ class Coder(Protocol):
 
 PLAIN = 1
 PLAIN_BY_POSITION = 2
+CONTEXT = 3
 CODERS: dict[int, Coder] = {
     coder.id: coder
     for coder in (
         PlainCoder(PLAIN, "plain, channel-major", CHANNEL_MAJOR),
         PlainCoder(PLAIN_BY_POSITION, "plain, position-major", POSITION_MAJOR),
+        ContextCoder(CONTEXT, "context"),
     )
 }
 LATEST_CODER = max(CODERS)

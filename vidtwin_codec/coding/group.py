@@ -9,13 +9,19 @@ from typing import NamedTuple
 import numpy as np
 
 from vidtwin_codec.coding import zstd_frame
-from vidtwin_codec.coding.coders import CODERS, Coder
+from vidtwin_codec.coding.coders import CODERS, CONTEXT, PLAIN, PLAIN_BY_POSITION, Coder
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL
 from vidtwin_codec.errors import VidtwinError
 
 DEFAULT_LEVEL = 19
 MAX_GROUP_SYMBOLS = 1 << 27  # 0.5 GiB as int32: 16 clips of 8K video in 224-pixel tiles
+
+# Most promising first. A plain body is first packed at the fastest level, which takes no time; the slow level has never
+# made that smaller by more than a sixth, so it is not tried where even a fifth would not be enough.
+_CANDIDATES = (CONTEXT, PLAIN_BY_POSITION, PLAIN)
+_DRAFT_LEVEL = 1
+_HOPE = 0.8
 
 PREFIX = struct.Struct("<B5I")  # coder id, first frame, frames, first clip, clips, tiles
 _MAX_U32 = 0xFFFFFFFF
@@ -77,15 +83,18 @@ def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, c
         group: symbols are int32 within +-`MAX_SYMBOL`.
         layout: shapes of one network input's latents.
         level: zstd's, 1 to 22.
-        coder: a key of `CODERS`; None tries all and keeps the smallest.
+        coder: a key of `CODERS`; None keeps the smallest of all.
 
     Raises:
-        ValueError: shapes, types or ranges are wrong (a caller's mistake).
+        ValueError: shapes, types or ranges are wrong, or the coder cannot code so many clips (a caller's mistake).
     """
     layout.check(group.symbols, group.clips * group.tiles)
     _check_symbols(group, layout)
-    coders = CODERS.values() if coder is None else [CODERS[coder]]
-    return min((_pack_with(each, group, layout, level) for each in coders), key=len)
+    if coder is None:
+        return _pack_smallest(group, layout, level)
+    if not CODERS[coder].fits(layout, group.clips):
+        raise ValueError(f"coder {coder} cannot code {group.clips} clips of this layout")
+    return zstd_frame.compress(_content(CODERS[coder], group, layout), level)
 
 
 def unpack_group(data: bytes, layout: LatentLayout, *, max_clips: int, max_tiles: int) -> Group:
@@ -114,9 +123,24 @@ def max_content(layout: LatentLayout, *, max_clips: int, max_tiles: int) -> int:
     return PREFIX.size + max(coder.max_body(elements) for coder in CODERS.values())
 
 
-def _pack_with(coder: Coder, group: Group, layout: LatentLayout, level: int) -> bytes:
+def _pack_smallest(group: Group, layout: LatentLayout, level: int) -> bytes:
+    best: bytes | None = None
+    for coder in map(CODERS.__getitem__, _CANDIDATES):
+        if not coder.fits(layout, group.clips):
+            continue
+        content = _content(coder, group, layout)
+        if best is not None and _HOPE * len(zstd_frame.compress(content, _DRAFT_LEVEL)) > len(best):
+            continue
+        packed = zstd_frame.compress(content, level)
+        if best is None or len(packed) < len(best):
+            best = packed
+    assert best is not None  # the plain coders fit everything
+    return best
+
+
+def _content(coder: Coder, group: Group, layout: LatentLayout) -> bytes:
     prefix = PREFIX.pack(coder.id, *group.span, group.tiles)
-    return zstd_frame.compress(prefix + coder.encode(group.symbols, layout, group.clips, group.tiles), level)
+    return prefix + coder.encode(group.symbols, layout, group.clips, group.tiles)
 
 
 def _parse(content: bytes, layout: LatentLayout, max_clips: int, max_tiles: int) -> Group:

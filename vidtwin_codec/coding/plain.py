@@ -33,6 +33,11 @@ class PlainCoder:
         """Most bytes that ``elements`` symbols can take: every one of them escaped."""
         return elements * (1 + _PLANES)
 
+    def fits(self, layout: LatentLayout, clips: int) -> bool:
+        """Always."""
+        del layout, clips
+        return True
+
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
         """Body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
         del layout  # the arrays carry their shapes

@@ -1,0 +1,63 @@
+"""Plain bits of different widths, packed one after another, the lowest bit of a byte first."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.coding.context.tokens import Ints
+
+MAX_WIDTH = 24
+_READ_BYTES = 4  # hold MAX_WIDTH bits wherever in a byte they begin
+
+
+class BitWriter:
+    """Collects bits; `finish` packs them."""
+
+    def __init__(self) -> None:
+        self._bits: list[NDArray[np.uint8]] = []
+
+    def put(self, values: Ints, widths: Ints) -> None:
+        """Append ``widths`` (0 to `MAX_WIDTH`) low bits of each value, lowest bit first."""
+        starts = widths.cumsum() - widths
+        places = np.arange(int(widths.sum())) - np.repeat(starts, widths)
+        self._bits.append((np.repeat(values, widths) >> places & 1).astype(np.uint8))
+
+    def finish(self) -> bytes:
+        """All bits, the last byte filled up with zeros."""
+        return np.packbits(np.concatenate(self._bits), bitorder="little").tobytes() if self._bits else b""
+
+
+class BitReader:
+    """Inverse of `BitWriter`."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data: NDArray[np.uint8] = np.frombuffer(data + bytes(_READ_BYTES), dtype=np.uint8)
+        self._size = 8 * len(data)
+        self._at = 0
+
+    def take(self, widths: Ints) -> Ints:
+        """The next values, one for each width.
+
+        Raises:
+            ValueError: the data end first.
+        """
+        starts = self._at + widths.cumsum() - widths
+        self._at += int(widths.sum())
+        if self._at > self._size:
+            raise ValueError("the plain bits end too early")
+        first = starts >> 3
+        found = np.zeros(len(widths), dtype=np.int64)
+        for place in range(_READ_BYTES):
+            found |= self._data[first + place].astype(np.int64) << 8 * place
+        return found >> (starts & 7) & (1 << widths) - 1
+
+    def finish(self) -> None:
+        """Check that nothing but the filling of the last byte is left.
+
+        Raises:
+            ValueError: there is more, or it is not zero.
+        """
+        rest = self._size - self._at
+        if rest >= 8 or (rest and int(self._data[self._at >> 3]) >> (self._at & 7)):
+            raise ValueError("plain bits are left over")

@@ -1,0 +1,105 @@
+"""The context coder's body: scales, states of the range coder, its words, plain bits."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidtwin_codec.coding.context import planes, scales
+from vidtwin_codec.coding.context.bits import BitReader, BitWriter
+from vidtwin_codec.coding.context.model import Model
+from vidtwin_codec.coding.context.rans import MAX_STATES_BITS, TOO_SLOW, Decoder, Encoder
+from vidtwin_codec.coding.context.tokens import DIRECT, EXTRA_BITS, detokenize, tokenize
+from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
+from vidtwin_codec.coding.quantizer import MAX_SYMBOL
+
+_SIZES = struct.Struct("<BI")  # states as a power of two, words
+# A row of the walk costs some 0.1 ms however few symbols it has. Ten seconds of video have some 5000 rows; a file that
+# asks for fifty times as many only wants to keep the reader busy.
+MAX_ROWS = 1 << 18
+
+
+@dataclass(frozen=True)
+class ContextCoder:
+    """Symbols to bytes that need no more packing, and back."""
+
+    id: int
+    name: str
+
+    def max_body(self, elements: int) -> int:
+        """Most bytes for ``elements`` symbols: 15 bits for the rarest token, 23 plain ones, and what stands before."""
+        return 6 * elements + 64
+
+    def fits(self, layout: LatentLayout, clips: int) -> bool:
+        """Whether a group of so many clips has at most `MAX_ROWS` rows."""
+        return _rows(layout, clips) <= MAX_ROWS
+
+    def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
+        """Body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
+        parts = planes.split(symbols, layout, clips, tiles)
+        head = scales.to_bytes(scales.measure(parts, layout.channels))
+        sizes = scales.from_bytes(head, layout.channels)
+        coder, bits = Encoder(), BitWriter()
+        for plane in parts:
+            model = Model(plane, sizes)
+            for values, guesses, contexts in model.walk():
+                tokens, extra = tokenize(values - guesses)
+                coder.put(*model.tables.intervals(contexts, tokens))
+                model.tables.learn(contexts, tokens)
+                large = tokens >= DIRECT
+                if large.any():
+                    bits.put(extra[large], EXTRA_BITS[tokens[large]])
+        states, words = coder.finish()
+        start = head + _SIZES.pack(len(states).bit_length() - 1, len(words))
+        return b"".join((start, states.astype("<u4").tobytes(), words.astype("<u2").tobytes(), bits.finish()))
+
+    def decode(self, body: memoryview, layout: LatentLayout, clips: int, tiles: int) -> LatentArrays:
+        """Inverse of `encode`.
+
+        Raises:
+            ValueError: not what `encode` writes.
+        """
+        if not self.fits(layout, clips):
+            raise ValueError(f"claims {_rows(layout, clips)} rows, at most {MAX_ROWS} are allowed")
+        states_at = scales.byte_count(layout.channels) + _SIZES.size
+        if len(body) < states_at:
+            raise ValueError(f"holds {len(body)} bytes, fewer than its {states_at} bytes of sizes")
+        states_bits, words = _SIZES.unpack_from(body, states_at - _SIZES.size)
+        if states_bits > MAX_STATES_BITS or clips * tiles * layout.elements > TOO_SLOW << states_bits:
+            raise ValueError(f"has 2 ** {states_bits} states for {clips * tiles * layout.elements} symbols")
+        words_at = states_at + (4 << states_bits)
+        bits_at = words_at + 2 * words
+        if len(body) < bits_at:
+            raise ValueError(f"holds {len(body)} bytes, expected {bits_at} or more")
+        sizes = scales.from_bytes(bytes(body[: states_at - _SIZES.size]), layout.channels)
+        coder = Decoder(
+            np.frombuffer(body[states_at:words_at], dtype="<u4"), np.frombuffer(body[words_at:bits_at], dtype="<u2")
+        )
+        bits = BitReader(bytes(body[bits_at:]))
+        parts = planes.empty(layout, clips, tiles)
+        for plane in parts:
+            _fill(plane, Model(plane, sizes), coder, bits)
+        coder.finish()
+        bits.finish()
+        return planes.join(parts, layout, clips, tiles)
+
+
+def _fill(plane: planes.Plane, model: Model, coder: Decoder, bits: BitReader) -> None:
+    for values, guesses, contexts in model.walk():
+        tokens = coder.take(model.tables, contexts)
+        model.tables.learn(contexts, tokens)
+        extra = np.zeros_like(tokens)
+        large = tokens >= DIRECT
+        if large.any():
+            extra[large] = bits.take(EXTRA_BITS[tokens[large]])
+        found = guesses + detokenize(tokens, extra)
+        if int(np.abs(found).max()) > MAX_SYMBOL:
+            raise ValueError("a symbol is out of range")
+        values[:] = found
+
+
+def _rows(layout: LatentLayout, clips: int) -> int:
+    slots, _, _, channels = layout.structure
+    return clips * (slots * channels + layout.dynamics_x[0] * layout.dynamics_x[1])

@@ -1,0 +1,110 @@
+"""What is expected of a symbol before it is coded: a prediction and a context, from symbols that both ends know.
+
+At each place, for each way of predicting (nothing, or the value a number of steps back), a running mean of the errors
+that it made in the channels coded before. The way that did best there predicts. Its error, times the channel's scale,
+is the magnitude expected of the residual; that, the way, and how large the foremost guess is against it choose the
+table. So prediction is off where it does not pay, place by place and without a bit of side information: a still
+background is predicted while what moves before it is not.
+
+Sources: M. Weinberger, G. Seroussi and G. Sapiro, "The LOCO-I lossless image compression algorithm", IEEE Transactions
+on Image Processing 9 (2000), for contexts from the errors around; X. Wu and N. Memon, "Context-based, adaptive,
+lossless image coding", IEEE Transactions on Communications 45 (1997), for the error's magnitude as context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.coding.context.planes import Plane
+from vidtwin_codec.coding.context.tables import Tables, starting_counts
+from vidtwin_codec.coding.context.tokens import Ints
+
+ERROR_BITS = 8  # running errors are in 256ths of the channel's scale
+MEMORY = 3  # a new error weighs 1/8
+SCALE_BITS = 2  # scales are in quarters of a symbol
+# Expected magnitudes at which the next level begins, in 1024ths of a symbol: half octaves from 1/32 to 3 * 2**10.
+LEVELS = tuple((2 + half) << exponent for exponent in range(4, 21) for half in (0, 1))
+TRUST = 2  # where a way can first look back, its running errors are divided by 4: most of a picture stands still
+SURPRISES = 3  # the foremost guess is under half of the expected error, about it, or over twice it
+REBUILD_EVERY = 8  # channels
+
+
+class Row(NamedTuple):
+    """One channel of one step, all ``[places]``.
+
+    Attributes:
+        values: int32, a view that a decoder fills.
+        guesses: what is predicted.
+        contexts: which table codes each residual.
+    """
+
+    values: NDArray[np.int32]
+    guesses: Ints
+    contexts: Ints
+
+
+class Model:
+    """Predictions, contexts and tables of one plane, walked in coding order.
+
+    Args:
+        plane: values are read up to where the walk stands, never beyond.
+        scales: scale of each class, in quarters of a symbol.
+    """
+
+    def __init__(self, plane: Plane, scales: Ints) -> None:
+        self._plane = plane
+        self._scales = scales[plane.classes]
+        self._ways = 1 + len(plane.lags)
+        middles = (LEVELS[0] // 2, *(low + low // 5 for low in LEVELS))
+        self.tables = Tables(np.repeat(starting_counts(middles), self._ways * SURPRISES, axis=0))
+
+    def walk(self) -> Iterator[Row]:
+        """Rows in coding order.
+
+        When the walk goes on, the row's values must be in place, and `Tables.learn` must have been told their tokens.
+        """
+        values, _, lags = self._plane
+        steps, channels, places = values.shape
+        everywhere = np.arange(places)
+        guesses = np.zeros((self._ways, places), dtype=np.int64)
+        errors = np.full((self._ways, places), _NEVER, dtype=np.int64)
+        errors[-1] = 1 << ERROR_BITS
+        turn = 0
+        for step in range(steps):
+            known = [way for way, lag in enumerate(lags) if step >= lag]
+            idle = [way for way, lag in enumerate(lags) if step < lag]
+            for way in known:
+                if step == lags[way]:
+                    errors[way] = errors[-1] >> TRUST
+            for channel in range(channels):
+                for way in known:
+                    guesses[way] = values[step - lags[way], channel]
+                scale = self._scales[channel]
+                best = errors.argmin(axis=0)
+                contexts = self._contexts(best, errors[best, everywhere], np.abs(guesses[0]), scale)
+                row = values[step, channel]
+                yield Row(row, guesses[best, everywhere], contexts)
+                errors += _relative(np.abs(guesses - row), scale) - errors >> MEMORY
+                errors[idle] = _NEVER
+                turn += 1
+                if turn % REBUILD_EVERY == 0:
+                    self.tables.rebuild()
+
+    def _contexts(self, ways: Ints, errors: Ints, foremost: Ints, scale: Ints) -> Ints:
+        levels = _LEVELS.searchsorted(errors * scale, side="right")
+        relative = _relative(foremost, scale)
+        surprises = (2 * relative > errors).astype(np.int64) + (relative > 2 * errors)
+        return (levels * self._ways + ways) * SURPRISES + surprises
+
+
+_NEVER = 1 << 62  # the error of a way that cannot look back yet
+_LEVELS: Ints = np.array(LEVELS, dtype=np.int64)
+
+
+def _relative(magnitudes: Ints, scale: Ints) -> Ints:
+    """Magnitudes as parts of the scale."""
+    return (magnitudes << ERROR_BITS + SCALE_BITS) // scale

@@ -1,0 +1,123 @@
+"""Interleaved range coder: many states side by side, so that numpy codes a whole row of tokens at once.
+
+Range variant of asymmetric numeral systems. Each state is a whole number from 2**16 to 2**32 - 1 and gives or takes 16
+bits at a time from one common stream. Sources: J. Duda, "Asymmetric numeral systems", arXiv:1311.2540; F. Giesen,
+"Interleaved entropy coders", arXiv:1402.3392.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.coding.context.tables import PRECISION, TOTAL, Tables
+from vidtwin_codec.coding.context.tokens import Ints
+
+LOWEST = 1 << 16
+_WORD_BITS = 16
+MAX_STATES_BITS = 16
+# Numpy takes some 30 microseconds for a row of states however short, so a long group has more of them. Each costs about
+# two bytes, so there is at most one for so many bytes of the group unless that would be too slow.
+BYTES_PER_STATE = 768
+SLOW = 1 << 14  # symbols of one state
+TOO_SLOW = 1 << 16  # a reader refuses what no writer writes
+
+
+def rows(count: int, states: int) -> list[slice]:
+    """``count`` tokens in rows of at most ``states``."""
+    return [slice(at, min(at + states, count)) for at in range(0, count, states)]
+
+
+class Encoder:
+    """Collects intervals in the order in which they will be decoded; `finish` codes them, last one first."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[NDArray[np.uint16], NDArray[np.uint16]]] = []
+
+    def put(self, starts: Ints, frequencies: Ints) -> None:
+        """Tokens of one step."""
+        self._steps.append((starts.astype(np.uint16), frequencies.astype(np.uint16)))
+
+    def finish(self) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+        """States that the decoder begins with (a power of two of them), and the words that it will read."""
+        states = np.full(1 << self._choose_states_bits(), LOWEST, dtype=np.int64)
+        words = []
+        for step in reversed(self._steps):
+            starts, frequencies = (part.astype(np.int64) for part in step)
+            for row in reversed(rows(len(starts), len(states))):
+                words.append(_push(states[: row.stop - row.start], starts[row], frequencies[row]))
+        # the decoder reads rows in their order, and states of a row in theirs
+        words.reverse()
+        return states.astype(np.uint32), np.concatenate(words).astype(np.uint16)
+
+    def _choose_states_bits(self) -> int:
+        symbols = sum(len(starts) for starts, _ in self._steps)
+        bits = sum(PRECISION * len(part) - float(np.log2(part).sum()) for _, part in self._steps)
+        wanted = max(symbols / SLOW, bits / 8 / BYTES_PER_STATE, 1)
+        return min(math.floor(math.log2(wanted)), MAX_STATES_BITS)
+
+
+def _push(states: Ints, starts: Ints, frequencies: Ints) -> Ints:
+    """Code one row into ``states``, in place; returns the words that overflow."""
+    full = states >= frequencies << (2 * _WORD_BITS - PRECISION)
+    words = states[full] & 0xFFFF
+    states[full] >>= _WORD_BITS
+    quotients, rests = np.divmod(states, frequencies)
+    states[:] = (quotients << PRECISION) + rests + starts
+    return words
+
+
+class Decoder:
+    """Inverse of `Encoder`.
+
+    Args:
+        states: what `Encoder.finish` gave, uint32.
+        words: uint16.
+
+    Raises:
+        ValueError: a state is out of range.
+    """
+
+    def __init__(self, states: NDArray[np.uint32], words: NDArray[np.uint16]) -> None:
+        self._states = states.astype(np.int64)
+        self._words = words.astype(np.int64)
+        self._at = 0
+        if self._states.size and int(self._states.min()) < LOWEST:
+            raise ValueError("a state of the range coder is out of range")
+
+    def take(self, tables: Tables, contexts: Ints) -> Ints:
+        """Tokens of one step.
+
+        Raises:
+            ValueError: the words end too early.
+        """
+        count = len(self._states)
+        if len(contexts) <= count:
+            return self._take_row(tables, contexts)
+        return np.concatenate([self._take_row(tables, contexts[row]) for row in rows(len(contexts), count)])
+
+    def finish(self) -> None:
+        """Check that everything was read and nothing more.
+
+        Raises:
+            ValueError: words are left over, or the states do not end where they began.
+        """
+        if self._at != len(self._words) or bool((self._states != LOWEST).any()):
+            raise ValueError("the range coder does not end where it should")
+
+    def _take_row(self, tables: Tables, contexts: Ints) -> Ints:
+        states = self._states[: len(contexts)]
+        slots = states & (TOTAL - 1)
+        tokens, rests, frequencies = tables.find(contexts, slots)
+        states = frequencies * (states >> PRECISION) + rests
+        empty = (states < LOWEST).nonzero()[0]
+        if empty.size:
+            words = self._words[self._at : self._at + empty.size]
+            if len(words) < empty.size:
+                raise ValueError("the range coder's words end too early")
+            self._at += empty.size
+            states[empty] = states[empty] << _WORD_BITS | words
+        self._states[: len(contexts)] = states
+        return tokens
