@@ -14,11 +14,11 @@ from vidtwin_codec.training.closed_form.allocation import allocate, default_slot
 from vidtwin_codec.training.closed_form.channels import decoder_channels, encoder_channels
 from vidtwin_codec.training.closed_form.components import Clips, measure, patch_components
 from vidtwin_codec.training.closed_form.decoder import write_decoder
-from vidtwin_codec.training.closed_form.encoder import BLOCKS, write_encoder
+from vidtwin_codec.training.closed_form.encoder import write_encoder
 from vidtwin_codec.training.closed_form.latents import write_dynamics_decoder, write_structure_decoder
 from vidtwin_codec.training.closed_form.readout import write_readout
 from vidtwin_codec.training.closed_form.structure import write_dynamics_encoder, write_structure_encoder
-from vidtwin_codec.training.closed_form.wiring import silence
+from vidtwin_codec.training.closed_form.wiring import BLOCKS, silence
 
 FIT_TOKENS = 256 * 16 * 49
 """Tokens that plan, scales and offsets are measured on: 256 clips of 16 x 7 x 7. With 48, how much rare violent motion
@@ -31,7 +31,7 @@ __all__ = ["Clips", "transform_start"]
 def transform_start(
     clips: Clips, config: VidTwinConfig, *, seed: int = 0, slots: Sequence[int] | None = None
 ) -> VidTwin:
-    """A VidTwin that is a linear transform codec of the kind of footage that ``clips`` shows.
+    """A VidTwin that is a switching transform codec for the kind of footage that ``clips`` shows.
 
     Args:
         clips: begins a pass over the footage, batches ``[B, 3, T, H, W]`` in [-1, 1]; three passes are made, one of

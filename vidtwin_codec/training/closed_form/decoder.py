@@ -18,6 +18,7 @@ from vidtwin_codec.training.closed_form.placing import BOOST, PlacedLatents, lin
 from vidtwin_codec.training.closed_form.switches import SWITCH_ON
 from vidtwin_codec.training.closed_form.wiring import (
     ATTENTION,
+    BLOCKS,
     CONSTANT,
     GATE_OPEN,
     KAPPA,
@@ -92,7 +93,7 @@ def write_decoder(
     _invert_transform(blocks[3], plan.frequencies, signs, rooms, motion)
     x = after_temporal(blocks[3], x)
     see_the_stream(blocks[3].modulation[MLP], x, rooms.constants)
-    for block in blocks[4:]:
+    for block in blocks[BLOCKS:]:
         see_the_stream(block.modulation[ATTENTION], x, rooms.constants)
         see_the_stream(block.modulation[MLP], x, rooms.constants)
     decoder.head.modulation.zero_()

@@ -20,6 +20,7 @@ from vidtwin_codec.training.closed_form.plan import Term
 from vidtwin_codec.training.closed_form.voting import count_votes, vote
 from vidtwin_codec.training.closed_form.wiring import (
     ATTENTION,
+    BLOCKS,
     CONSTANT,
     KAPPA,
     MLP,
@@ -34,8 +35,6 @@ from vidtwin_codec.training.closed_form.wiring import (
     see_the_stream,
 )
 
-BLOCKS = 4
-"""That the construction needs on either side."""
 RAMP_HEIGHT = 4.0
 """Of the ramp in the stream: high enough to tell frames apart beside components of unit variance."""
 COLLECTED_SHARE = 0.25
@@ -77,7 +76,7 @@ def write_encoder(
     _code_frames(blocks[0], rooms, x, space)
     x = after_mlp(blocks[0], x)
 
-    scores = Scores(rooms.frame, wave_logarithms(plan.frequencies, KAPPA))
+    scores = Scores(rooms.frame, wave_logarithms(plan.frequencies))
     gain = len(plan.frequencies) / KAPPA * COLLECTED_SHARE
     collecting = Heads(blocks[1].temporal_attention)
     # it is of what moves, whose mean over frames is 0, so that the 1 of weights 1 + kappa·psi vanishes
@@ -105,9 +104,8 @@ def write_encoder(
 
     pick_terms(blocks[3], plan, rooms, x, pixels)
     x = after_mlp(blocks[3], x)
-    for block in blocks:
-        if block is not blocks[0]:
-            see_the_stream(block.modulation[ATTENTION], x, rooms.constants)
+    for block in blocks[1:]:
+        see_the_stream(block.modulation[ATTENTION], x, rooms.constants)
     for block in blocks[BLOCKS:]:
         see_the_stream(block.modulation[MLP], x, rooms.constants)
     return x
@@ -193,8 +191,8 @@ def _clear_positions(units: Units, rooms: EncoderChannels, space: Tensor) -> Non
         units.passed(read(space.shape[1], pure, weights), cleared, factors)
 
 
-def wave_logarithms(frequencies: tuple[int, ...], kappa: float) -> Tensor:
+def wave_logarithms(frequencies: tuple[int, ...]) -> Tensor:
     """``[slot, t]``: log(1 + kappa·psi_f(t)) of each slot's frequency; 0 for frequency 0, a plain mean."""
     waves, _ = unit_waves(temporal_dct(len(frequencies)))
     waves[0] = 0
-    return torch.log1p(kappa * waves[list(frequencies)])
+    return torch.log1p(KAPPA * waves[list(frequencies)])

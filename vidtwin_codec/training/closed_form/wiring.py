@@ -13,6 +13,8 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model.transformer import LAYER_NORM_EPS, Attention, Block
 from vidtwin_codec.training.closed_form.channels import Channels
 
+BLOCKS = 4
+"""That the construction needs on either side."""
 CONSTANT = 200.0
 """Of the constant channels: against it a token's content is a few per cent of its norm. Larger is more linear in
 float32, but bfloat16 then rounds away more of the content."""
