@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,29 @@ def test_the_cache_stays_below_its_limit(make_video: MakeVideo, tmp_path: Path, 
         whole = reader.read(4 * RUN)
     # evenly spread: the first and the third of four runs
     assert np.array_equal(footage[0].open(), np.concatenate([whole[:RUN], whole[2 * RUN : 3 * RUN]]))
+
+
+def test_two_runs_at_once_share_a_cache(make_video: MakeVideo, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(3):
+        shutil.move(make_video("made.mp4", size="48x36", frames=40), data / f"{number}.mp4")
+    options = micro_options(tmp_path, data=data, cache_gb=3.5 * 40 * 48 * 36 * 3 / 1e9)
+    (tmp_path / "cache").mkdir()
+    for number in range(20):  # both runs find these in the way
+        (tmp_path / "cache" / f"earlier-{number}.npy").write_bytes(bytes(20 * 48 * 36 * 3))
+    said: list[list[str]] = [[], []]
+
+    def load(lines: list[str]) -> list[Footage]:
+        return load_footage(find_files(data), CONFIG, options, lines.append)
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(load, said)
+    assert one == other
+    assert len(one) == 3
+    decoding = [line for line in said[0] + said[1] if line.startswith("decoding")]
+    assert len(decoding) == 1
+    assert "decoding 3 videos" in decoding[0]
 
 
 def test_too_many_videos_for_the_cache(tmp_path: Path, said: list[str]) -> None:

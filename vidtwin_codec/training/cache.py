@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
@@ -99,9 +100,23 @@ class FrameCache:
     def fill(self, plans: Sequence[Plan]) -> list[Footage]:
         """Decode what is missing; videos that fail are reported and left out.
 
+        One run at a time: another with the same folder waits, and then finds what this one decoded.
+
         Raises:
             VidtwinError: the folder cannot be written.
         """
+        lock = FileLock(self.folder / "filling.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            self.say(f"waiting for another run that fills {self.folder}")
+            lock.acquire()
+        try:
+            return self._fill(plans)
+        finally:
+            lock.release()
+
+    def _fill(self, plans: Sequence[Plan]) -> list[Footage]:
         self._make_room(plans)
         missing = [plan for plan in plans if not plan.target.exists()]
         done, due = 0, time.monotonic() + _LINE_SECONDS
