@@ -1,10 +1,11 @@
 # make demo   encode, decode and measure the example clip
-# make test   lint, types and tests
+# make test   lint, types, documentation and tests
+# make docs   the documentation as HTML, in build/docs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint docs format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,7 +20,10 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+docs: $(VENV)/.installed
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+
+test: lint docs
 	$(BIN)/pytest
 
 format: $(VENV)/.installed

@@ -57,10 +57,16 @@ class Measurement:
 
     Attributes:
         output: the .vtw that was given; None where one was made for the purpose, or none at all.
-        width, height, fps: of the frames compared. frames: compared, those that fill up a last clip left out.
-        clips: how many the network coded. sizes: None under the vidtwin protocol.
-        quality, short_side: what the .vtw was encoded with, where it says so.
-        scores: of all metrics asked for. boundaries: None for a video shorter than a clip, or without PSNR.
+        width: of the frames compared.
+        height: of the frames compared.
+        frames: compared; those that fill up a last clip left out.
+        clips: how many the network coded.
+        fps: of the frames compared.
+        sizes: None under the vidtwin protocol.
+        quality: what the .vtw was encoded with, where it says so.
+        short_side: the same.
+        scores: of all metrics asked for.
+        boundaries: None for a video shorter than a clip, or without PSNR.
         luma_matrix: by which luma was made for psnr_y, vmaf and xpsnr.
         seconds: everything, encoding included.
     """
