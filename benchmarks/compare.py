@@ -1,6 +1,7 @@
 """vidtwin beside conventional codecs: the report, and the table and plot that the README shows.
 
-    python benchmarks/compare.py FOLDER OUTPUT_FOLDER [--frames 48] [--preset medium] [--weights NAME|FILE]
+    python benchmarks/compare.py FOLDER OUTPUT_FOLDER [--against x264,x265,svt-av1,vvenc] [--frames 48]
+        [--preset medium] [--weights NAME|FILE]
 
 Runs what `vidtwin compare` runs on every video in FOLDER and writes report.html, report.json, psnr.svg and vmaf.svg;
 prints the table in markdown. The plots are means over clips at equal bytes, conventional codecs with one GOP for the
@@ -54,18 +55,21 @@ def _cells(found: MeanDelta | None, unit: str, digits: int) -> tuple[str, str]:
 @click.command()
 @click.argument("folder", type=click.Path(exists=True))
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--against", default=",".join(CompareOptions.against), show_default=True)
 @click.option("--frames", default=48, show_default=True, help="Of each video, from its start.")
 @click.option("--preset", type=click.Choice(PRESETS), default=PRESETS[0], show_default=True)
 @click.option("--weights")
 @click.option("--device", default="auto", show_default=True)
-def main(folder: str, output: Path, frames: int, preset: str, weights: str | None, device: str) -> None:
+def main(folder: str, output: Path, against: str, frames: int, preset: str, weights: str | None, device: str) -> None:
     output.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
 
     def say(text: str) -> None:
         click.echo(f"{time.monotonic() - began:7.0f} s  {text}", err=True)
 
-    options = CompareOptions(weights=weights, device=device, presets=(preset,), frames=frames)
+    options = CompareOptions(
+        weights=weights, device=device, against=tuple(against.split(",")), presets=(preset,), frames=frames
+    )
     comparison = compare(find_videos([folder]), options, work=Work(output / "work"), said=say, warned=say)
     (output / "report.html").write_text(render(comparison), encoding="utf-8")
     (output / "report.json").write_text(json.dumps(all_numbers(comparison), indent=1), encoding="utf-8")
