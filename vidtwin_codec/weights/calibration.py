@@ -1,8 +1,4 @@
-"""Base quantisation steps from what the decoder was trained to tolerate.
-
-The decoder learned under Gaussian noise of the posterior's sigma. A uniform quantiser of step
-sigma · sqrt(12) adds noise of exactly that variance, so this is the base step of a channel.
-"""
+"""Base quantisation steps for a network: from its posterior or from its decoder, whichever takes fewer bytes."""
 
 from __future__ import annotations
 
@@ -12,100 +8,79 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vidtwin_codec.coding import Steps
-from vidtwin_codec.model.vidtwin import LOG_VARIANCE_RANGE, Latents, VidTwin
+from vidtwin_codec.model.vidtwin import Latents, VidTwin
+from vidtwin_codec.weights import sensitivity
+from vidtwin_codec.weights.sensitivity import Channels
+from vidtwin_codec.weights.sigma import LEAST_STEP, SPREAD_STEP, Moments
+from vidtwin_codec.weights.trial import DEFAULT_LOSS, Trial, change, factor_for_default
 
 GRID = 8
 """Steps are rounded to this many values an octave. Rounding in float32 differs a little between machines; on so
 coarse a grid the steps, hence the digest of an imported file, come out the same everywhere."""
-SPREAD_STEP = 0.25
-"""Fallback step, in standard deviations of the means: about 4 bits a number for a Gaussian."""
-NARROW = 1 / 64
-"""A sigma · sqrt(12) below this share of the means' spread asks for 8 bits a number or more: the posterior has
-collapsed onto its mean and no longer tells what the decoder tolerates."""
-LEAST_STEP, MOST_STEP = 2.0**-10, 2.0**10
+TRIAL_CLIPS = 12
+"""Clips on which steps are tried out, spread over all: ten encodings and decodings each."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Steps, and what had to be done to get them.
+    """Steps, and how they came about.
 
     Attributes:
         steps: one per channel.
-        notes: a line for each fallback that was taken; empty when every sigma was usable.
+        notes: a line for each fallback that was taken, for the choice between sigma and the decoder's sensitivity,
+            and for a factor on the steps.
     """
 
     steps: Steps
     notes: list[str]
 
 
-class _Moments:
-    """Sums over clips and positions of one latent, per channel."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.sums: NDArray[np.float64] = np.zeros(())
-
-    def add(self, mean: Tensor, log_variance: Tensor) -> None:
-        # [B, slot, h, w, channel] or [B, channel, T, position]: what remains is (slot, channel) or (channel)
-        axes = (0, 2, 3)
-        means, logs = mean.double().cpu().numpy(), log_variance.double().cpu().numpy()
-        low, high = LOG_VARIANCE_RANGE
-        parts = (means, means**2, np.exp(logs), (logs <= low) | (logs >= high))
-        sums = np.stack([part.sum(axis=axes, dtype=np.float64) for part in parts])
-        self.sums = self.sums + sums
-        self.count += means.size // sums[0].size
-
-    def steps(self) -> tuple[NDArray[np.float64], int]:
-        """Step per channel, and in how many of them sigma was of no use."""
-        mean, square, variance, at_limit = self.sums / self.count
-        spread = np.sqrt(np.maximum(square - mean**2, 0))
-        noise = np.sqrt(12 * variance)
-        unusable = (at_limit > 0) | ~np.isfinite(noise) | (noise < NARROW * spread) | (noise < LEAST_STEP)
-        # a channel that is constant still shifts what the decoder sees, so its value must survive
-        fallback = np.maximum(SPREAD_STEP * spread, np.sqrt(square) / 64)
-        steps = np.where(unusable, np.where(fallback > 0, fallback, 1.0), noise)
-        steps = np.clip(steps, LEAST_STEP, MOST_STEP)
-        return 2.0 ** (np.round(np.log2(steps) * GRID) / GRID), int(unusable.sum())
-
-
 def calibrate(model: VidTwin, clips: Iterable[Tensor]) -> Calibration:
-    """Base steps for a network, from its posterior over some clips.
+    """Base steps for a network.
+
+    Two sets are made: from the posterior's sigma over the clips (`weights.sigma`) and from the decoder's sensitivity
+    (`weights.sensitivity`). The one that takes fewer bytes at equal PSNR on some of the clips is kept, scaled so
+    that the default quality loses `DEFAULT_LOSS` there.
 
     Args:
-        model: with its encoder; computes in the precision it is in.
-        clips: ``[B, 3, T, H, W]`` in [-1, 1], of the network's size; one forward pass each.
+        model: both halves; computes in the precision it is in.
+        clips: ``[1, 3, T, H, W]`` in [-1, 1], of the network's size. A forward pass through both halves and a backward
+            pass through the decoder each.
 
     Raises:
-        ValueError: there are no clips, or the posterior is not finite.
+        ValueError: there are no clips, or what the network gives is not finite.
     """
     device = next(model.parameters()).device
-    moments = {name: _Moments() for name in Latents._fields}
-    with torch.inference_mode():
-        for clip in clips:
-            posterior = model.posterior(clip.to(device))
-            for moment, mean, log_variance in zip(
-                moments.values(), posterior.mean, posterior.log_variance, strict=True
-            ):
-                if not bool(torch.isfinite(mean).all()):
-                    raise ValueError("the posterior's means are not finite")
-                moment.add(mean, log_variance)
-    notes = []
-    arrays = []
-    for name, moment in moments.items():
-        if not moment.count:
-            raise ValueError("no clips to calibrate on")
-        steps, unusable = moment.steps()
-        arrays.append(steps.astype(np.float32))
-        if unusable:
-            notes.append(
-                f"{name}: the posterior sigma of {unusable} of {steps.size} channels says nothing; "
-                f"their steps are {SPREAD_STEP:g} of the standard deviation of the means"
-            )
-    return Calibration(Steps(*arrays), notes)
+    kept = [clip.to(device) for clip in clips]
+    if not kept:
+        raise ValueError("no clips to calibrate on")
+    latents, from_sigma, notes = steps_from_sigma(model, kept)
+    every = math.ceil(len(kept) / TRIAL_CLIPS)
+    trial = Trial(model, kept[::every], latents[::every])
+    steps = _rounded(from_sigma)
+    curve = trial.curve(steps)
+    elements = [part[0].numel() // channels.size for part, channels in zip(latents[0], from_sigma, strict=True)]
+    from_decoder = sensitivity.steps(sensitivity.measure(model, latents), elements, from_sigma)
+    if from_decoder is None:
+        notes.append("steps from sigma: the decoder's derivatives say nothing")
+    else:
+        other = _rounded(from_decoder)
+        other_curve = trial.curve(other)
+        gain = change(curve, other_curve)
+        if gain is None:
+            notes.append("steps from sigma: the decoder's sensitivity could not be compared")
+        elif gain >= 0:
+            notes.append(f"steps from sigma: the decoder's sensitivity takes {gain:+.1%} bytes at equal PSNR")
+        else:
+            steps, curve = other, other_curve
+            notes.append(f"steps from the decoder's sensitivity: {gain:+.1%} bytes at equal PSNR against sigma's")
+    factor = _on_grid(factor_for_default(curve, trial.unquantized))
+    if factor != 1:
+        notes.append(f"steps times {factor:.2f}: the default quality is to cost {DEFAULT_LOSS:g} dB")
+    return Calibration(steps.scaled(factor), notes)
 
 
 def calibrate_steps(model: VidTwin, clips: Iterable[Tensor]) -> Steps:
@@ -123,3 +98,40 @@ def reconstruction_psnr(model: VidTwin, clips: Iterable[Tensor]) -> float:
             error = (model.decode(model.encode(source)).clamp(-1, 1) - source).square().mean() / 4
             values.append(-10 * math.log10(float(error) + 1e-8))
     return sum(values) / len(values)
+
+
+@torch.no_grad()  # not inference mode: the decoder is differentiated at these latents
+def steps_from_sigma(model: VidTwin, clips: list[Tensor]) -> tuple[list[Latents], Channels, list[str]]:
+    """Posterior means of each clip, steps from sigma, and a line for each part where sigma was of no use.
+
+    Raises:
+        ValueError: the posterior is not finite.
+    """
+    moments = {name: Moments() for name in Latents._fields}
+    latents = []
+    for clip in clips:
+        posterior = model.posterior(clip)
+        latents.append(posterior.mean)
+        for moment, mean, log_variance in zip(moments.values(), *posterior, strict=True):
+            if not bool(torch.isfinite(mean).all()):
+                raise ValueError("the posterior's means are not finite")
+            moment.add(mean, log_variance)
+    notes, found = [], []
+    for name, moment in moments.items():
+        steps, unusable = moment.steps()
+        found.append(steps)
+        if unusable:
+            notes.append(
+                f"{name}: the posterior sigma of {unusable} of {steps.size} channels says nothing; "
+                f"in its place {SPREAD_STEP:g} of the standard deviation of the means"
+            )
+    return latents, tuple(found), notes
+
+
+def _rounded(steps: Channels) -> Steps:
+    limited = (np.clip(part, LEAST_STEP, sensitivity.SILENT_STEP) for part in steps)
+    return Steps(*((2.0 ** (np.round(np.log2(part) * GRID) / GRID)).astype(np.float32) for part in limited))
+
+
+def _on_grid(factor: float) -> float:
+    return float(2.0 ** (round(math.log2(factor) * GRID) / GRID))
