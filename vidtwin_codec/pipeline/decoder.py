@@ -126,12 +126,11 @@ class Decoder:
                 continue
             skipped = max(0, self.first - group.first_frame) // clip_frames
             needed = min(group.clips, -(-(self.last - group.first_frame) // clip_frames))
-            latents = dequantize(group.symbols, self.header.steps)
             for clip in range(skipped, needed, at_once):
                 end = min(clip + at_once, needed)
-                part = LatentArrays(*(array[clip * per_clip : end * per_clip] for array in latents))
+                part = LatentArrays(*(array[clip * per_clip : end * per_clip] for array in group.symbols))
                 piece_end = group.first_frame + min(group.frames, end * clip_frames)
-                yield group.first_frame + clip * clip_frames, piece_end, part
+                yield group.first_frame + clip * clip_frames, piece_end, dequantize(part, self.header.steps)
 
     def _read_group(self, number: int) -> Group | None:
         """The group, or None when it is damaged and that is to be borne."""

@@ -44,7 +44,7 @@ class Encoder:
     Attributes:
         fps: frames a second that are coded.
         geometry: clips and tiles.
-        clips_per_group: of every group but the last.
+        clips_per_group: of every group but the last. most_clips_per_group: once groups are joined in packing.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Encoder:
         width, height = scaled_size(info.width, info.height, options.short_side)
         self.geometry = codec.geometry(width, height, options.overlap)
         self.clips_per_group = self.geometry.clips_per_group(self.fps)
+        self.most_clips_per_group = self.geometry.most_clips_per_group(self.fps)
 
     def groups(self, reporter: Reporter | None = None) -> Generator[LatentGroup, None, None]:
         """Every group in order; reads the video anew each time.

@@ -22,6 +22,11 @@ from vidtwin_codec.container.fields import tile_count
 SECONDS_PER_GROUP = 10
 MAX_TILES_PER_GROUP = 1024
 """Bounds a group's memory whatever the frame size: about 8 million latents of the released layout."""
+SECONDS_PER_STILL_GROUP = 60
+MAX_TILES_PER_STILL_GROUP = 4096
+MAX_CLIPS_PER_GROUP = 1024
+"""A group that lasts while the scene stands still may be longer, within 33 million latents (132 MB), and as many clips
+as the context coder takes of the released layout."""
 
 
 def tile_offsets(size: int, tile: int, overlap: int) -> list[int]:
@@ -71,6 +76,12 @@ class Geometry:
         """Clips that are packed together: about ``seconds`` of video, fewer when frames hold many tiles."""
         wanted = round(float(fps) * seconds / self.clip_frames)
         return max(1, min(wanted, MAX_TILES_PER_GROUP // len(self.tiles)))
+
+    def most_clips_per_group(self, fps: Fraction) -> int:
+        """Clips of the longest group: about a minute of a scene that stands still, where frames are not too large."""
+        wanted = round(float(fps) * SECONDS_PER_STILL_GROUP / self.clip_frames)
+        most = min(wanted, MAX_CLIPS_PER_GROUP, MAX_TILES_PER_STILL_GROUP // len(self.tiles))
+        return max(most, self.clips_per_group(fps))
 
     def cut(self, frames: Tensor) -> Tensor:
         """Tiles of whole clips, clip by clip.

@@ -9,6 +9,7 @@ from vidtwin_codec import __version__
 from vidtwin_codec.coding import DEFAULT_LEVEL, Group, pack_group, quality_scale, quantize
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
 from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+from vidtwin_codec.pipeline.stillness import Joiner
 
 
 class Packer:
@@ -50,24 +51,29 @@ class Packer:
             tile_height=geometry.tile_height,
             tile_width=geometry.tile_width,
             overlap=geometry.overlap,
-            clips_per_group=encoder.clips_per_group,
+            clips_per_group=encoder.most_clips_per_group,
             audio=audio,
             options={"quality": quality, "short_side": encoder.options.short_side},
             source={"bytes": info.file_bytes},
             created_by=f"vidtwin {__version__}",
         )
         self._writer = VtwWriter(stream, header)
+        self._joiner = Joiner(header.clips_per_group)
 
     def add_audio(self, chunks: Iterable[bytes]) -> None:
         """Store the audio file that ``chunks`` make up; before the first group, so that a file cut short has it."""
         self._writer.write_audio(chunks)
 
     def add(self, group: LatentGroup) -> None:
-        """Quantise, pack and store the next group."""
+        """Quantise the next group; pack and store the one before it, unless the scene stands still across both."""
         symbols = quantize(group.latents, self._steps)
-        packed = pack_group(Group(*group.span, group.tiles, symbols), self._layout, self._level)
-        self._writer.write_group(packed, group.span)
+        self._store(self._joiner.add(Group(*group.span, group.tiles, symbols)))
 
     def finish(self) -> Counts:
-        """Write the index and flush."""
+        """Pack and store the last group, write the index and flush."""
+        self._store(self._joiner.rest())
         return self._writer.finish()
+
+    def _store(self, group: Group | None) -> None:
+        if group is not None:
+            self._writer.write_group(pack_group(group, self._layout, self._level), group.span)
