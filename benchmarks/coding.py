@@ -4,15 +4,13 @@
 
 For each video: the groups in zstd alone (channel-major, position-major, with a coefficient of prediction per channel,
 with two symbols a byte), then as the context coder codes them without and with prediction, and as they are kept. Then
-the whole file without sound against three ideals, and how long coding took beside the network. Last, the first picture
-held as long as the video. docs/CODING.md explains the columns.
+the whole file without sound against three ideals, and how long coding took beside the network. docs/CODING.md explains
+the columns. benchmarks/still.py measures scenes that stand still, benchmarks/techniques.py bytes at equal quality.
 """
 
 from __future__ import annotations
 
 import io
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +27,6 @@ from vidtwin_codec.coding import (
     DEFAULT_LEVEL,
     DEFAULT_QUALITY,
     Group,
-    LatentArrays,
     LatentLayout,
     Steps,
     pack_group,
@@ -43,7 +40,6 @@ from vidtwin_codec.coding.context.tables import PRECISION
 from vidtwin_codec.coding.context.tokens import EXTRA_BITS, tokenize
 from vidtwin_codec.coding.order import POSITION_MAJOR, to_sequence
 from vidtwin_codec.media import probe
-from vidtwin_codec.media.ffmpeg import executable
 from vidtwin_codec.pipeline.codec import Codec
 from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
 from vidtwin_codec.pipeline.options import EncodeOptions
@@ -210,16 +206,6 @@ def _channels(plane: Plane) -> list[tuple[int, NDArray[np.bool_]]]:
     return [(row, classes[row] == each) for row in range(len(classes)) for each in np.unique(classes[row])]
 
 
-def hold_first_picture(path: Path, folder: Path, seconds: float) -> Path:
-    """A video of the first picture, standing still."""
-    picture, still = folder / "first.png", folder / f"{path.stem}.mkv"
-    run = [executable(), "-v", "error", "-y"]
-    subprocess.run([*run, "-i", path, "-frames:v", "1", picture], check=True)
-    still_input = ["-loop", "1", "-framerate", "25", "-i", picture, "-t", str(seconds)]
-    subprocess.run([*run, *still_input, "-c:v", "libx264", "-crf", "8", "-pix_fmt", "yuv444p", still], check=True)
-    return still
-
-
 def table(rows: dict[str, Sizes]) -> str:
     """Markdown: bytes, and the sum with its change against position-major zstd."""
     names = "channel-major | position-major | predicted | nibbles | context, unpredicted | context | kept"
@@ -249,55 +235,18 @@ def bars(rows: dict[str, Sizes]) -> str:
 @click.option("--quality", default=DEFAULT_QUALITY, show_default=True)
 @click.option("--short-side", default=224, show_default=True)
 @click.option("--seconds", default=10.0, show_default=True, help="Of each video, rounded up to whole groups.")
-@click.option("--still/--no-still", default=True, help="Code the first picture of each video, held.")
-def main(folder: Path, weights: str, quality: float, short_side: int, seconds: float, still: bool) -> None:
+def main(folder: Path, weights: str, quality: float, short_side: int, seconds: float) -> None:
     entry = known_weights.resolve(weights)
     options = EncodeOptions(weights=weights, quality=quality, short_side=short_side, audio="none")
     codec = Codec.load(entry, options, "encoder")
     assert entry.metadata.steps is not None
     steps = entry.metadata.steps.scaled(quality_scale(quality))
-    rows, held = {}, []
+    rows = {}
     for path in sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES):
         video = read(path, codec, entry, options, seconds)
         rows[path.stem] = sizes = measure(video, steps, codec.layout, quality)
         click.echo(f"{path.stem}: {sizes.kept:.0f} bytes", err=True)
-        if still:
-            with tempfile.TemporaryDirectory() as temporary:
-                held.append(still_share(path, Path(temporary), video, sizes, codec, entry, options, steps))
     print(table(rows), bars(rows), sep="\n\n")
-    if held:
-        print("\nfirst picture held, bytes a clip of 16 frames in % of the video's, in one group of ten seconds and")
-        print("one of a minute:", ", ".join(f"{ten:.1f} {minute:.1f}" for ten, minute in held))
-        print("mean: {:.1f} % and {:.1f} %".format(*np.mean(held, axis=0)))
-
-
-def still_share(
-    path: Path,
-    folder: Path,
-    video: Video,
-    sizes: Sizes,
-    codec: Codec,
-    entry: known_weights.Entry,
-    options: EncodeOptions,
-    steps: Steps,
-) -> tuple[float, float]:
-    """Bytes of the first picture held against the video's, in %, in groups of ten seconds and of a minute.
-
-    A held picture gives the same latents in every clip, so two clips are coded and the second one is repeated.
-    """
-    frames = 2 * video.encoder.geometry.clip_frames
-    still = read(hold_first_picture(path, folder, frames / 25), codec, entry, options, 60)
-    tiles = still.groups[0].tiles
-    two = quantize(still.groups[0].latents, steps)
-    rate = float(video.encoder.fps)
-    clip_bytes = sizes.kept / sum(group.span.clips for group in video.groups)
-    shares = []
-    for seconds in (10, 60):
-        clips = round(seconds * rate / video.encoder.geometry.clip_frames)
-        held = LatentArrays(*(np.concatenate([part] + [part[tiles:]] * (clips - 2)) for part in two))
-        group = Group(0, frames // 2 * clips, 0, clips, tiles, held)
-        shares.append(100 * len(pack_group(group, codec.layout)) / clips / clip_bytes)
-    return shares[0], shares[1]
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ from vidtwin_codec.coding.layout import LatentLayout
 from vidtwin_codec.errors import VidtwinError
 
 # The quality scale: the quality at which the base steps are used as they are, and how many points of quality halve
-# them. The base steps are as coarse as the noise the decoder was trained under, and
-# that is visible: the default is about 1/3 of them, where quantisation costs little over 0.1 dB
-# (benchmarks/paper_protocol.py). 100 is 1/10 of them, 0 is 14 times.
+# them. The default is about 1/3 of them; base steps are calibrated so that quantisation then costs 0.07 dB
+# (weights/trial.py). 100 is 1/10 of them, 0 is 14 times.
 DEFAULT_QUALITY = 75.0
 BASE_QUALITY = 54.0
 QUALITY_PER_HALVING = 14.0

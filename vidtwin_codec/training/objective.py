@@ -35,7 +35,7 @@ class Objective(nn.Module):
     """A VidTwin with its losses, in one module, so that compiling and gradient exchange see all of it.
 
     The decoder sees samples of the posterior: mean + sigma · noise. A uniform quantiser of step sigma · sqrt(12),
-    which is how base steps are calibrated, adds noise of the same variance.
+    one of the two ways base steps are calibrated, adds noise of the same variance.
 
     Args:
         model: to train.
