@@ -144,12 +144,14 @@ def main(folder: Path, weights: str, device: str, frames: int) -> None:
     assert base is not None  # weights without steps are not resolved
     videos = [read(path, network, frames) for path in sorted(folder.glob("*.mp4"))]
     from_sigma = sigma_steps(network, videos)
+    # a byte a channel, once in ten seconds of 25 frames
+    shifts = max(1, network.codec.layout.channels * frames // 250)
     # one technique a line, each on top of those before it
     techniques = [
         Technique("zstd, channel after channel; steps from sigma", from_sigma, CHANNEL_MAJOR),
         Technique("predicted and range coded (coder 3)", from_sigma, None),
         Technique("steps of the weights", base, None),
-        Technique("not in the format: centroids", base, None, quantize, at_centroids, network.codec.layout.channels),
+        Technique("not in the format: centroids", base, None, quantize, at_centroids, shifts),
     ]
     bench = Bench(network, videos)
     print(f"weights {network.entry.name} {network.entry.sha256[:12]}, {len(videos)} videos, {frames} frames of each\n")
