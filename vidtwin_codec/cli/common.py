@@ -11,11 +11,13 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.pipeline.options import AUDIO_MODES, DEFAULT_OVERLAP, Reporter
+from vidtwin_codec.rate.target import NAMES, parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLAIN_LINE_SECONDS = 10.0
@@ -45,7 +47,32 @@ def parse_seconds(text: str | float) -> float:
     return total
 
 
-ENCODING_OPTIONS = ("quality", "short_side", "fps", "audio", "audio_kbps", "overlap", "level")
+def parse_bytes(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """A size such as 700k, 1.5MB or 4MiB."""
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+TARGETS = tuple(f"target_{name}" for name in NAMES)
+ENCODING_OPTIONS = ("quality", "short_side", *TARGETS, "fps", "audio", "audio_kbps", "overlap", "level")
+_POSITIVE = click.FloatRange(0, min_open=True)
+
+
+def refuse_several_targets(context: click.Context) -> None:
+    """Quality and targets exclude each other.
+
+    Raises:
+        UsageError: two of them are on the command line.
+    """
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ("quality", *TARGETS)
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if len(given) > 1:
+        raise click.UsageError(f"{given[0]} and {given[1]} exclude each other; choose one")
 
 
 def encoding_options(function: F) -> F:
@@ -73,7 +100,23 @@ def encoding_options(function: F) -> F:
             "--fps", type=parse_rate, metavar="RATE", help="Resample to this frame rate; of images, their rate."
         ),
         click.option(
-            "--short-side", type=click.IntRange(1), metavar="PIXELS", help="Scale the shorter side down first."
+            "--short-side",
+            type=click.IntRange(1),
+            metavar="PIXELS",
+            help="Scale the shorter side down first (default: no; with a target, what serves it best).",
+        ),
+        click.option("--target-psnr", type=_POSITIVE, metavar="DB", help="Choose the quality for this PSNR of RGB."),
+        click.option(
+            "--target-ratio", type=_POSITIVE, metavar="N", help="... for raw RGB N times as large as the latents."
+        ),
+        click.option(
+            "--target-size",
+            callback=parse_bytes,
+            metavar="BYTES",
+            help="... for a file no larger than this: 700k, 1.5MB, 4MiB.",
+        ),
+        click.option(
+            "--target-kbps", type=_POSITIVE, metavar="KBPS", help="... for this many kilobits a second, sound included."
         ),
         click.option(
             "-Q",

@@ -17,8 +17,10 @@ from vidtwin_codec.cli.common import (
     print_json,
     progress,
     refuse_mixed_stdout,
+    refuse_several_targets,
 )
-from vidtwin_codec.pipeline.options import EncodeOptions
+from vidtwin_codec.pipeline.options import EncodeOptions, EncodeResult
+from vidtwin_codec.rate.target import Achieved
 
 
 @click.command("encode")
@@ -37,8 +39,10 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     \b
     vidtwin encode in.mp4 out.vtw
     vidtwin encode --short-side 224 --quality 40 in.mp4 small.vtw
+    vidtwin encode --target-size 5MB in.mp4 fits.vtw
     """
     refuse_mixed_stdout(output, as_json)
+    refuse_several_targets(click.get_current_context())
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.pipeline.encode import encode
@@ -47,6 +51,8 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
         result = encode(source, output, EncodeOptions(**choices), reporter=reporter)
     if as_json:
         print_json(result.to_json())
+    if result.target is not None:
+        screen.print(_chosen(result, result.target), markup=False)
     audio = f", {human_bytes(result.audio_bytes)} of them audio" if result.audio_bytes else ""
     screen.print(
         f"{output}: {human_bytes(result.vtw_bytes)}{audio}; {result.width}x{result.height}, "
@@ -55,6 +61,13 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
         f"{result.device}, {result.frames / result.seconds:.1f} frames/s",
         markup=False,
     )
+
+
+def _chosen(result: EncodeResult, achieved: Achieved) -> str:
+    target = achieved.target
+    side = "native size" if result.short_side is None else f"short side {result.short_side}"
+    error = f" ± {achieved.standard_error:.2f}" if achieved.standard_error else ""
+    return f"target {target}: {target.show(achieved.value)}{error} with quality {result.quality:g}, {side}"
 
 
 def _rate(fps: Fraction) -> str:

@@ -85,7 +85,7 @@ def _print_table(values: dict[str, Any]) -> None:
         + ("here" if values["weights_here"] else "not on this machine"),
         "layout": f"groups: {values['groups']}, clips: {values['clips']} of {values['clip_frames']} frames, "
         f"tiles of {values['tile_width']} x {values['tile_height']}",
-        "options": ", ".join(f"{key} {value}" for key, value in values["options"].items() if value is not None),
+        "options": ", ".join(f"{key} {_plain(value)}" for key, value in values["options"].items() if value is not None),
         "made by": f"{values['created_by']}, format {values['version']}",
     }
     if values["damage"]:
@@ -93,3 +93,8 @@ def _print_table(values: dict[str, Any]) -> None:
     for label, text in lines.items():
         table.add_row(label, text)
     Console(highlight=False, soft_wrap=True, markup=False).print(table)
+
+
+def _plain(value: Any) -> str:
+    """A value of the header's free JSON, to read."""
+    return " ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, dict) else str(value)

@@ -15,6 +15,7 @@ from vidtwin_codec.cli.common import (
     output_options,
     print_json,
     progress,
+    refuse_several_targets,
 )
 from vidtwin_codec.cli.measure_output import print_csv, print_report
 from vidtwin_codec.errors import VidtwinError
@@ -76,6 +77,7 @@ def measure_command(
     if as_json and as_csv:
         raise click.UsageError("--json and --csv would mix on standard output; choose one")
     ctx = click.get_current_context()
+    refuse_several_targets(ctx)
     given = [name for name in ENCODING_OPTIONS if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if given and (files or choices["protocol"] == "vidtwin"):
         why = "the .vtw is already encoded" if files else "the vidtwin protocol packs nothing"

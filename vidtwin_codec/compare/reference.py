@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.media import FrameReader, FrameWriter, MediaInfo, OutputOptions, probe
+from vidtwin_codec.media import FrameReader, MediaInfo, probe
 from vidtwin_codec.media.color import to_yuv
+from vidtwin_codec.media.excerpt import copy_lossless
 from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.source import file_url
 from vidtwin_codec.metrics import Frames
@@ -83,15 +84,8 @@ def prepare(source: str | Path, folder: Path, *, frames: int | None, seconds: fl
 def _write_rgb(
     info: MediaInfo, target: Path, limit: int, seen: Callable[[Frames], None]
 ) -> tuple[int, tuple[str, ...]]:
-    options = OutputOptions("ffv1", lossless=True)
-    with (
-        FrameReader(info, max_frames=limit) as reader,
-        FrameWriter(target, info.width, info.height, info.fps, options=options) as writer,
-    ):
-        while len(frames := reader.read(CHUNK)):
-            writer.write(frames)
-            seen(frames)
-        return writer.frames, tuple(reader.warnings)
+    with FrameReader(info, max_frames=limit) as reader:
+        return copy_lossless(reader, target, seen), tuple(reader.warnings)
 
 
 def _write_yuv(rgb: Path, target: Path, width: int, height: int) -> None:

@@ -6,7 +6,6 @@ import os
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def measure_codec(
         packed, warnings = vtw, []
         if packed is None:
             packed = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-")), "measured.vtw")
-            warnings += encode(path, packed, options, reporter=_stage("encoding", reporter), load=load).warnings
+            warnings += encode(path, packed, options, reporter=reporter.stage("encoding"), load=load).warnings
         network = DecodeOptions(options.weights, options.device, options.precision, options.batch)
         decoder = stack.enter_context(Decoder(packed, network, reporter.warned, load))
         header = decoder.header
@@ -60,7 +59,7 @@ def measure_codec(
             warnings += info.warnings
             for text in info.warnings:
                 reporter.warned(text)
-        reporter = _stage("comparing", reporter)
+        reporter = reporter.stage("comparing")
         reporter.started(decoder.last, str(decoder.codec.device))
         matrix = luma_matrix(info)
         scores = _compare(decoder, info, matrix, options, reporter, str(packed))
@@ -135,8 +134,3 @@ def _check_size(decoder: Decoder, info: MediaInfo, name: PathLike) -> None:
 def _number(value: Any) -> Any:
     """A number from the header's free JSON; None for anything else another encoder may have put there."""
     return value if isinstance(value, int | float) else None
-
-
-def _stage(name: str, reporter: Reporter) -> Reporter:
-    """The same reporter, saying what is being done."""
-    return replace(reporter, started=lambda total, device: reporter.started(total, f"{name} on {device}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from types import TracebackType
 from typing import Self
@@ -34,6 +35,7 @@ class FrameReader:
         fps: Fraction | None = None,
         start: Fraction | None = None,
         max_frames: int | None = None,
+        runs: Sequence[tuple[int, int]] = (),
     ) -> None:
         """Start decoding.
 
@@ -43,6 +45,7 @@ class FrameReader:
             fps: resample to this rate; the video's own if None.
             start: seconds after the first frame; the nearest frame is the first one given.
             max_frames: give at most so many.
+            runs: give only these, ``(first frame, frames)`` each, in order and apart; without the two above.
         """
         self.info = info
         self.width = width or info.width
@@ -51,6 +54,8 @@ class FrameReader:
         self.warnings = list(info.warnings)
         resampled = info.variable_rate or self.fps != info.fps
         skipped = round((start or Fraction(0)) * self.fps)
+        if runs:
+            max_frames = sum(count for _, count in runs)
         self.frames = _expected(info, self.fps, skipped, max_frames)
         self._limit = max_frames
         self._given = 0
@@ -60,6 +65,9 @@ class FrameReader:
         if skipped:
             # Decoded and dropped, not sought: exact to the frame in every container, and the network is the slow part.
             filters.append(f"trim=start_frame={skipped}")
+        if runs:
+            wanted = "+".join(f"between(n,{first},{first + count - 1})" for first, count in runs)
+            filters.append(f"select='{wanted}'")
         filters.append(to_rgb(info, self.width, self.height))
         decoder = ["-c:v", info.decoder] if info.decoder else []
         limit = ["-frames:v", str(max_frames)] if max_frames else []
@@ -135,6 +143,11 @@ class FrameReader:
         if self.frames is not None and self._given < self.frames:
             found.append(f"only {self._given} of {self.frames} frames could be decoded")
         self.warnings += found
+
+
+def expected_frames(info: MediaInfo, fps: Fraction) -> int | None:
+    """Frames that a reader of the whole video gives at ``fps``; None if only reading can tell."""
+    return _expected(info, fps, 0, None)
 
 
 def _expected(info: MediaInfo, fps: Fraction, skipped: int, limit: int | None) -> int | None:

@@ -95,14 +95,15 @@ LoadCodec = Callable[[Entry, NetworkOptions, str], Codec]
 
 
 class Codecs:
-    """Networks for work on several files: each half is read once and kept."""
+    """Networks for work on several files: each half is read once, by ``read``, and kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: LoadCodec = Codec.load) -> None:
+        self._read = read
         self._kept: dict[tuple[object, ...], Codec] = {}
 
     def load(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
         """As :meth:`Codec.load`; the same object for the same weights, device, precision and batch."""
         key = (entry.sha256, part, options.device, options.precision, options.batch)
         if key not in self._kept:
-            self._kept[key] = Codec.load(entry, options, part)
+            self._kept[key] = self._read(entry, options, part)
         return self._kept[key]

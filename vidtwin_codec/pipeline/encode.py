@@ -5,23 +5,20 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import BinaryIO
 
 from vidtwin_codec import weights
-from vidtwin_codec.container import AudioInfo, Counts
 from vidtwin_codec.files import atomic_path, check_output, is_pipe
-from vidtwin_codec.media import MediaInfo, extract_audio, probe, spool_stdin
+from vidtwin_codec.media import probe, spool_stdin
 from vidtwin_codec.pipeline.codec import Codec, LoadCodec
 from vidtwin_codec.pipeline.encoder import Encoder
 from vidtwin_codec.pipeline.options import EncodeOptions, EncodeResult, Reporter
-from vidtwin_codec.pipeline.packer import Packer
-from vidtwin_codec.pipeline.stages import Sink
+from vidtwin_codec.pipeline.writing import Sound, Written, extract_sound, write_vtw
+from vidtwin_codec.rate.control import Controller
 
 PathLike = str | os.PathLike[str]
-AUDIO_CHUNK = 1 << 20
 
 
 def encode(
@@ -58,10 +55,23 @@ def encode(
         info = probe(path, fps=options.fps)
         entry = weights.resolve(options.weights)
         codec = load(entry, options, "encoder")
-        encoder = Encoder(info, codec, entry, options, warn)
         temporary = stack.enter_context(atomic_path(output))
-        with temporary.open("wb") as stream:
-            counts = _write(stream, encoder, reporter)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-")))
+        sound = extract_sound(info, folder, options)
+        stream = stack.enter_context(temporary.open("wb"))
+        if options.target is None:
+            written = _write(stream, Encoder(info, codec, entry, options, warn), sound, reporter)
+        else:
+            controller = Controller(
+                *(info, codec, entry, options),
+                sound=sound,
+                load=load,
+                folder=folder,
+                reporter=reporter,
+                warned=warn,
+            )
+            written = controller.write(stream)
+    counts, encoder = written.counts, written.encoder
     return EncodeResult(
         source=os.fspath(source),
         output=os.fspath(output),
@@ -73,36 +83,18 @@ def encode(
         video_bytes=counts.video_bytes,
         audio_bytes=counts.audio_bytes,
         source_bytes=info.file_bytes,
+        quality=written.quality,
+        short_side=encoder.options.short_side,
         weights=entry.name,
         device=str(codec.device),
         seconds=time.monotonic() - began,
+        target=written.achieved,
         warnings=warnings,
     )
 
 
-def _write(stream: BinaryIO, encoder: Encoder, reporter: Reporter) -> Counts:
-    options = encoder.options
-    with tempfile.TemporaryDirectory(prefix="vidtwin-") as folder:
-        sound = Path(folder, "audio.mka")
-        audio = _extract_audio(encoder.info, sound, options)
-        packer = Packer(stream, encoder, quality=options.quality, level=options.level, audio=audio)
-        if audio is not None:
-            packer.add_audio(_chunks(sound))
-        # packing overlaps with the network, which overlaps with reading
-        with closing(encoder.groups(reporter)) as groups, Sink(packer.add) as sink:
-            for group in groups:
-                sink.put(group)
-    return packer.finish()
-
-
-def _extract_audio(info: MediaInfo, target: Path, options: EncodeOptions) -> AudioInfo | None:
-    if options.audio == "none":
-        return None
-    sound = extract_audio(info, target, mode=options.audio, bitrate_kbps=options.audio_kbps)
-    return None if sound is None else AudioInfo(sound.codec, sound.bytes, sound.container)
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        while chunk := stream.read(AUDIO_CHUNK):
-            yield chunk
+def _write(stream: BinaryIO, encoder: Encoder, sound: Sound | None, reporter: Reporter) -> Written:
+    quality = encoder.options.quality
+    # packing overlaps with the network, which overlaps with reading
+    with closing(encoder.groups(reporter)) as groups:
+        return Written(write_vtw(stream, encoder, groups, quality=quality, sound=sound), encoder, quality)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.rate.target import NAMES, Achieved, Target
 
 AUDIO_MODES = ("opus", "copy", "none")
 DEFAULT_OVERLAP = 16
@@ -33,9 +34,17 @@ class EncodeOptions(NetworkOptions):
     """Choices of :func:`vidtwin_codec.encode`."""
 
     quality: float = DEFAULT_QUALITY
-    """0 (smallest) to 100 (no visible loss from quantisation)."""
+    """0 (smallest) to 100 (no visible loss from quantisation); left alone where there is a target."""
     short_side: int | None = None
-    """Scale the shorter side down to this many pixels before encoding."""
+    """Scale the shorter side down to this many pixels before encoding. With a target and None, it is chosen, too."""
+    target_kbps: float | None = None
+    """Kilobits of the whole .vtw a second, sound included. Of the four targets at most one; see :class:`Target`."""
+    target_ratio: float | None = None
+    """Bytes of raw RGB over bytes of latents, as ``compression_ratio``."""
+    target_size: float | None = None
+    """Bytes of the whole .vtw, which it shall not exceed."""
+    target_psnr: float | None = None
+    """dB, RGB, at the video's own size."""
     fps: Fraction | None = None
     """Frame rate to resample to (of images: at which they follow each other); None keeps the source's."""
     audio: Literal["opus", "copy", "none"] = "opus"
@@ -58,6 +67,22 @@ class EncodeOptions(NetworkOptions):
             raise VidtwinError(f"zstd level {self.level} is out of range", "choose 1 (fast) to 22 (smallest)")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise VidtwinError(f"a frame rate of {self.fps} is out of range")
+        if self.target is not None and self.quality != DEFAULT_QUALITY:
+            raise VidtwinError("a target chooses the quality", "give one or the other")
+
+    @property
+    def target(self) -> Target | None:
+        """The one target that is set.
+
+        Raises:
+            VidtwinError: there are two, or its value is out of range.
+        """
+        values = {name: getattr(self, f"target_{name}") for name in NAMES}
+        targets = [Target(name, value) for name, value in values.items() if value is not None]
+        if len(targets) > 1:
+            both = " and ".join(target.name for target in targets[:2])
+            raise VidtwinError(f"a file cannot have targets of {both} at once", "choose one")
+        return targets[0] if targets else None
 
 
 @dataclass(frozen=True)
@@ -104,9 +129,13 @@ class EncodeResult:
     """Bytes of latents: headers, index and checksums included, audio not."""
     audio_bytes: int
     source_bytes: int | None
+    quality: float
+    short_side: int | None
+    """What was asked for or, with a target, chosen; None: not scaled down."""
     weights: str
     device: str
     seconds: float
+    target: Achieved | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -143,7 +172,8 @@ class EncodeResult:
         """The keys that ``--json`` prints."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         derived = ("duration", "raw_bytes", "compression_ratio", "ratio_to_source", "bits_per_pixel", "kbps")
-        return {**values, "fps": str(self.fps)} | {name: getattr(self, name) for name in derived}
+        values |= {"fps": str(self.fps), "target": self.target and self.target.to_json()}
+        return values | {name: getattr(self, name) for name in derived}
 
 
 @dataclass(frozen=True)
@@ -187,3 +217,7 @@ class Reporter:
     advanced: Callable[[int], None] = _ignore
     """Called with the number of frames just finished."""
     warned: Callable[[str], None] = _ignore
+
+    def stage(self, name: str) -> Reporter:
+        """The same, saying what is being done."""
+        return dataclasses.replace(self, started=lambda total, device: self.started(total, f"{name} on {device}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from vidtwin_codec import __version__
 from vidtwin_codec.coding import DEFAULT_LEVEL, Group, pack_group, quality_scale, quantize
@@ -53,7 +53,7 @@ class Packer:
             overlap=geometry.overlap,
             clips_per_group=encoder.most_clips_per_group,
             audio=audio,
-            options={"quality": quality, "short_side": encoder.options.short_side},
+            options={"quality": quality, "short_side": encoder.options.short_side, **_target(encoder)},
             source={"bytes": info.file_bytes},
             created_by=f"vidtwin {__version__}",
         )
@@ -77,3 +77,9 @@ class Packer:
     def _store(self, group: Group | None) -> None:
         if group is not None:
             self._writer.write_group(pack_group(group, self._layout, self._level), group.span)
+
+
+def _target(encoder: Encoder) -> dict[str, Any]:
+    """For the header: what quality and short side were chosen for, if anything."""
+    target = encoder.options.target
+    return {} if target is None else {"target": target.json}

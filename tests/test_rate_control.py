@@ -1,0 +1,172 @@
+"""Encoding to a target with a micro-sized network, and once with the embedded weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import MakeVideo
+from media_samples import numbered, numbers, write_all
+
+from vidtwin_codec import DecodeOptions, EncodeOptions, EncodeResult, decode_frames, encode, measure
+from vidtwin_codec.cli.main import cli
+from vidtwin_codec.container import VtwReader
+from vidtwin_codec.measurement.options import MeasureOptions
+from vidtwin_codec.media import FrameReader, probe
+from vidtwin_codec.pipeline.encoder import Encoder
+from vidtwin_codec.rate.sample import sample_runs
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "big_buck_bunny.mp4"
+
+
+@pytest.fixture
+def options(micro_weights: Path) -> dict[str, Any]:
+    return {"weights": str(micro_weights), "device": "cpu"}
+
+
+def target_of(result: EncodeResult) -> dict[str, Any]:
+    found = result.to_json()["target"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("frames", [10, 60])  # the video itself is probed, and a sample of it
+@pytest.mark.parametrize("name", ["kbps", "size", "ratio"])
+def test_bytes_come_within_five_percent(
+    make_video: MakeVideo, options: dict[str, Any], tmp_path: Path, frames: int, name: str
+) -> None:
+    source = make_video("in.mp4", size="72x48", frames=frames, audio=True)
+    plain = encode(source, tmp_path / "plain.vtw", EncodeOptions(quality=60, **options))
+    wanted = {"kbps": plain.kbps, "size": plain.vtw_bytes, "ratio": plain.compression_ratio}[name]
+    result = encode(source, tmp_path / "out.vtw", EncodeOptions(**{f"target_{name}": wanted}, **options))
+    value = {"kbps": result.kbps, "size": result.vtw_bytes, "ratio": result.compression_ratio}[name]
+    assert abs(value / wanted - 1) < 0.05
+    if name == "size":
+        assert result.vtw_bytes <= wanted
+    assert target_of(result) == {
+        "name": name,
+        "wanted": wanted,
+        "achieved": value,
+        "standard_error": 0.0,
+        "met": True,
+    }
+    assert result.warnings == []
+    assert (tmp_path / "out.vtw").stat().st_size == result.vtw_bytes
+    with VtwReader(tmp_path / "out.vtw") as reader:
+        assert reader.header.options == {
+            "quality": result.quality,
+            "short_side": result.short_side,
+            "target": {name: wanted},
+        }
+
+
+def test_the_file_is_what_the_chosen_options_give(
+    make_video: MakeVideo, options: dict[str, Any], tmp_path: Path
+) -> None:
+    """Probing leaves no trace but the target in the header."""
+    source = make_video("in.mp4", size="72x48", frames=60)
+    steered = encode(source, tmp_path / "a.vtw", EncodeOptions(target_size=3000, short_side=40, **options))
+    assert steered.short_side == 40
+    encode(source, tmp_path / "b.vtw", EncodeOptions(quality=steered.quality, short_side=40, **options))
+    first, second = (
+        np.concatenate(list(decode_frames(tmp_path / name, DecodeOptions(**options)))) for name in ("a.vtw", "b.vtw")
+    )
+    assert np.array_equal(first, second)
+
+
+def test_the_network_sees_the_whole_video_once(
+    make_video: MakeVideo, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is packed; and no size of the sample is encoded twice."""
+    runs: list[tuple[str, int]] = []
+    whole = Encoder.groups
+
+    def counted(self: Encoder, *args: Any) -> Any:
+        runs.append((self.info.path.name, self.geometry.width))
+        return whole(self, *args)
+
+    monkeypatch.setattr(Encoder, "groups", counted)
+    source = make_video("in.mp4", size="72x48", frames=60)
+    encode(source, tmp_path / "out.vtw", EncodeOptions(target_size=6000, **options))
+    assert sum(name == "in.mp4" for name, _ in runs) == 1, runs
+    assert len(runs) == len(set(runs)) > 1
+
+
+def test_standard_output_takes_a_file_that_was_packed_twice(
+    make_video: MakeVideo, options: dict[str, Any], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    source = make_video("in.mp4", size="40x36", frames=10)
+    result = encode(source, "-", EncodeOptions(target_size=1500, **options))
+    assert len(capfdbinary.readouterr().out) == result.vtw_bytes
+
+
+@pytest.mark.parametrize(
+    ("choices", "audio", "says"),
+    [
+        ({"target_size": 300}, False, "lower --fps"),
+        ({"target_size": 1000}, True, "--audio none"),
+        ({"target_kbps": 90_000}, False, "no use for more"),
+        ({"target_ratio": 1.5, "short_side": 32}, False, "--short-side"),
+        ({"target_psnr": 70}, False, "--weights"),
+        ({"target_psnr": 1}, False, "coarser"),
+    ],
+)
+def test_what_cannot_be_met_is_encoded_as_near_as_can_be_and_said(
+    make_video: MakeVideo, options: dict[str, Any], tmp_path: Path, choices: dict[str, Any], audio: bool, says: str
+) -> None:
+    source = make_video("in.mp4", size="72x48", frames=10, audio=audio)
+    result = encode(source, tmp_path / "out.vtw", EncodeOptions(**choices, **options))
+    assert target_of(result)["met"] is False
+    assert result.quality in (0, 100) or "target_psnr" in choices  # what random weights make has no order
+    (warning,) = result.warnings
+    assert "cannot be met" in warning
+    assert says in warning
+
+
+def test_runs_of_frames_are_read_exactly(tmp_path: Path) -> None:
+    info = probe(write_all(tmp_path / "in.mkv", numbered(40)))
+    runs = sample_runs(40, 4, 3)
+    with FrameReader(info, runs=runs) as reader:
+        assert reader.frames == 12
+        found = np.concatenate([reader.read(5), reader.read(100)])
+        assert not len(reader.read(1))
+    assert numbers(found) == [first + number for first, count in runs for number in range(count)]
+
+
+def test_the_command_line_tells_what_was_chosen(make_video: MakeVideo, options: dict[str, Any], tmp_path: Path) -> None:
+    source, output = str(make_video("in.mp4", size="40x36", frames=10)), str(tmp_path / "out.vtw")
+    network = ["--weights", options["weights"], "--device", "cpu"]
+    done = CliRunner().invoke(cli, ["encode", "--json", "--target-size", "1.5k", source, output, *network])
+    assert done.exit_code == 0, done.output
+    values = json.loads(done.stdout)
+    assert values["target"]["wanted"] == 1500
+    assert f"quality {values['quality']:g}" in done.stderr
+    told = CliRunner().invoke(cli, ["info", output])
+    assert "target size 1500" in told.stdout
+
+
+@pytest.mark.parametrize("verb", ["encode", "measure"])
+def test_targets_and_quality_exclude_each_other(verb: str, tmp_path: Path) -> None:
+    names = ["in.mp4", "out.vtw"] if verb == "encode" else ["in.mp4"]
+    for other in ("--quality", "--target-psnr"):
+        done = CliRunner().invoke(cli, [verb, "--target-kbps", "30", other, "30", *names])
+        assert done.exit_code == 2
+        assert "exclude each other" in done.stderr
+    done = CliRunner().invoke(cli, [verb, "--target-size", "big", *names])
+    assert done.exit_code == 2
+    assert "not a size" in done.stderr
+
+
+@pytest.mark.slow
+def test_targets_with_the_embedded_weights(tmp_path: Path) -> None:
+    """The PSNR that was promised is the PSNR that is measured."""
+    result = encode(EXAMPLE, tmp_path / "out.vtw", EncodeOptions(target_psnr=22, short_side=112, audio="none"))
+    found = measure(EXAMPLE, tmp_path / "out.vtw", MeasureOptions(metrics=("psnr",))).to_json()
+    assert found["psnr"] == pytest.approx(
+        target_of(result)["achieved"], abs=3 * max(result.target.standard_error, 0.01)
+    )  # type: ignore[union-attr]
+    assert abs(found["psnr"] - 22) < 1

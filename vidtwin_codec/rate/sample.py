@@ -1,0 +1,62 @@
+"""A few clips of a video, spread evenly, as a small video of their own: what choices are measured on."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.media import FrameReader, MediaInfo, probe
+from vidtwin_codec.media.excerpt import copy_lossless
+from vidtwin_codec.media.reader import expected_frames
+
+_MAX_RAW_BYTES = 1 << 30
+"""Of a sample's frames before lossless coding roughly halves them: 10 clips of 1080p."""
+_LEAST_CLIPS = 2
+
+
+def sample_runs(frames: int, clip_frames: int, clips: int) -> list[tuple[int, int]]:
+    """``(first frame, frames)`` of clips in the middle of ``clips`` equal parts of a video; none of them partial."""
+    whole = frames // clip_frames
+    return [((2 * part + 1) * whole // (2 * clips) * clip_frames, clip_frames) for part in range(clips)]
+
+
+def affordable_clips(info: MediaInfo, clip_frames: int, wanted: int) -> int:
+    """So many clips, or fewer where frames are large: a sample's size does not depend on the video's."""
+    return max(_LEAST_CLIPS, min(wanted, _MAX_RAW_BYTES // (info.width * info.height * 3 * clip_frames)))
+
+
+def take_sample(
+    info: MediaInfo, fps: Fraction, frames: int, clip_frames: int, clips: int, folder: Path
+) -> MediaInfo | None:
+    """Write the sample into ``folder``.
+
+    Args:
+        info: of the video. fps: at which it is coded. frames: how many it has at that rate.
+        clip_frames: frames of a clip. clips: wanted.
+
+    Returns:
+        The sample, at ``fps``; None where the video has hardly more clips than wanted, or where none of them can be
+        decoded: then the video itself is to be used, and reading it will say what is wrong.
+    """
+    if frames // clip_frames <= clips + clips // 2:
+        return None
+    target = folder / "sample.mkv"
+    try:
+        with FrameReader(info, fps=fps, runs=sample_runs(frames, clip_frames, clips)) as reader:
+            copy_lossless(reader, target)
+    except VidtwinError:
+        return None
+    return probe(target)
+
+
+def count_frames(info: MediaInfo, fps: Fraction) -> int:
+    """Frames that a reader gives at ``fps``; decodes the video where nothing else tells."""
+    frames = expected_frames(info, fps)
+    if frames is not None:
+        return frames
+    total = 0
+    with FrameReader(info, width=2, height=2, fps=fps) as reader:
+        while count := len(reader.read(1024)):
+            total += count
+    return total

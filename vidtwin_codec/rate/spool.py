@@ -1,0 +1,49 @@
+"""Latents on disk: the network runs once, however often they are packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vidtwin_codec.coding import LatentArrays
+from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.pipeline.encoder import LatentGroup
+
+_NOTHING = LatentArrays(*(np.empty(0, np.float32),) * 3)
+
+
+class LatentSpool:
+    """Groups in a file, exactly as they came; about a 75th of the raw frames they stand for.
+
+    Args:
+        path: of the file, in a folder that whoever made it deletes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._groups: list[LatentGroup] = []
+
+    def keeping(self, groups: Iterable[LatentGroup]) -> Iterator[LatentGroup]:
+        """The same groups, kept as they pass.
+
+        Raises:
+            VidtwinError: the disk is full.
+        """
+        for group in groups:
+            try:
+                with self._path.open("ab") as stream:
+                    for array in group.latents:
+                        np.save(stream, array, allow_pickle=False)
+            except OSError as error:
+                raise explain_os_error(error, self._path.parent) from error
+            self._groups.append(replace(group, latents=_NOTHING))
+            yield group
+
+    def __iter__(self) -> Iterator[LatentGroup]:
+        with self._path.open("rb") as stream:
+            for group in self._groups:
+                arrays = (np.load(stream, allow_pickle=False) for _ in group.latents)
+                yield replace(group, latents=LatentArrays(*arrays))
