@@ -23,10 +23,10 @@ from vidtwin_codec.report import render
 
 
 class Ran:
-    """What a command left: its exit code, and what it said on standard error."""
+    """What a command left: its exit code, what it said on standard error, and what it wrote on standard output."""
 
-    def __init__(self, code: int, said: str) -> None:
-        self.code, self.said = code, said
+    def __init__(self, code: int, said: str, wrote: str) -> None:
+        self.code, self.said, self.wrote = code, said, wrote
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Ran:
@@ -34,7 +34,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
     with pytest.raises(SystemExit) as ended:
         main()
     assert isinstance(ended.value.code, int)
-    return Ran(ended.value.code, capsys.readouterr().err)
+    left = capsys.readouterr()
+    return Ran(ended.value.code, left.err, left.out)
 
 
 @pytest.fixture
@@ -57,13 +58,14 @@ def test_a_comparison_from_end_to_end(
     monkeypatch.setattr(codecs_module, "video_encoders", lambda: known - {"libaom-av1"})
     done = run(
         *(monkeypatch, capsys, tmp_path, "-o", report, "--also-json", numbers, "--against", "x264,aom"),
-        *("--short-sides", "native,32,200", *short),
+        *("--short-sides", "native,32,200", "--json", *short),
     )
     assert done.code == 1, done.said  # one source could not be compared
     assert "broken.mp4 is left out" in done.said
     assert "libaom is left out: this ffmpeg was built without libaom-av1" in done.said
 
     values: dict[str, Any] = json.loads(numbers.read_text())
+    assert json.loads(done.wrote) == values
     (clip,) = values["clips"]
     assert (clip["name"], clip["width"], clip["height"], clip["frames"], clip["fps"]) == ("in.mp4", 49, 41, 8, "25")
     assert list(values["failed"]) == ["broken.mp4"]
@@ -121,6 +123,7 @@ def test_wrong_wishes_are_refused_before_any_work(
         ["--short-sides", "tall"],
         ["--frames", "0"],
         ["--also-json", str(output)],
+        ["--json", "--also-json", "-"],
     ):
         assert run(monkeypatch, capsys, "in.mp4", "-o", output, *options).code == 2
     assert not output.exists()

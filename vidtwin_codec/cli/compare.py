@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vidtwin_codec.cli.common import console, network_options
+from vidtwin_codec.cli.common import console, network_options, output_options, print_json
 from vidtwin_codec.compare.codecs import CODECS, PRESETS, Gop
 from vidtwin_codec.compare.options import DEFAULT_SECONDS, CompareOptions
 from vidtwin_codec.errors import VidtwinError
@@ -44,7 +44,7 @@ def _shown(values: tuple[Any, ...]) -> str:
 @click.command("compare")
 @click.argument("sources", metavar="SOURCES...", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="REPORT.html", required=True, help="The page to write.")
-@click.option("--also-json", metavar="FILE", help="All numbers, as JSON.")
+@click.option("--also-json", metavar="FILE", help="All numbers, as JSON, to a file.")
 @click.option(
     "--against",
     metavar="CODECS",
@@ -100,7 +100,7 @@ def _shown(values: tuple[Any, ...]) -> str:
 )
 @click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
 @network_options
-@click.option("-q", "--quiet", is_flag=True, help="Only errors.")
+@output_options
 def compare_command(
     sources: tuple[str, ...],
     output: str,
@@ -108,6 +108,7 @@ def compare_command(
     gop: str,
     work: str | None,
     force: bool,
+    as_json: bool,
     quiet: bool,
     **choices: Any,
 ) -> None:
@@ -124,6 +125,8 @@ def compare_command(
     options = CompareOptions(gops=GOPS[gop], **choices)
     if also_json == output:
         raise click.UsageError(f"the report and its numbers cannot both go to {output}")
+    if as_json and "-" in (output, also_json):
+        raise click.UsageError("--json and a file of - would mix on standard output; name a file")
     for target in filter(None, (output, also_json)):
         check_output(target, force=force)
     screen = console(quiet)
@@ -152,6 +155,8 @@ def compare_command(
         raise VidtwinError(
             f"interrupted; what is finished is kept in {kept.folder}", "run the same command again to go on from there"
         ) from None
+    if as_json:
+        print_json(all_numbers(result))
     if also_json:
         _write(also_json, json.dumps(all_numbers(result), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
     screen.print(f"{output}: {len(result.clips)} of {len(videos)} sources compared", markup=False)

@@ -15,13 +15,10 @@ import numpy as np
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import FrameReader, MediaInfo, probe
 from vidtwin_codec.media.color import to_yuv
-from vidtwin_codec.media.excerpt import copy_lossless
+from vidtwin_codec.media.excerpt import pieces, write_lossless
 from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.source import file_url
 from vidtwin_codec.metrics import Frames
-
-CHUNK = 16
-"""Frames in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,7 @@ class Reference:
     def read(self) -> Iterator[Frames]:
         """The frames, uint8 ``[n, height, width, 3]``, a few at a time."""
         with closing(FrameReader(self._info)) as reader:
-            while len(frames := reader.read(CHUNK)):
-                yield frames
+            yield from pieces(reader)
 
     @cached_property
     def _info(self) -> MediaInfo:
@@ -85,7 +81,8 @@ def _write_rgb(
     info: MediaInfo, target: Path, limit: int, seen: Callable[[Frames], None]
 ) -> tuple[int, tuple[str, ...]]:
     with FrameReader(info, max_frames=limit) as reader:
-        return copy_lossless(reader, target, seen), tuple(reader.warnings)
+        count = write_lossless(pieces(reader), target, width=info.width, height=info.height, fps=info.fps, seen=seen)
+        return count, tuple(reader.warnings)
 
 
 def _write_yuv(rgb: Path, target: Path, width: int, height: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vidtwin_codec.compare.codecs import ConventionalCodec, Gop
-from vidtwin_codec.compare.reference import CHUNK, Reference
+from vidtwin_codec.compare.reference import Reference
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import Child, thread_count
 from vidtwin_codec.media.source import file_url
@@ -20,6 +20,9 @@ _TO_RGB = (
     "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp:"
     "in_color_matrix=bt709:in_range=limited:out_range=full,format=rgb24"
 )
+
+_CHUNK = 16
+"""Frames in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def decode_stream(codec: ConventionalCodec, stream: Path, reference: Reference) 
     size = reference.height * reference.width * 3
     to_rgb = ["-vf", f"{_TO_RGB},{crop}", "-fps_mode", "passthrough"]
     with Child([*_input(codec, stream), *to_rgb, "-f", "rawvideo", "pipe:1"]) as child:
-        while data := _exactly(child, CHUNK * size):
+        while data := _exactly(child, _CHUNK * size):
             whole = np.frombuffer(data, np.uint8, len(data) // size * size)
             yield whole.reshape(-1, reference.height, reference.width, 3)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +17,41 @@ _CHUNK = 16
 """Frames in memory at once."""
 
 
-def copy_lossless(
-    reader: FrameReader, target: Path, seen: Callable[[NDArray[np.uint8]], object] = lambda _: None
+def pieces(reader: FrameReader) -> Iterator[NDArray[np.uint8]]:
+    """Everything that ``reader`` still gives, uint8 ``[n, height, width, 3]``, a few frames at a time.
+
+    Raises:
+        VidtwinError: no frame can be read.
+    """
+    while len(frames := reader.read(_CHUNK)):
+        yield frames
+
+
+def write_lossless(
+    frames: Iterable[NDArray[np.uint8]],
+    target: Path,
+    *,
+    width: int,
+    height: int,
+    fps: Fraction,
+    seen: Callable[[NDArray[np.uint8]], object] = lambda _: None,
 ) -> int:
-    """Write every frame that ``reader`` still gives, as lossless 8-bit RGB (FFV1 in Matroska).
+    """Write frames as lossless 8-bit RGB (FFV1 in Matroska).
 
     Args:
-        reader: its size and rate are the target's.
-        target: a ``.mkv``; replaced if it exists.
-        seen: is shown the frames as they pass, uint8 ``[n, height, width, 3]``.
+        frames: pieces of any length. target: a ``.mkv``; replaced if it exists.
+        width, height: pixels. fps: exact.
+        seen: is shown the pieces as they pass.
 
     Returns:
         How many frames were written.
 
     Raises:
-        VidtwinError: no frame can be read, or the disk is full.
+        VidtwinError: the disk is full.
     """
     options = OutputOptions("ffv1", lossless=True)
-    with FrameWriter(target, reader.width, reader.height, reader.fps, options=options) as writer:
-        while len(frames := reader.read(_CHUNK)):
-            writer.write(frames)
-            seen(frames)
+    with FrameWriter(target, width, height, fps, options=options) as writer:
+        for piece in frames:
+            writer.write(piece)
+            seen(piece)
         return writer.frames

@@ -13,7 +13,7 @@ from vidtwin_codec.rate.target import Band
 
 BYTES_SLOPE = 0.025
 """Growth of the logarithm of bytes with one point of quality, about: bytes double in 28."""
-_PSNR_START, _PSNR_SLOPE = 40.0, 0.15
+PSNR_START, _PSNR_SLOPE = 40.0, 0.15
 """In the bend of the usual curve, from where both ends are found in the fewest decodings; dB for a point of quality."""
 _TRIES = 8
 _FITTING = 0.05
@@ -102,10 +102,10 @@ def quality_for_bytes(probe: Sampled, band: Band) -> float:
     )
 
 
-def quality_for_psnr(probe: Sampled, band: Band) -> float:
+def quality_for_psnr(probe: Sampled, band: Band, start: float = PSNR_START) -> float:
     """The quality at which what comes back has about the wanted PSNR."""
     known: dict[float, float] = {}
-    return find(probe.psnr, band, known, start=_PSNR_START, slope=_PSNR_SLOPE, tries=_TRIES)
+    return find(probe.psnr, band, known, start=start, slope=_PSNR_SLOPE, tries=_TRIES)
 
 
 def logarithms(band: Band) -> Band:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -18,7 +19,15 @@ from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
 from vidtwin_codec.pipeline.geometry import scaled_size
 from vidtwin_codec.pipeline.options import EncodeOptions, Reporter
 from vidtwin_codec.pipeline.writing import Sound, Written, write_vtw
-from vidtwin_codec.rate.choose import BYTES_SLOPE, Choice, choose_for_bytes, choose_for_psnr, logarithms
+from vidtwin_codec.rate.choose import (
+    BYTES_SLOPE,
+    PSNR_START,
+    Choice,
+    choose_for_bytes,
+    choose_for_psnr,
+    logarithms,
+    quality_for_psnr,
+)
 from vidtwin_codec.rate.probes import Probe, Probes, nowhere
 from vidtwin_codec.rate.reasons import why_missed
 from vidtwin_codec.rate.sample import affordable_clips, count_frames, take_sample
@@ -27,10 +36,12 @@ from vidtwin_codec.rate.sides import candidate_sides
 from vidtwin_codec.rate.spool import LatentSpool
 from vidtwin_codec.rate.target import Achieved, Band, Frame, Target
 
-_BYTES_CLIPS = 4
-"""Clips that sizes are compared on: what they differ in varies little from clip to clip."""
+_SIDE_CLIPS = (2, 4)
+"""Least and most clips that sizes are compared on: what they differ in varies little from clip to clip."""
 _PSNR_CLIPS = (8, 32)
-"""Least and most clips whose PSNR stands for the video's; between them, one in eight."""
+"""Least and most clips whose PSNR stands for the video's."""
+_SAMPLED = 8
+"""Between least and most, one clip in so many."""
 _REPACKS = 6
 
 
@@ -80,9 +91,9 @@ class Controller:
         audio_bytes = write_vtw(nowhere(), first, [], quality=DEFAULT_QUALITY, sound=self._sound).audio_bytes
         frames = count_frames(self._info, first.fps)
         frame = Frame(self._info.width, self._info.height, frames, first.fps, audio_bytes)
-        probes, sampled = self._probes(frame)
+        probes, sampled = self._probes(frame, _SIDE_CLIPS)
         if self._target.name == "psnr":
-            return self._write_psnr(stream, probes, sampled)
+            return self._write_psnr(stream, frame, probes, sampled)
         if len(self._sides) > 1 or sampled:
             # more sound than there is room for leaves nothing: the smallest is then the nearest
             wanted = Band(*(max(value, 1.0) for value in self._target.video_bytes(frame)))
@@ -121,9 +132,16 @@ class Controller:
             return done, 0
         return done, 1 if counts.video_bytes < band.aim else -1
 
-    def _write_psnr(self, stream: BinaryIO, probes: Probes, sampled: bool) -> Written:
-        choice = choose_for_psnr(probes, len(self._sides), self._target.psnr_band)
-        found = probes.at(choice.side).measured(choice.quality)
+    def _write_psnr(self, stream: BinaryIO, frame: Frame, probes: Probes, sampled: bool) -> Written:
+        band = self._target.psnr_band
+        choice = Choice(0, PSNR_START)
+        if len(self._sides) > 1:
+            choice = choose_for_psnr(probes, len(self._sides), band)
+        if sampled:  # few clips compare sizes well, but clips differ in PSNR more than sizes do
+            probes, sampled = self._probes(frame, _PSNR_CLIPS)
+        probe = probes.at(choice.side)
+        choice = Choice(choice.side, quality_for_psnr(probe, band, choice.quality))
+        found = probe.measured(choice.quality)
         counts, encoder, _ = self._first_pack(stream, choice)
         clips = encoder.geometry.clips(counts.frames)
         error = found.deviation / math.sqrt(found.clips) * math.sqrt(1 - found.clips / clips) if sampled else 0.0
@@ -146,21 +164,20 @@ class Controller:
         stream.truncate()
         return write_vtw(stream, encoder, groups, quality=quality, sound=self._sound)
 
-    def _probes(self, frame: Frame) -> tuple[Probes, bool]:
+    def _probes(self, frame: Frame, limits: tuple[int, int]) -> tuple[Probes, bool]:
         """Probes, and whether they are of a sample: a short video stands for itself, and its latents are kept."""
         clip_frames = self._codec.model.config.frames
-        clips = _BYTES_CLIPS
-        if self._target.name == "psnr":
-            least, most = _PSNR_CLIPS
-            clips = min(max(frame.frames // clip_frames // 8, least), most)
-        clips = affordable_clips(self._info, clip_frames, clips)
-        sample = take_sample(self._info, frame.fps, frame.frames, clip_frames, clips, self._folder)
+        least, most = limits
+        wanted = min(max(frame.frames // clip_frames // _SAMPLED, least), most)
+        clips = affordable_clips(self._info, clip_frames, wanted)
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        sample = take_sample(self._info, frame.fps, frame.frames, clip_frames, clips, folder)
         share = 1.0 if sample is None else (sample.frames or clips * clip_frames) / frame.frames
 
         def make(index: int) -> Probe:
             encoder = self._encoder(sample or self._info, index)
             reporter = self._reporter.stage(f"probing {encoder.geometry.width}x{encoder.geometry.height}")
-            probe = Probe(encoder, share, self._load, self._folder, reporter)
+            probe = Probe(encoder, share, self._load, folder, reporter)
             if sample is None:
                 self._spools[index] = encoder, probe.latents
             return probe

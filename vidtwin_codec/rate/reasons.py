@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from vidtwin_codec.rate.target import Target
 
+_MUCH_SOUND = 0.5
+"""From this share of the wanted bytes on, sound is the first thing to save on."""
+
 
 def why_missed(
     target: Target, achieved: float, *, quality: float, short_side: int | None, chosen: bool, audio_share: float
@@ -17,7 +20,7 @@ def why_missed(
     """
     size = "the video's own size" if short_side is None else f"short side {short_side}"
     coded = f"quality {quality:g} at {size} comes to {target.show(achieved)}"
-    return f"a target of {target} cannot be met: {coded}; {_remedy(target, achieved, quality, chosen, audio_share)}"
+    return f"the target of {target} cannot be met: {coded}; {_remedy(target, achieved, quality, chosen, audio_share)}"
 
 
 def _remedy(target: Target, achieved: float, quality: float, chosen: bool, audio_share: float) -> str:
@@ -27,8 +30,8 @@ def _remedy(target: Target, achieved: float, quality: float, chosen: bool, audio
         if not larger:
             return "more takes other --weights" if chosen else "leave --short-side out, or try other --weights"
         return "nothing coarser can be coded"
-    if larger and audio_share >= 1:
-        return "sound alone takes more: lower --audio-kbps, or pass --audio none"
+    if larger and audio_share >= _MUCH_SOUND:
+        return f"sound alone takes {100 * audio_share:.0f} % of the target: lower --audio-kbps, or pass --audio none"
     if larger and quality == 0:
         fewer = "a lower --fps or other --weights take fewer bytes"
         return fewer if chosen else f"leave --short-side out, or make it smaller; {fewer}"

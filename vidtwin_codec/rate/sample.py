@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import FrameReader, MediaInfo, probe
-from vidtwin_codec.media.excerpt import copy_lossless
+from vidtwin_codec.media.excerpt import pieces, write_lossless
 from vidtwin_codec.media.reader import expected_frames
 
 _MAX_RAW_BYTES = 1 << 30
@@ -38,15 +39,20 @@ def take_sample(
     Returns:
         The sample, at ``fps``; None where the video has hardly more clips than wanted, or where none of them can be
         decoded: then the video itself is to be used, and reading it will say what is wrong.
+
+    Raises:
+        VidtwinError: the disk is full.
     """
     if frames // clip_frames <= clips + clips // 2:
         return None
     target = folder / "sample.mkv"
-    try:
-        with FrameReader(info, fps=fps, runs=sample_runs(frames, clip_frames, clips)) as reader:
-            copy_lossless(reader, target)
-    except VidtwinError:
-        return None
+    with FrameReader(info, fps=fps, runs=sample_runs(frames, clip_frames, clips)) as reader:
+        found = pieces(reader)
+        try:
+            first = next(found)
+        except VidtwinError:  # the start of the video may yet be sound
+            return None
+        write_lossless(chain([first], found), target, width=info.width, height=info.height, fps=fps)
     return probe(target)
 
 
