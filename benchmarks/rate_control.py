@@ -96,7 +96,7 @@ def joined(sources: list[Path], target: Path, repeat: int) -> Path:
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--target", "names", type=click.Choice(NAMES), multiple=True, default=NAMES)
-@click.option("--quality", type=float, default=40, show_default=True, help="What the targets are set to.")
+@click.option("--quality", type=float, default=55, show_default=True, help="What the targets are set to.")
 @click.option("--short-side", type=int, help="Leave only the quality to be chosen.")
 @click.option("--audio", default="opus", show_default=True)
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Take every n-th video.")

@@ -95,10 +95,10 @@ LoadCodec = Callable[[Entry, NetworkOptions, str], Codec]
 
 
 class Codecs:
-    """Networks for work on several files: each half is read once, by ``read``, and kept."""
+    """Networks for work on several files: each half is read once, by ``read`` (:meth:`Codec.load`), and kept."""
 
-    def __init__(self, read: LoadCodec = Codec.load) -> None:
-        self._read = read
+    def __init__(self, read: LoadCodec | None = None) -> None:
+        self._read = read or Codec.load
         self._kept: dict[tuple[object, ...], Codec] = {}
 
     def load(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
