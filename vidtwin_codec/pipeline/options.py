@@ -38,7 +38,8 @@ class EncodeOptions(NetworkOptions):
     short_side: int | None = None
     """Scale the shorter side down to this many pixels before encoding. With a target and None, it is chosen, too."""
     target_kbps: float | None = None
-    """Kilobits of the whole .vtw a second, sound included. Of the four targets at most one; see :class:`Target`."""
+    """Kilobits of the whole .vtw a second, sound included. Of the four targets at most one; see
+    :class:`~vidtwin_codec.rate.target.Target`."""
     target_ratio: float | None = None
     """Bytes of raw RGB over bytes of latents, as ``compression_ratio``."""
     target_size: float | None = None
