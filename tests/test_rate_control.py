@@ -162,11 +162,12 @@ def test_targets_and_quality_exclude_each_other(verb: str, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_targets_with_the_embedded_weights(tmp_path: Path) -> None:
-    """The PSNR that was promised is the PSNR that is measured."""
-    result = encode(EXAMPLE, tmp_path / "out.vtw", EncodeOptions(target_psnr=22, short_side=112, audio="none"))
-    found = measure(EXAMPLE, tmp_path / "out.vtw", MeasureOptions(metrics=("psnr",))).to_json()
-    assert found["psnr"] == pytest.approx(
-        target_of(result)["achieved"], abs=3 * max(result.target.standard_error, 0.01)
-    )  # type: ignore[union-attr]
-    assert abs(found["psnr"] - 22) < 1
+def test_the_psnr_that_is_told_is_the_psnr_that_is_measured(tmp_path: Path) -> None:
+    """With the embedded weights, on a part of the example that is small enough to stand for itself."""
+    with FrameReader(probe(EXAMPLE), width=192, height=108, max_frames=32) as reader:
+        source = write_all(tmp_path / "in.mkv", reader.read(32))
+    result = encode(source, tmp_path / "out.vtw", EncodeOptions(target_psnr=22))
+    found = measure(source, tmp_path / "out.vtw", MeasureOptions(metrics=("psnr",))).to_json()
+    assert found["psnr"] == pytest.approx(target_of(result)["achieved"], abs=0.01)
+    assert found["psnr"] == pytest.approx(22, abs=0.2)
+    assert result.warnings == []
