@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +79,7 @@ class Video(NamedTuple):
 
 def read(path: Path, codec: Codec, entry: known_weights.Entry, options: EncodeOptions, seconds: float) -> Video:
     """Latents of the first whole groups of a video, at least one and no more than ``seconds`` long."""
-    encoder = Encoder(probe(path), codec, entry, options)
+    encoder = Encoder(probe(path), codec, entry, replace(options, effort=0))
     began = time.monotonic()
     groups: list[LatentGroup] = []
     for group in encoder.groups():

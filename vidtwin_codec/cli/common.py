@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.pipeline.options import AUDIO_MODES, DEFAULT_OVERLAP, Reporter
 from vidtwin_codec.rate.target import NAMES, parse_size
+from vidtwin_codec.refinement.levels import DEFAULT_EFFORT, MAX_EFFORT
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLAIN_LINE_SECONDS = 10.0
@@ -56,7 +57,7 @@ def parse_bytes(context: click.Context, parameter: click.Parameter, text: str | 
 
 
 TARGETS = tuple(f"target_{name}" for name in NAMES)
-ENCODING_OPTIONS = ("quality", "short_side", *TARGETS, "fps", "audio", "audio_kbps", "overlap", "level")
+ENCODING_OPTIONS = ("quality", "short_side", *TARGETS, "fps", "audio", "audio_kbps", "overlap", "effort", "level")
 _POSITIVE = click.FloatRange(0, min_open=True)
 
 
@@ -80,6 +81,13 @@ def encoding_options(function: F) -> F:
     for option in (
         click.option(
             "--level", type=click.IntRange(1, 22), default=DEFAULT_LEVEL, show_default=True, help="zstd level."
+        ),
+        click.option(
+            "--effort",
+            type=click.IntRange(0, MAX_EFFORT),
+            default=DEFAULT_EFFORT,
+            show_default=True,
+            help="0 fastest, 9 most time for a better file of as many bytes.",
         ),
         click.option(
             "--overlap",

@@ -23,16 +23,17 @@ def quantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
     Raises:
         VidtwinError: a latent is NaN or infinite (broken weights, or a precision that overflows).
     """
-    return LatentArrays(*(_divide(array, step) for array, step in zip(latents, _broadcast(steps), strict=True)))
+    return LatentArrays(*(_divide(array, step) for array, step in zip(latents, broadcast_steps(steps), strict=True)))
 
 
 def dequantize(symbols: LatentArrays, steps: Steps) -> LatentArrays:
     """Latents ``symbol * step`` in float32, bit for bit the same everywhere."""
-    pairs = zip(symbols, _broadcast(steps), strict=True)
+    pairs = zip(symbols, broadcast_steps(steps), strict=True)
     return LatentArrays(*(array.astype(np.float32) * step for array, step in pairs))
 
 
-def _broadcast(steps: Steps) -> tuple[NDArray[np.float32], ...]:
+def broadcast_steps(steps: Steps) -> tuple[NDArray[np.float32], ...]:
+    """The steps of the three parts, shaped to broadcast against `LatentArrays`."""
     return (
         steps.structure[:, None, None, :],
         steps.dynamics_x[:, None, None],

@@ -17,6 +17,7 @@ from vidtwin_codec.pipeline.encoder import Encoder
 from vidtwin_codec.pipeline.options import EncodeOptions, EncodeResult, Reporter
 from vidtwin_codec.pipeline.writing import Sound, Written, extract_sound, write_vtw
 from vidtwin_codec.rate.control import Controller
+from vidtwin_codec.refinement.refiner import load_refiner
 
 PathLike = str | os.PathLike[str]
 
@@ -55,15 +56,17 @@ def encode(
         info = probe(path, fps=options.fps)
         entry = weights.resolve(options.weights)
         codec = load(entry, options, "encoder")
+        refiner = load_refiner(entry, options, load)
         temporary = stack.enter_context(atomic_path(output))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-")))
         sound = extract_sound(info, folder, options)
         stream = stack.enter_context(temporary.open("wb"))
         if options.target is None:
-            written = _write(stream, Encoder(info, codec, entry, options, warn), sound, reporter)
+            written = _write(stream, Encoder(info, codec, entry, options, warn, refiner), sound, reporter)
         else:
             controller = Controller(
                 *(info, codec, entry, options),
+                refiner=refiner,
                 sound=sound,
                 load=load,
                 folder=folder,

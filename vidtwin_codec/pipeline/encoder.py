@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from vidtwin_codec.pipeline.codec import Codec, Frames
 from vidtwin_codec.pipeline.geometry import scaled_size
 from vidtwin_codec.pipeline.options import EncodeOptions, Reporter
 from vidtwin_codec.pipeline.stages import Prefetch
+from vidtwin_codec.refinement.refiner import Refiner
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +24,16 @@ class LatentGroup:
     Attributes:
         span: which part of the video it is.
         tiles: of each clip.
-        latents: posterior means, float32 ``[clips · tiles, …]``, clip-major.
+        latents: posterior means, or what was made of them, float32 ``[clips · tiles, …]``, clip-major.
+        sensitivity: what an error in a channel does to the picture, shaped to broadcast; None: not measured.
+        unrefined: the posterior means, where ``latents`` are not those.
     """
 
     span: GroupSpan
     tiles: int
     latents: LatentArrays
+    sensitivity: LatentArrays | None = None
+    unrefined: LatentArrays | None = None
 
 
 class Encoder:
@@ -39,6 +44,7 @@ class Encoder:
         codec: the network's encoder.
         entry: the weights it was read from.
         options: of these ``short_side``, ``fps`` and ``overlap``.
+        refiner: improves the latents, where the effort asks for it.
         warned: is told what is remarkable about the video.
 
     Attributes:
@@ -54,8 +60,10 @@ class Encoder:
         entry: weights.Entry,
         options: EncodeOptions,
         warned: Callable[[str], None] = lambda _: None,
+        refiner: Refiner | None = None,
     ) -> None:
         self.info, self.codec, self.entry, self.options, self._warned = info, codec, entry, options, warned
+        self._refiner = refiner
         self.fps = options.fps or info.fps
         width, height = scaled_size(info.width, info.height, options.short_side)
         self.geometry = codec.geometry(width, height, options.overlap)
@@ -77,15 +85,25 @@ class Encoder:
             with Prefetch(self._read(frames)) as pieces:
                 group = _OpenGroup(0, 0, len(geometry.tiles))
                 for piece, closes_group in pieces:
-                    group.add(self.codec.encode(piece, geometry), len(piece), geometry.clips(len(piece)))
+                    group.add(*self._latents(piece), len(piece), geometry.clips(len(piece)))
                     reporter.advanced(len(piece))
                     if closes_group:
-                        yield group.closed()
+                        yield self._closed(group)
                         group = group.next()
             if group.clips:
-                yield group.closed()
+                yield self._closed(group)
         for text in frames.warnings[len(self.info.warnings) :]:
             self._warned(text)
+
+    def _latents(self, frames: Frames) -> tuple[LatentArrays, LatentArrays | None]:
+        """What is to be coded, and the posterior means where they are not the same."""
+        means = self.codec.encode(frames, self.geometry)
+        refined = means if self._refiner is None else self._refiner.refine(frames, means, self.geometry)
+        return refined, None if refined is means else means
+
+    def _closed(self, group: _OpenGroup) -> LatentGroup:
+        sensitivity = None if self._refiner is None else self._refiner.sensitivity
+        return replace(group.closed(), sensitivity=sensitivity)
 
     def _read(self, frames: FrameReader) -> Iterator[tuple[Frames, bool]]:
         """Frames of a few whole clips at a time, and whether they complete a group."""
@@ -108,9 +126,12 @@ class _OpenGroup:
         self.first_frame, self.first_clip, self.tiles = first_frame, first_clip, tiles
         self.frames = self.clips = 0
         self._parts: list[LatentArrays] = []
+        self._unrefined: list[LatentArrays] = []
 
-    def add(self, latents: LatentArrays, frames: int, clips: int) -> None:
+    def add(self, latents: LatentArrays, unrefined: LatentArrays | None, frames: int, clips: int) -> None:
         self._parts.append(latents)
+        if unrefined is not None:
+            self._unrefined.append(unrefined)
         self.frames += frames
         self.clips += clips
 
@@ -120,5 +141,9 @@ class _OpenGroup:
 
     def closed(self) -> LatentGroup:
         span = GroupSpan(self.first_frame, self.frames, self.first_clip, self.clips)
-        latents = LatentArrays(*(np.concatenate(column) for column in zip(*self._parts, strict=True)))
-        return LatentGroup(span, self.tiles, latents)
+        unrefined = _concatenated(self._unrefined) if self._unrefined else None
+        return LatentGroup(span, self.tiles, _concatenated(self._parts), unrefined=unrefined)
+
+
+def _concatenated(parts: list[LatentArrays]) -> LatentArrays:
+    return LatentArrays(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.rate.target import NAMES, Achieved, Target
+from vidtwin_codec.refinement.levels import DEFAULT_EFFORT, MAX_EFFORT
 
 AUDIO_MODES = ("opus", "copy", "none")
 DEFAULT_OVERLAP = 16
@@ -52,6 +53,8 @@ class EncodeOptions(NetworkOptions):
     audio_kbps: int | None = None
     overlap: int = DEFAULT_OVERLAP
     """Least number of pixels that neighbouring tiles share."""
+    effort: int = DEFAULT_EFFORT
+    """0 (fastest) to 9: time spent on a better file; see :data:`vidtwin_codec.refinement.LEVELS`."""
     level: int = DEFAULT_LEVEL
     """zstd level, 1 to 22."""
     force: bool = False
@@ -64,6 +67,8 @@ class EncodeOptions(NetworkOptions):
             raise VidtwinError("the short side must be at least 1 pixel")
         if self.overlap < 0:
             raise VidtwinError("the overlap of tiles cannot be negative")
+        if not 0 <= self.effort <= MAX_EFFORT:
+            raise VidtwinError(f"effort {self.effort} is out of range", f"choose 0 (fastest) to {MAX_EFFORT} (best)")
         if not 1 <= self.level <= 22:
             raise VidtwinError(f"zstd level {self.level} is out of range", "choose 1 (fast) to 22 (smallest)")
         if self.fps is not None and not 0 < self.fps <= 1000:

@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 from vidtwin_codec import __version__
-from vidtwin_codec.coding import DEFAULT_LEVEL, Group, pack_group, quality_scale, quantize
+from vidtwin_codec.coding import DEFAULT_LEVEL, Group, pack_group
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
 from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+from vidtwin_codec.pipeline.options import EncodeOptions
 from vidtwin_codec.pipeline.stillness import Joiner
+from vidtwin_codec.refinement import LEVELS
+from vidtwin_codec.refinement.symbols import choose_symbols, quality_steps
 
 
 class Packer:
@@ -33,7 +36,8 @@ class Packer:
     ) -> None:
         base = encoder.entry.metadata.steps
         assert base is not None  # weights without steps are not resolved
-        self._steps = base.scaled(quality_scale(quality))
+        self._passes = LEVELS[encoder.options.effort].passes
+        self._steps = quality_steps(base, quality, self._passes)
         self._layout, self._level = encoder.codec.layout, level
         info, geometry = encoder.info, encoder.geometry
         header = Header(
@@ -53,7 +57,7 @@ class Packer:
             overlap=geometry.overlap,
             clips_per_group=encoder.most_clips_per_group,
             audio=audio,
-            options={"quality": quality, "short_side": encoder.options.short_side, **_target(encoder)},
+            options={"quality": quality, "short_side": encoder.options.short_side, **_told(encoder.options)},
             source={"bytes": info.file_bytes},
             created_by=f"vidtwin {__version__}",
         )
@@ -66,7 +70,16 @@ class Packer:
 
     def add(self, group: LatentGroup) -> None:
         """Quantise the next group; pack and store the one before it, unless the scene stands still across both."""
-        symbols = quantize(group.latents, self._steps)
+        symbols = choose_symbols(
+            group.latents,
+            self._steps,
+            self._layout,
+            clips=group.span.clips,
+            tiles=group.tiles,
+            passes=self._passes,
+            sensitivity=group.sensitivity,
+            unrefined=group.unrefined,
+        )
         self._store(self._joiner.add(Group(*group.span, group.tiles, symbols)))
 
     def finish(self) -> Counts:
@@ -79,7 +92,8 @@ class Packer:
             self._writer.write_group(pack_group(group, self._layout, self._level), group.span)
 
 
-def _target(encoder: Encoder) -> dict[str, Any]:
-    """For the header: what quality and short side were chosen for, if anything."""
-    target = encoder.options.target
-    return {} if target is None else {"target": target.json}
+def _told(options: EncodeOptions) -> dict[str, Any]:
+    """What else the header says of the choices; nothing of those that files from before did not know."""
+    target = {} if options.target is None else {"target": options.target.json}
+    effort = {"effort": options.effort} if options.effort else {}
+    return target | effort

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -35,15 +36,20 @@ class LatentSpool:
         for group in groups:
             try:
                 with self._path.open("ab") as stream:
-                    for array in group.latents:
-                        np.save(stream, array, allow_pickle=False)
+                    for arrays in filter(None, (group.latents, group.unrefined)):
+                        for array in arrays:
+                            np.save(stream, array, allow_pickle=False)
             except OSError as error:
                 raise explain_os_error(error, self._path.parent) from error
-            self._groups.append(replace(group, latents=_NOTHING))
+            self._groups.append(replace(group, latents=_NOTHING, unrefined=group.unrefined and _NOTHING))
             yield group
 
     def __iter__(self) -> Iterator[LatentGroup]:
         with self._path.open("rb") as stream:
             for group in self._groups:
-                arrays = (np.load(stream, allow_pickle=False) for _ in group.latents)
-                yield replace(group, latents=LatentArrays(*arrays))
+                latents = _read(stream)
+                yield replace(group, latents=latents, unrefined=group.unrefined and _read(stream))
+
+
+def _read(stream: BinaryIO) -> LatentArrays:
+    return LatentArrays(*(np.load(stream, allow_pickle=False) for _ in LatentArrays._fields))
