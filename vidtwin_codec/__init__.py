@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vidtwin_codec.errors import VidtwinError
+    from vidtwin_codec.latents.dataset import VtwDataset
+    from vidtwin_codec.latents.file import VtwFile
     from vidtwin_codec.measurement.options import Measurement, MeasureOptions
     from vidtwin_codec.measurement.run import measure
     from vidtwin_codec.pipeline.decode import decode, decode_frames
@@ -34,6 +36,8 @@ _HOMES = {
     "EncodeOptions": "pipeline.options",
     "EncodeResult": "pipeline.options",
     "Reporter": "pipeline.options",
+    "VtwDataset": "latents.dataset",
+    "VtwFile": "latents.file",
 }
 
 __all__ = [
@@ -45,6 +49,8 @@ __all__ = [
     "Measurement",
     "Reporter",
     "VidtwinError",
+    "VtwDataset",
+    "VtwFile",
     "__version__",
     "decode",
     "decode_frames",

@@ -1,4 +1,4 @@
-"""Random access to a file's bytes from several threads."""
+"""Random access to a file's bytes from several threads and forked processes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class ByteSource:
             raise VidtwinError(f"{self.name}: cannot be read by position; a .vtw is read from a file") from error
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Bytes from ``offset`` on, fewer than ``size`` only at the end of the file. Any thread may call.
+        """Bytes from ``offset`` on, fewer than ``size`` only at the end of the file. Any thread may call, and a
+        forked process too if the file was opened here.
 
         Raises:
             VidtwinError: the operating system refuses.
@@ -51,11 +52,23 @@ class ByteSource:
         if size <= 0:
             return b""
         try:
+            if self._owned and hasattr(os, "pread"):
+                return self._pread(offset, size)
             with self._lock:
                 self._stream.seek(offset)
                 return self._stream.read(size)
         except OSError as error:
             raise explain_os_error(error, self.name) from error
+
+    def _pread(self, offset: int, size: int) -> bytes:
+        """Without moving the file's position, which forked processes share."""
+        data = os.pread(self._stream.fileno(), size, offset)
+        while len(data) < size:  # one call gives at most 2 GiB
+            more = os.pread(self._stream.fileno(), size - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
 
     def close(self) -> None:
         """Close the file if it was opened here."""

@@ -1,0 +1,255 @@
+"""A .vtw as a sequence of clips of latents, and as a stream of frames."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import weakref
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import cached_property
+from math import floor
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.coding import LatentArrays
+from vidtwin_codec.container import Header, VtwReader
+from vidtwin_codec.container.fields import to_json
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.latents.cache import GroupCache
+from vidtwin_codec.latents.clips import ClipLatents
+
+if TYPE_CHECKING:
+    from vidtwin_codec.pipeline.codec import Codecs
+
+_OWN_CACHE = 64 << 20
+
+
+class VtwFile:
+    """A .vtw file open for reading; a context manager. Any thread may read; latents need neither torch nor weights.
+
+    ``len(file)`` is its number of clips; ``file[3]``, ``file[2:5]``, ``file.by_frame[100:150]`` and
+    ``file.by_time[1.5:4]`` give `ClipLatents`, reading only the groups that hold them.
+
+    >>> with VtwFile("a.vtw") as file:
+    ...     latents = file[:4].numpy()
+    ...     for frame in file.frames(0, 16):
+    ...         ...
+
+    Args:
+        path: the file.
+        cache: where unpacked groups are kept; its own of 64 MiB if left out. Several files may share one.
+
+    Attributes:
+        path: as given.
+        header: everything that is the same for the whole file: size, rate, layout, steps, weights.
+
+    Raises:
+        VidtwinError: not a .vtw, or damaged (``vidtwin verify`` tells more).
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, cache: GroupCache | None = None) -> None:
+        self.path = path
+        self._reader = VtwReader(path)
+        # one that is dropped closes, too: a dataset has too many to keep track of who still reads which
+        weakref.finalize(self, self._reader.close)
+        self._cache = cache or GroupCache(_OWN_CACHE)
+        self.header: Header = self._reader.header
+        # a group holds any number of clips, so only the index tells where a clip is
+        self._starts = np.array([entry.first_clip for entry in self._reader.groups], dtype=np.int64)
+        self._clips = self._reader.groups[-1].span.end_clip if self._reader.groups else 0
+        self._codecs: Codecs | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def __len__(self) -> int:
+        """Number of clips; the last one may be filled up by repeating its last frame."""
+        return self._clips
+
+    @property
+    def frame_count(self) -> int:
+        """True frames of the video."""
+        return self._reader.frames
+
+    @property
+    def fps(self) -> Fraction:
+        """Frames a second."""
+        return self.header.fps
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return float(self.frame_count / self.fps)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a clip, row by row."""
+        return self.header.tiles
+
+    @cached_property
+    def group_clips(self) -> tuple[int, ...]:
+        """How many clips each group holds."""
+        return tuple(entry.clips for entry in self._reader.groups)
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """The header as plain values (docs/FORMAT.md names them), with ``frames`` and ``clips``."""
+        return {**to_json(self.header), "frames": self.frame_count, "clips": len(self)}
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hexadecimal digits that differ between files of different latents: of header and index."""
+        groups = [(entry.crc, entry.size, *entry.span) for entry in self._reader.groups]
+        return hashlib.sha256(self.header.to_bytes() + repr(groups).encode()).hexdigest()[:32]
+
+    def __getitem__(self, clips: int | slice) -> ClipLatents:
+        """Latents of one clip, or of a slice of clips; the first axis is the clip in either case.
+
+        Raises:
+            IndexError: there is no clip of that number.
+            VidtwinError: a group is damaged.
+        """
+        numbers = _numbers(clips, len(self), "clip")
+        frames = self._frames_of(numbers)
+        return self._read(numbers, frames)
+
+    @property
+    def by_frame(self) -> Indexer[int]:
+        """``file.by_frame[a:b]``: the clips of frames ``a`` to ``b - 1``; ``file.by_frame[a]``: that of one frame."""
+        return Indexer(self._by_frame)
+
+    @property
+    def by_time(self) -> Indexer[float]:
+        """``file.by_time[a:b]``: the clips shown in seconds ``a`` to ``b``; ``file.by_time[a]``: that of a moment."""
+        return Indexer(self._by_time)
+
+    def frames(self, start: int = 0, stop: int | None = None, **choices: Any) -> Iterator[NDArray[np.uint8]]:
+        """Decode frames ``start`` … ``stop`` - 1, one after the other: uint8 ``[height, width, 3]`` RGB.
+
+        Args:
+            start: number of the first frame.
+            stop: one past the last; None: to the end.
+            choices: of `DecodeOptions`: ``only="structure"``, ``coded_size=True``, ``device="cuda"`` …
+
+        Raises:
+            VidtwinError: the weights are not here, or a group is damaged.
+        """
+        from vidtwin_codec.pipeline.codec import Codecs
+        from vidtwin_codec.pipeline.decoder import Decoder
+        from vidtwin_codec.pipeline.options import DecodeOptions
+
+        wanted = _numbers(slice(start, stop), self.frame_count, "frame")
+        if not wanted:
+            return
+        options = DecodeOptions(start=float(wanted.start / self.fps), duration=float(len(wanted) / self.fps), **choices)
+        self._codecs = self._codecs or Codecs()
+        with Decoder(self.path, options, load=self._codecs.load) as decoder:
+            for clip in decoder.frames():
+                yield from clip
+
+    def _by_frame(self, key: int | slice) -> ClipLatents:
+        frames = _numbers(key, self.frame_count, "frame")
+        if frames.step != 1:
+            raise ValueError("frames can only be sliced in steps of 1: latents come in whole clips")
+        size = self.header.clip_frames
+        numbers = range(frames.start // size, -(-frames.stop // size)) if frames else range(0)
+        return self._read(numbers, frames)
+
+    def _by_time(self, key: float | slice) -> ClipLatents:
+        if not isinstance(key, slice):
+            return self._by_frame(self._frame_at(key))
+        if key.step is not None:
+            raise ValueError("time is sliced without a step")
+        first = 0 if key.start is None else self._frame_at(key.start)
+        last = self.frame_count if key.stop is None else self._frame_at(key.stop)
+        if key.start is None or key.stop is None or key.start < key.stop:
+            last = max(last, first + 1)  # a stretch shorter than a frame still shows one
+        return self._by_frame(slice(first, last))
+
+    def _frame_at(self, seconds: float) -> int:
+        """The frame that begins nearest to a time, as ``decode --start`` takes it."""
+        if not 0 <= seconds < float("inf"):
+            raise IndexError(f"{seconds} is not a time in a video")
+        return floor(Fraction(seconds) * self.fps + Fraction(1, 2))
+
+    def _frames_of(self, numbers: range) -> range:
+        size = self.header.clip_frames
+        if not numbers or numbers.step != 1:
+            return range(0)
+        return range(numbers.start * size, min(numbers.stop * size, self.frame_count))
+
+    def _read(self, numbers: range, frames: range) -> ClipLatents:
+        wanted = np.fromiter(numbers, dtype=np.int64, count=len(numbers))
+        homes = self._starts.searchsorted(wanted, side="right") - 1
+        parts: dict[int, LatentArrays] = {int(group): self._group(int(group)) for group in np.unique(homes)}
+        dtype = np.result_type(np.int8, *(part.structure.dtype for part in parts.values()))
+        arrays = []
+        for field, shape in enumerate(self.header.layout.shapes()):
+            out = np.empty((len(wanted), self.tiles, *shape), dtype)
+            for group, part in parts.items():
+                inside = homes == group
+                whole = part[field].reshape(-1, self.tiles, *shape)
+                out[inside] = whole[wanted[inside] - self._starts[group]]
+            arrays.append(out)
+        return ClipLatents(numbers, frames, LatentArrays(*arrays), self.header.steps)
+
+    def _group(self, number: int) -> LatentArrays:
+        return self._cache.get(self.digest, number, self.header.layout, lambda: self._reader.read_group(number).symbols)
+
+
+T = TypeVar("T")
+
+
+class Indexer(Generic[T]):
+    """What can be sliced in place of the file itself."""
+
+    def __init__(self, read: Callable[[Any], ClipLatents]) -> None:
+        self._read = read
+
+    def __getitem__(self, key: T | slice) -> ClipLatents:
+        return self._read(key)
+
+
+def _numbers(key: int | slice, count: int, thing: str) -> range:
+    """The numbers that an index or a slice means, as for a list."""
+    if isinstance(key, slice):
+        return range(*key.indices(count))
+    number = key + count if key < 0 else key
+    if not 0 <= number < count:
+        raise IndexError(f"{thing} {key} of {count}")
+    return range(number, number + 1)
+
+
+def check_same_latents(one: VtwFile, other: VtwFile) -> None:
+    """Make sure that two files' latents were made by one network.
+
+    Raises:
+        VidtwinError: they were made with other weights; names both digests.
+    """
+    a, b = one.header, other.header
+    if a.weights_sha256 != b.weights_sha256:
+        raise VidtwinError(
+            f"{os.fspath(one.path)} was made with weights {a.weights_name!r} (SHA-256 {a.weights_sha256[:12]}…), "
+            f"{os.fspath(other.path)} with {b.weights_name!r} (SHA-256 {b.weights_sha256[:12]}…)",
+            "latents of different networks do not go together: encode both videos with the same --weights",
+        )
+    if (a.layout, a.clip_frames, a.tile_height, a.tile_width) != (
+        b.layout,
+        b.clip_frames,
+        b.tile_height,
+        b.tile_width,
+    ):
+        raise VidtwinError(f"{os.fspath(other.path)}: its latents do not have the shapes of {os.fspath(one.path)}'s")
