@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidtwin_codec.pipeline.geometry import Geometry, pixels_from_levels, resize_frames, scaled_size, tile_offsets
+from vidtwin_codec.container.fields import tile_offsets
+from vidtwin_codec.pipeline.geometry import Geometry, pixels_from_levels, resize_frames, scaled_size
 
 
 @given(size=st.integers(1, 5000), tile=st.integers(2, 300), data=st.data())

@@ -139,6 +139,22 @@ def encoding_options(function: F) -> F:
     return function
 
 
+def video_options(function: F) -> F:
+    """How a decoded video is written: ``--codec --crf --preset --pix-fmt --lossless --force``."""
+    for option in (
+        click.option("-f", "--force", is_flag=True, help="Replace an existing output."),
+        click.option("--lossless", is_flag=True, help="Store the decoded frames exactly, for measuring."),
+        click.option("--pix-fmt", help="Pixel format of the output, by ffmpeg's name (default: yuv420p)."),
+        click.option("--preset", help="Speed preset of that encoder."),
+        click.option("--crf", type=click.FloatRange(0, 63), help="Quality of that encoder, lower is better."),
+        click.option(
+            "--codec", default="auto", show_default=True, help="ffmpeg's name of the video encoder; auto is H.264."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def network_options(function: F) -> F:
     """``--weights --device --precision --batch``."""
     for option in (

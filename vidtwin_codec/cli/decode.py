@@ -15,6 +15,7 @@ from vidtwin_codec.cli.common import (
     print_json,
     progress,
     refuse_mixed_stdout,
+    video_options,
 )
 from vidtwin_codec.pipeline.options import DecodeOptions
 
@@ -30,12 +31,7 @@ from vidtwin_codec.pipeline.options import DecodeOptions
 @click.option("--coded-size", is_flag=True, help="Keep the size the network saw; do not scale back.")
 @click.option("--recover", is_flag=True, help="Decode what is whole in a damaged file.")
 @click.option("--audio/--no-audio", default=True, help="Keep the audio.  [default: audio]")
-@click.option("--codec", default="auto", show_default=True, help="ffmpeg's name of the video encoder; auto is H.264.")
-@click.option("--crf", type=click.FloatRange(0, 63), help="Quality of that encoder, lower is better.")
-@click.option("--preset", help="Speed preset of that encoder.")
-@click.option("--pix-fmt", help="Pixel format of the output, by ffmpeg's name (default: yuv420p).")
-@click.option("--lossless", is_flag=True, help="Store the decoded frames exactly, for measuring.")
-@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+@video_options
 @network_options
 @output_options
 def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choices: Any) -> None:

@@ -12,7 +12,7 @@ from vidtwin_codec.coding.group import (
     unpack_group,
 )
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
-from vidtwin_codec.coding.quantizer import MAX_SYMBOL, dequantize, quantize
+from vidtwin_codec.coding.quantizer import MAX_SYMBOL, dequantize, quantize, requantize
 from vidtwin_codec.coding.steps import BASE_QUALITY, DEFAULT_QUALITY, QUALITY_PER_HALVING, Steps, quality_scale
 
 __all__ = [
@@ -39,5 +39,6 @@ __all__ = [
     "pack_group",
     "quality_scale",
     "quantize",
+    "requantize",
     "unpack_group",
 ]

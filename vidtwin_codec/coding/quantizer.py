@@ -32,6 +32,28 @@ def dequantize(symbols: LatentArrays, steps: Steps) -> LatentArrays:
     return LatentArrays(*(array.astype(np.float32) * step for array, step in pairs))
 
 
+def requantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
+    """Inverse of `dequantize`, exact for every symbol up to +-`MAX_SYMBOL`; other latents go to the nearest symbol.
+
+    Computed in float64: the float32 product is within 2**-24 of symbol * step, less than half a symbol, but a float32
+    quotient could round that up to a whole one.
+
+    Args:
+        latents: floats whose last axes are those of `LatentArrays`.
+        steps: one step per channel.
+
+    Raises:
+        VidtwinError: a latent is NaN or infinite.
+    """
+    arrays = []
+    for name, array, step in zip(LatentArrays._fields, latents, broadcast_steps(steps), strict=True):
+        values = np.asarray(array, dtype=np.float64)
+        if not bool(np.isfinite(values).all()):
+            raise VidtwinError(f"{name} latents hold numbers that are not finite")
+        arrays.append(np.clip(np.rint(values / step), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32))
+    return LatentArrays(*arrays)
+
+
 def broadcast_steps(steps: Steps) -> tuple[NDArray[np.float32], ...]:
     """The steps of the three parts, shaped to broadcast against `LatentArrays`."""
     return (

@@ -61,6 +61,18 @@ def tile_count(size: int, tile: int, overlap: int) -> int:
     return 1 if size <= tile else -(-(size - overlap) // (tile - overlap))
 
 
+def tile_offsets(size: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles of ``tile`` pixels start so that they cover ``size`` pixels evenly, in as few as possible.
+
+    Neighbours share ``overlap`` pixels or more. A side that one tile covers gives ``[0]``.
+    """
+    count = tile_count(size, tile, overlap)
+    if count == 1:
+        return [0]
+    # integer rounding of i · (size − tile) / (count − 1), half up: every reader gets the same tiles
+    return [(2 * i * (size - tile) + count - 1) // (2 * (count - 1)) for i in range(count)]
+
+
 def to_json(header: Header) -> dict[str, Any]:
     """All fields but version and steps, which are stored in binary."""
     values: dict[str, Any] = {name: getattr(header, name) for name in (*_TEXTS, *_INTEGERS, *_OBJECTS)}

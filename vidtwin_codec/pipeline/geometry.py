@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vidtwin_codec.container.fields import tile_count
+from vidtwin_codec.container.fields import tile_offsets
 
 SECONDS_PER_GROUP = 10
 MAX_TILES_PER_GROUP = 1024
@@ -27,18 +27,6 @@ MAX_TILES_PER_STILL_GROUP = 4096
 MAX_CLIPS_PER_GROUP = 1024
 """A group that lasts while the scene stands still may be longer, within 33 million latents (132 MB), and as many clips
 as the context coder takes of the released layout."""
-
-
-def tile_offsets(size: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles of ``tile`` pixels start so that they cover ``size`` pixels evenly, in as few as possible.
-
-    Neighbours share ``overlap`` pixels or more. A side that one tile covers gives ``[0]``.
-    """
-    count = tile_count(size, tile, overlap)
-    if count == 1:
-        return [0]
-    # integer rounding of i · (size − tile) / (count − 1), half up: every reader gets the same tiles
-    return [(2 * i * (size - tile) + count - 1) // (2 * (count - 1)) for i in range(count)]
 
 
 @dataclass(frozen=True)

@@ -142,15 +142,24 @@ def write_safetensors(
     Raises:
         OSError: the file cannot be written.
     """
+    start, _ = build_header(metadata, layout)
+    with path.open("wb") as stream:
+        stream.write(start)
+        for data in numbers:
+            stream.write(data)
+
+
+def build_header(
+    metadata: Mapping[str, str], layout: Sequence[tuple[str, str, tuple[int, ...]]]
+) -> tuple[bytes, list[int]]:
+    """Everything before the numbers, and where in the file each tensor begins; arguments as `write_safetensors`."""
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
-    position = 0
+    starts, position = [], 0
     for name, dtype, shape in layout:
         end = position + math.prod(shape) * _SIZES[_WRITTEN[dtype]]
         header[name] = {"dtype": _WRITTEN[dtype], "shape": list(shape), "data_offsets": [position, end]}
+        starts.append(position)
         position = end
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # the numbers start at a multiple of 8 bytes
-    with path.open("wb") as stream:
-        stream.write(struct.pack("<Q", len(text)) + text)
-        for data in numbers:
-            stream.write(data)
+    return struct.pack("<Q", len(text)) + text, [8 + len(text) + start for start in starts]

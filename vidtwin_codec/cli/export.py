@@ -1,0 +1,35 @@
+"""``vidtwin export``."""
+
+from __future__ import annotations
+
+import click
+
+from vidtwin_codec.cli.common import console, counted, human_bytes, output_options, print_json, progress
+from vidtwin_codec.latents.exporting import export_latents
+
+
+@click.command("export")
+@click.argument("files", metavar="FILE.vtw...", nargs=-1, required=True)
+@click.argument("output", metavar="OUTPUT.safetensors|.npz")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+@output_options
+def export_command(files: tuple[str, ...], output: str, force: bool, as_json: bool, quiet: bool) -> None:
+    """Write the latents of .vtw files as float32 tensors to one file.
+
+    Tensors are structure, dynamics_x and dynamics_y, by clip and tile; of several files, NAME/structure and so on. The
+    values are exactly what the decoder is given. Sound is left out. Folders are searched for .vtw files.
+    `vidtwin import` goes back. docs/LATENTS.md has shapes and metadata.
+
+    \b
+    vidtwin export in.vtw latents.safetensors
+    vidtwin export folder/ all.npz
+    """
+    screen = console(quiet)
+    with progress("export", screen) as reporter:
+        done = export_latents(files, output, force=force, reporter=reporter)
+    if as_json:
+        print_json({"output": output, "files": done.files, "clips": done.clips, "bytes": done.bytes})
+    screen.print(
+        f"{output}: {human_bytes(done.bytes)}; {counted(done.files, 'file')}, {counted(done.clips, 'clip')}",
+        markup=False,
+    )

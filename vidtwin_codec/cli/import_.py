@@ -1,0 +1,51 @@
+"""``vidtwin import``: latents. (``vidtwin weights import`` is for networks.)"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vidtwin_codec.cli.common import console, counted, human_bytes, output_options, print_json, progress
+from vidtwin_codec.coding import DEFAULT_LEVEL
+from vidtwin_codec.latents.importing import ImportLatentsOptions, import_latents
+
+
+@click.command("import")
+@click.argument("source", metavar="LATENTS.safetensors|.npz")
+@click.argument("output", metavar="OUTPUT.vtw|FOLDER")
+@click.option(
+    "--like",
+    metavar="FILE.vtw",
+    help="Take size, rate, weights and sound from this file; needed for tensors that vidtwin did not export.",
+)
+@click.option(
+    "-Q",
+    "--quality",
+    type=click.FloatRange(0, 100),
+    help="Quantise for this quality instead of with the steps that come with the latents.",
+)
+@click.option("--level", type=click.IntRange(1, 22), default=DEFAULT_LEVEL, show_default=True, help="zstd level.")
+@click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
+@output_options
+def import_command(source: str, output: str, as_json: bool, quiet: bool, **choices: Any) -> None:
+    """Make .vtw files of latents: what `vidtwin export` wrote, as it was or changed, or what a model generated.
+
+    Untouched latents come back symbol for symbol. Others go to the nearest symbol; any number of clips will do. OUTPUT
+    is a folder where the source holds several videos. (Networks are imported with `vidtwin weights import`.)
+
+    \b
+    vidtwin import latents.safetensors out.vtw
+    vidtwin import generated.npz --like any.vtw out.vtw
+    """
+    screen = console(quiet)
+    with progress("import", screen) as reporter:
+        done = import_latents(source, output, ImportLatentsOptions(**choices), reporter=reporter)
+    for one in done:
+        if as_json:
+            values = {"frames": one.frames, "clips": one.clips, "vtw_bytes": one.vtw_bytes}
+            print_json({"source": source, "output": one.output, **values})
+        screen.print(
+            f"{one.output}: {human_bytes(one.vtw_bytes)}; {counted(one.frames, 'frame')}, {counted(one.clips, 'clip')}",
+            markup=False,
+        )

@@ -1,0 +1,88 @@
+"""``vidtwin mix``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vidtwin_codec.cli.common import (
+    console,
+    counted,
+    human_bytes,
+    network_options,
+    output_options,
+    parse_seconds,
+    print_json,
+    progress,
+    refuse_mixed_stdout,
+    video_options,
+)
+from vidtwin_codec.latents.mixing import LENGTHS, SOUNDS, MixOptions, mix, mix_to_vtw
+from vidtwin_codec.pipeline.options import DecodeOptions
+
+
+@click.command("mix")
+@click.argument("structure", metavar="STRUCTURE.vtw")
+@click.argument("dynamics", metavar="DYNAMICS.vtw")
+@click.argument("output", metavar="OUTPUT.mp4")
+@click.option(
+    "--length",
+    type=click.Choice(LENGTHS),
+    default="shortest",
+    show_default=True,
+    help="Whose length the output has; the other file starts again when it ends.",
+)
+@click.option("--sound", type=click.Choice(SOUNDS), default="none", show_default=True, help="Whose sound to keep.")
+@click.option("--start", type=parse_seconds, metavar="TIME", default=0.0, help="Begin here in the mixture.")
+@click.option("--duration", type=parse_seconds, metavar="TIME", help="Stop after this long.")
+@click.option("--coded-size", is_flag=True, help="Keep the size the network saw; do not scale back.")
+@video_options
+@network_options
+@output_options
+def mix_command(
+    structure: str,
+    dynamics: str,
+    output: str,
+    length: Any,
+    sound: Any,
+    as_json: bool,
+    quiet: bool,
+    **choices: Any,
+) -> None:
+    """Decode the structure (content, slow motion) of one .vtw file with the dynamics (fast local motion) of another.
+
+    Both must have been made with the same weights. Size comes from the first, frame rate from the second; where frames
+    have other numbers of tiles, each tile gets the dynamics of the nearest. OUTPUT may be - for standard output (as
+    MP4); if it ends in .vtw, the mixture is kept as one, without running the network.
+
+    \b
+    vidtwin mix face.vtw talking.vtw out.mp4
+    vidtwin mix --length dynamics face.vtw talking.vtw mixture.vtw
+    """
+    refuse_mixed_stdout(output, as_json)
+    screen = console(quiet)
+    options = MixOptions(length, sound)
+    if Path(output).suffix.lower() == ".vtw":
+        if choices["start"] or choices["duration"] or choices["coded_size"]:
+            raise click.UsageError(
+                "--start, --duration and --coded-size are for decoding; a .vtw keeps the whole mixture"
+            )
+        counts = mix_to_vtw(structure, dynamics, output, options, force=choices["force"])
+        if as_json:
+            values = {"frames": counts.frames, "vtw_bytes": counts.vtw_bytes}
+            print_json({"structure": structure, "dynamics": dynamics, "output": output, **values})
+        screen.print(f"{output}: {human_bytes(counts.vtw_bytes)}; {counted(counts.frames, 'frame')}", markup=False)
+        return
+    with progress("mix", screen) as reporter:
+        result = mix(structure, dynamics, output, options, DecodeOptions(**choices), reporter=reporter)
+    if as_json:
+        values = result.to_json()
+        del values["source"], values["vtw_bytes"]  # of the mixture, which is not kept
+        print_json({"structure": structure, "dynamics": dynamics, **values})
+    screen.print(
+        f"{output}: {human_bytes(result.output_bytes)}; {result.width}x{result.height}, "
+        f"{counted(result.frames, 'frame')}; {result.device}, {result.frames / result.seconds:.1f} frames/s",
+        markup=False,
+    )

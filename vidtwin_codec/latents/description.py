@@ -1,0 +1,101 @@
+"""What travels with exported latents, as JSON: enough to make the same .vtw again.
+
+``{"format": "vidtwin-latents", "version": 1, "files": {NAME: {"header": …, "steps": …, "frames": n, "group_clips":
+[…]}}}``. ``header`` has the keys of docs/FORMAT.md but ``audio``: sound does not travel along.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
+
+from vidtwin_codec.coding import Steps
+from vidtwin_codec.container import Header
+from vidtwin_codec.container.fields import from_json, to_json
+from vidtwin_codec.errors import VidtwinError
+
+FORMAT = "vidtwin-latents"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Description:
+    """One video among exported latents.
+
+    Attributes:
+        header: of the .vtw, without sound.
+        frames: true frames.
+        group_clips: how many clips each group holds.
+    """
+
+    header: Header
+    frames: int
+    group_clips: tuple[int, ...]
+
+    @property
+    def clips(self) -> int:
+        """Clips of the video."""
+        return sum(self.group_clips)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {
+            "header": to_json(replace(self.header, audio=None)),
+            "steps": self.header.steps.to_json(),
+            "frames": self.frames,
+            "group_clips": list(self.group_clips),
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Description:
+        """Inverse of `to_json`.
+
+        Raises:
+            VidtwinError: something is missing, of a wrong type, or contradicts the rest.
+        """
+        if not isinstance(value, dict) or not isinstance(value.get("header"), dict):
+            raise VidtwinError("no header")
+        header = Header(**from_json(value["header"]), steps=Steps.from_json(value.get("steps")))
+        frames, groups = value.get("frames"), value.get("group_clips")
+        if not isinstance(groups, list) or not all(_is_count(clips, header.clips_per_group) for clips in groups):
+            raise VidtwinError(f"group_clips must be whole numbers from 1 to {header.clips_per_group}")
+        if not _is_count(frames, 1 << 32) or -(-frames // header.clip_frames) != sum(groups):
+            raise VidtwinError(f"{frames} frames do not fill its clips of {header.clip_frames}")
+        return cls(header, frames, tuple(groups))
+
+
+def dump(files: dict[str, Description]) -> str:
+    """The whole text."""
+    described = {name: file.to_json() for name, file in files.items()}
+    return json.dumps({"format": FORMAT, "version": VERSION, "files": described}, ensure_ascii=False)
+
+
+def load(text: str) -> dict[str, Description]:
+    """Inverse of `dump`.
+
+    Raises:
+        VidtwinError: not such a text, or of a newer version.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise VidtwinError(f"its metadata is not JSON ({error})") from error
+    if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("files"), dict):
+        raise VidtwinError("its metadata is not that of exported latents")
+    if value.get("version") != VERSION:
+        raise VidtwinError(
+            f"its metadata are of version {value.get('version')!r}, this program reads version {VERSION}",
+            "install a newer vidtwin",
+        )
+    found = {}
+    for name, described in value["files"].items():
+        try:
+            found[name] = Description.from_json(described)
+        except VidtwinError as error:
+            raise VidtwinError(f"its metadata of {name!r} is not usable: {error.message}", error.hint) from error
+    return found
+
+
+def _is_count(value: object, most: int) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most

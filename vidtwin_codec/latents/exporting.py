@@ -1,0 +1,96 @@
+"""Latents of .vtw files as floats in one file of tensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidtwin_codec.coding import LatentArrays
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import atomic_path, check_output, files_in
+from vidtwin_codec.latents.cache import GroupCache
+from vidtwin_codec.latents.description import Description, dump
+from vidtwin_codec.latents.file import VtwFile
+from vidtwin_codec.latents.tensor_files import check_suffix, tensor_writer
+from vidtwin_codec.pipeline.options import Reporter
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Counts of one export."""
+
+    files: int
+    clips: int
+    bytes: int
+
+
+def export_latents(
+    sources: Iterable[PathLike], output: PathLike, *, force: bool = False, reporter: Reporter | None = None
+) -> Exported:
+    """Write the latents of .vtw files as float32 tensors, exactly what a decoder is given.
+
+    One file gives the tensors ``structure [clips, tiles, n_q, h, w, d_S]``, ``dynamics_x [clips, tiles, d_D, T, w_D]``
+    and ``dynamics_y [clips, tiles, d_D, T, h_D]``; of several, each name has the file's before it
+    (``a/structure``). What is needed to go back is in the metadata. Memory does not grow with duration.
+
+    Args:
+        sources: .vtw files, and folders of them.
+        output: a name that ends in .safetensors or .npz.
+        force: replace an existing output.
+        reporter: is told of frames written.
+
+    Raises:
+        VidtwinError: a source is damaged, two would have the same name, or the output cannot be written.
+    """
+    reporter = reporter or Reporter()
+    paths = [path for source in sources for path in files_in(os.fspath(source), {".vtw"}, "no .vtw file here")]
+    if not paths:
+        raise VidtwinError("no files to export")
+    suffix = check_suffix(Path(output))
+    for path in paths:
+        check_output(output, path, force=force)
+    names = _names(paths)
+    descriptions: dict[str, Description] = {}
+    for name, path in zip(names, paths, strict=True):
+        with VtwFile(path) as file:
+            if not len(file):
+                raise VidtwinError(f"{path}: holds no frames")
+            descriptions[name] = Description(file.header, file.frame_count, file.group_clips)
+    reporter.started(sum(one.frames for one in descriptions.values()), suffix[1:])
+    shapes = [
+        (tensor_name(name, field, len(names)), (one.clips, one.header.tiles, *shape))
+        for name, one in descriptions.items()
+        for field, shape in zip(LatentArrays._fields, one.header.layout.shapes(), strict=True)
+    ]
+    with atomic_path(output) as temporary:
+        with tensor_writer(suffix, temporary, dump(descriptions), shapes) as writer:
+            for name, path in zip(names, paths, strict=True):
+                # each group is read once: nothing to keep
+                with closing(VtwFile(path, cache=GroupCache(0))) as file:
+                    first = 0
+                    for clips in file.group_clips:
+                        read = file[first : first + clips]
+                        for field, part in read.numpy()._asdict().items():
+                            writer.write(tensor_name(name, field, len(names)), first, part)
+                        reporter.advanced(len(read.frames))
+                        first += clips
+        size = temporary.stat().st_size
+    return Exported(len(paths), sum(one.clips for one in descriptions.values()), size)
+
+
+def tensor_name(file: str, field: str, files: int) -> str:
+    """What a tensor is called: with its file's name where there are several."""
+    return field if files == 1 else f"{file}/{field}"
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """File names without suffix; with their folders where names alone are not enough."""
+    for names in ([Path(path).stem for path in paths], [os.path.splitext(path)[0] for path in paths]):
+        if len(set(names)) == len(names):
+            return names
+    raise VidtwinError("the same file was given twice")

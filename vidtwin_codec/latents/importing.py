@@ -1,0 +1,233 @@
+"""Latents as floats back to .vtw files: exported ones exactly, changed or generated ones quantised anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vidtwin_codec import weights
+from vidtwin_codec.coding import DEFAULT_LEVEL, LATEST_CODER, LatentArrays, Steps, quality_scale, requantize
+from vidtwin_codec.container import Header, VtwReader
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import atomic_path, check_output
+from vidtwin_codec.latents.description import Description, load
+from vidtwin_codec.latents.exporting import tensor_name
+from vidtwin_codec.latents.file import VtwFile
+from vidtwin_codec.latents.tensor_files import TensorReader, open_tensors
+from vidtwin_codec.latents.writing import even_groups, write_symbols
+from vidtwin_codec.pipeline.options import Reporter
+
+PathLike = str | os.PathLike[str]
+_NO_METADATA_HINT = "pass --like FILE.vtw, a file of the same weights, size and rate"
+
+
+@dataclass(frozen=True)
+class ImportLatentsOptions:
+    """Choices of :func:`import_latents`."""
+
+    like: PathLike | None = None
+    """A .vtw whose header and sound to take; needed for tensors that `export_latents` did not write."""
+    quality: float | None = None
+    """Quantise with the steps of this quality, 0 to 100, instead of those the latents come with."""
+    level: int = DEFAULT_LEVEL
+    """zstd level, 1 to 22."""
+    force: bool = False
+    """Replace existing outputs."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Counts of one imported file."""
+
+    output: str
+    frames: int
+    clips: int
+    vtw_bytes: int
+
+
+def import_latents(
+    source: PathLike,
+    output: PathLike,
+    options: ImportLatentsOptions | None = None,
+    *,
+    reporter: Reporter | None = None,
+) -> list[Imported]:
+    """Make .vtw files of a file of latents.
+
+    What `export_latents` wrote comes back symbol for symbol, in the same groups. Latents that were changed go to the
+    nearest symbol; a changed number of clips makes a video of as many full clips.
+
+    Args:
+        source: .safetensors or .npz with the tensors of `export_latents`; the axis of tiles may be left out for one.
+        output: the .vtw to write; a folder where the source holds several videos.
+        options: defaults for everything left out.
+        reporter: is told of frames written.
+
+    Raises:
+        VidtwinError: the source cannot be read or does not have the shapes of its header, holds numbers that are not
+            finite, or the output cannot be written.
+    """
+    options, reporter = options or ImportLatentsOptions(), reporter or Reporter()
+    with ExitStack() as stack:
+        tensors = stack.enter_context(open_tensors(Path(source)))
+        like = stack.enter_context(VtwFile(options.like)) if options.like is not None else None
+        try:
+            jobs = _plan(tensors, like, options)
+        except VidtwinError as error:
+            raise VidtwinError(f"{os.fspath(source)}: {error.message}", error.hint) from error
+        targets = _targets(source, output, list(jobs), options)
+        reporter.started(sum(job.frames for job in jobs.values()), "vtw")
+        return [
+            _write(target, job, tensors, options, reporter) for target, job in zip(targets, jobs.values(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One video to be made.
+
+    Attributes:
+        header: of the .vtw.
+        frames: true frames.
+        group_clips: how many clips each group gets.
+        tensors: names of its three tensors.
+    """
+
+    header: Header
+    frames: int
+    group_clips: tuple[int, ...]
+    tensors: tuple[str, ...]
+
+
+def _plan(tensors: TensorReader, like: VtwFile | None, options: ImportLatentsOptions) -> dict[str, _Job]:
+    if tensors.metadata is not None:
+        described: dict[str, Description | None] = dict(load(tensors.metadata))
+    elif like is None:
+        raise VidtwinError("does not say how the video is shaped and quantised", _NO_METADATA_HINT)
+    else:
+        described = {"": None}
+    jobs = {}
+    for name, description in described.items():
+        names = tuple(tensor_name(name, field, len(described)) for field in LatentArrays._fields)
+        try:
+            jobs[name] = _job(tensors, names, description, like, options)
+        except VidtwinError as error:
+            raise VidtwinError(f"{name}: {error.message}" if name else error.message, error.hint) from error
+    return jobs
+
+
+def _job(
+    tensors: TensorReader,
+    names: tuple[str, ...],
+    described: Description | None,
+    like: VtwFile | None,
+    options: ImportLatentsOptions,
+) -> _Job:
+    if like is not None:
+        given = Description(like.header, like.frame_count, like.group_clips)
+        if described is None:
+            described = given
+        elif described.header.weights_sha256 != given.header.weights_sha256:
+            raise VidtwinError(
+                f"its latents were made with weights {described.header.weights_name!r} "
+                f"(SHA-256 {described.header.weights_sha256[:12]}…), not {given.header.weights_name!r} "
+                f"(SHA-256 {given.header.weights_sha256[:12]}…) as the file to be like"
+            )
+        else:
+            # the latents keep the steps they were quantised with
+            described = replace(described, header=replace(given.header, steps=described.header.steps))
+    assert described is not None  # without a description there is a file to be like
+    # whatever coder wrote the original, the best of today's writes this one
+    header = replace(described.header, coder=LATEST_CODER)
+    if options.quality is not None:
+        header = replace(header, steps=_steps(header, options.quality))
+        header = replace(header, options={**header.options, "quality": options.quality})
+    clips = _clips(tensors, names, header)
+    if clips == described.clips and described.header.clip_frames == header.clip_frames:
+        return _Job(header, described.frames, described.group_clips, names)
+    return _Job(header, clips * header.clip_frames, tuple(even_groups(clips, header.clips_per_group)), names)
+
+
+def _clips(tensors: TensorReader, names: tuple[str, ...], header: Header) -> int:
+    """Number of clips, after checking that the tensors have the header's shapes."""
+    found: set[int] = set()
+    for name, shape in zip(names, header.layout.shapes(), strict=True):
+        if name not in tensors.shapes:
+            raise VidtwinError(f"has no tensor {name!r}")
+        actual = tensors.shapes[name]
+        if actual[1:] != (header.tiles, *shape) and (header.tiles > 1 or actual[1:] != shape):
+            raise VidtwinError(
+                f"{name} has shape {list(actual)}, expected [clips, {', '.join(map(str, (header.tiles, *shape)))}]"
+            )
+        found.add(actual[0])
+    if len(found) != 1 or 0 in found:
+        raise VidtwinError("its tensors must have the same number of clips, one or more")
+    return found.pop()
+
+
+def _steps(header: Header, quality: float) -> Steps:
+    """Steps of a quality, from those that the weights come with."""
+    scale = quality_scale(quality)
+    entry = weights.find_by_digest(header.weights_sha256)
+    if entry is None or entry.metadata.steps is None:
+        raise VidtwinError(
+            f"the weights {header.weights_name!r} (SHA-256 {header.weights_sha256[:12]}…), whose steps a quality "
+            "scales, are not on this machine",
+            "import them, or leave --quality out to keep the steps that the latents come with",
+        )
+    return entry.metadata.steps.scaled(scale)
+
+
+def _targets(source: PathLike, output: PathLike, names: list[str], options: ImportLatentsOptions) -> list[Path]:
+    """Where each video goes; refuses what cannot be written before any work is done."""
+    if len(names) == 1:
+        targets = [Path(output)]
+    else:
+        folder = Path(output)
+        if not folder.is_dir():
+            raise VidtwinError(
+                f"{os.fspath(source)} holds {len(names)} videos, and {folder} is not a folder", "name a folder"
+            )
+        # names come from the file: they must not lead out of the folder
+        targets = [folder / f"{Path(name).name}.vtw" for name in names]
+        if len(set(targets)) < len(targets):
+            raise VidtwinError(f"{os.fspath(source)} holds several videos of the same name", "export them one by one")
+    for target in targets:
+        check_output(target, source, force=options.force)
+        check_output(target, options.like, force=options.force)
+    return targets
+
+
+def _write(
+    target: Path, job: _Job, tensors: TensorReader, options: ImportLatentsOptions, reporter: Reporter
+) -> Imported:
+    header = job.header
+
+    def read(first: int, end: int) -> LatentArrays:
+        parts = (tensors.read(name, first, end) for name in job.tensors)
+        shaped = (
+            part.reshape(end - first, header.tiles, *shape)
+            for part, shape in zip(parts, header.layout.shapes(), strict=True)
+        )
+        return requantize(LatentArrays(*shaped), header.steps)
+
+    with ExitStack() as stack:
+        audio: Iterable[bytes] = ()
+        if header.audio is not None and options.like is not None:
+            audio = stack.enter_context(VtwReader(options.like)).audio_chunks()
+        temporary = stack.enter_context(atomic_path(target))
+        with temporary.open("wb") as stream:
+            counts = write_symbols(
+                stream,
+                header,
+                job.group_clips,
+                job.frames,
+                read,
+                audio=audio,
+                level=options.level,
+                reporter=reporter,
+            )
+    return Imported(os.fspath(target), counts.frames, sum(job.group_clips), counts.vtw_bytes)

@@ -1,0 +1,202 @@
+"""Cross-reenactment: the structure of one file with the dynamics of another.
+
+Symbols are taken over as they are, with the steps they were quantised with, so that mixing loses nothing and needs no
+network: what comes out is a .vtw like any other, and decoding it is decoding the mixture.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec import __version__
+from vidtwin_codec.coding import DEFAULT_LEVEL, LATEST_CODER, PLAIN, LatentArrays, Steps
+from vidtwin_codec.container import Counts, Header, VtwReader
+from vidtwin_codec.container.fields import tile_offsets
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import atomic_path, check_output
+from vidtwin_codec.latents.file import VtwFile, check_same_latents
+from vidtwin_codec.latents.writing import even_groups, write_symbols
+from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, Reporter
+
+PathLike = str | os.PathLike[str]
+LENGTHS = ("shortest", "structure", "dynamics")
+SOUNDS = ("none", "structure", "dynamics")
+
+
+@dataclass(frozen=True)
+class MixOptions:
+    """Choices of :func:`mix` and :func:`mix_latents`."""
+
+    length: Literal["shortest", "structure", "dynamics"] = "shortest"
+    """Which file says how many frames come out; the other starts again when it ends."""
+    sound: Literal["none", "structure", "dynamics"] = "none"
+    """Whose sound to take over."""
+
+    def __post_init__(self) -> None:
+        if self.length not in LENGTHS:
+            raise VidtwinError(f"length {self.length!r} is none of {', '.join(LENGTHS)}")
+        if self.sound not in SOUNDS:
+            raise VidtwinError(f"sound {self.sound!r} is none of {', '.join(SOUNDS)}")
+
+
+def mix(
+    structure: PathLike,
+    dynamics: PathLike,
+    output: PathLike,
+    options: MixOptions | None = None,
+    decoding: DecodeOptions | None = None,
+    *,
+    reporter: Reporter | None = None,
+) -> DecodeResult:
+    """Decode the structure of one .vtw with the dynamics of another.
+
+    Size and sample aspect are those of ``structure``, the frame rate, which sets the speed of motion, that of
+    ``dynamics``.
+
+    Args:
+        structure: .vtw file that gives content and slow motion.
+        dynamics: .vtw file that gives fast local motion; made with the same weights.
+        output: the video to write, or ``-`` for standard output (as MP4). It appears when it is complete.
+        options: length and sound.
+        decoding: as for :func:`vidtwin_codec.decode`; its stretch is one of the mixture.
+        reporter: is told of progress and warnings.
+
+    Raises:
+        VidtwinError: the files were made with different weights, one is damaged, the weights are not here, or the
+            output cannot be written.
+    """
+    from vidtwin_codec.pipeline.decode import decode
+
+    decoding = decoding or DecodeOptions()
+    check_inputs(structure, dynamics, output, force=decoding.force)
+    with tempfile.TemporaryDirectory(prefix="vidtwin-") as folder:
+        mixture = Path(folder, "mixture.vtw")
+        with mixture.open("wb") as stream:
+            # read once and thrown away: the plain coder at the fastest level takes no time
+            mix_latents(structure, dynamics, stream, options, level=1, coder=PLAIN)
+        result = decode(mixture, output, decoding, reporter=reporter)
+    return replace(result, source=os.fspath(structure))
+
+
+def mix_to_vtw(
+    structure: PathLike, dynamics: PathLike, output: PathLike, options: MixOptions | None = None, *, force: bool = False
+) -> Counts:
+    """As `mix`, but keep the mixture as a .vtw; needs no network.
+
+    Raises:
+        VidtwinError: as `mix`.
+    """
+    check_inputs(structure, dynamics, output, force=force)
+    with atomic_path(output) as temporary, temporary.open("wb") as stream:
+        return mix_latents(structure, dynamics, stream, options)
+
+
+def mix_latents(
+    structure: PathLike,
+    dynamics: PathLike,
+    stream: BinaryIO,
+    options: MixOptions | None = None,
+    *,
+    level: int = DEFAULT_LEVEL,
+    coder: int | None = None,
+) -> Counts:
+    """Write the mixture of two .vtw files as a third.
+
+    Args:
+        structure, dynamics, options: as for `mix`.
+        stream: binary, open for writing; stays open.
+        level, coder: as for `write_symbols`.
+
+    Raises:
+        VidtwinError: the files were made with different weights, or one is empty or damaged.
+    """
+    options = options or MixOptions()
+    with ExitStack() as stack:
+        still, moving = (stack.enter_context(VtwFile(path)) for path in (structure, dynamics))
+        check_same_latents(still, moving)
+        for file in (still, moving):
+            if not len(file):
+                raise VidtwinError(f"{os.fspath(file.path)}: holds no frames")
+        counts = {"structure": still.frame_count, "dynamics": moving.frame_count}
+        frames = min(counts.values()) if options.length == "shortest" else counts[options.length]
+        clips = -(-frames // still.header.clip_frames)
+        tiles = nearest_tiles(still.header, moving.header)
+
+        def read(first: int, end: int) -> LatentArrays:
+            content, motion = _looped(still, first, end, clips), _looped(moving, first, end, clips)
+            return LatentArrays(content.structure, motion.dynamics_x[:, tiles], motion.dynamics_y[:, tiles])
+
+        audio: Iterable[bytes] = ()
+        header = _header(still, moving, options)
+        if header.audio is not None:
+            source = stack.enter_context(VtwReader(structure if options.sound == "structure" else dynamics))
+            audio = source.audio_chunks()
+        groups = even_groups(clips, header.clips_per_group)
+        return write_symbols(stream, header, groups, frames, read, audio=audio, level=level, coder=coder)
+
+
+def nearest_tiles(structure: Header, dynamics: Header) -> NDArray[np.int64]:
+    """For each tile of one file the tile of the other whose centre is nearest, both frames laid over each other.
+
+    Tiles are used whole: within a tile the network knows of no frame around it. Frames of the same size give each tile
+    its own.
+    """
+    rows = _nearest(
+        _centres(structure.coded_height, structure.tile_height, structure.overlap),
+        _centres(dynamics.coded_height, dynamics.tile_height, dynamics.overlap),
+    )
+    across = _centres(dynamics.coded_width, dynamics.tile_width, dynamics.overlap)
+    columns = _nearest(_centres(structure.coded_width, structure.tile_width, structure.overlap), across)
+    return (rows[:, None] * len(across) + columns).reshape(-1)
+
+
+def check_inputs(structure: PathLike, dynamics: PathLike, output: PathLike, *, force: bool) -> None:
+    """Refuse an output that is one of the inputs, or that exists."""
+    for source in (structure, dynamics):
+        check_output(output, source, force=force)
+
+
+def _centres(size: int, tile: int, overlap: int) -> NDArray[np.float64]:
+    """Centres of the tiles of a side of ``size`` pixels, as parts of the side."""
+    return (np.array(tile_offsets(size, tile, overlap)) + min(tile, size) / 2) / size
+
+
+def _nearest(wanted: NDArray[np.float64], given: NDArray[np.float64]) -> NDArray[np.int64]:
+    nearest: NDArray[np.int64] = np.abs(wanted[:, None] - given).argmin(axis=1)
+    return nearest
+
+
+def _looped(file: VtwFile, first: int, end: int, clips: int) -> LatentArrays:
+    """Symbols of clips ``first`` … ``end`` - 1 of ``clips`` clips, for which the file is repeated if it has fewer."""
+    if clips <= len(file):
+        return file[first:end].symbols
+    # what is filled up at the end of the last clip would stand still: repeat full clips where there are any
+    whole = max(1, file.frame_count // file.header.clip_frames)
+    parts = [file[clip % whole].symbols for clip in range(first, end)]
+    return LatentArrays(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _header(still: VtwFile, moving: VtwFile, options: MixOptions) -> Header:
+    content, motion = still.header, moving.header
+    sound = {"none": None, "structure": content.audio, "dynamics": motion.audio}[options.sound]
+    if sound is None and options.sound != "none":
+        raise VidtwinError(f"{os.fspath((still if options.sound == 'structure' else moving).path)}: has no sound")
+    return replace(
+        content,
+        steps=Steps(content.steps.structure, motion.steps.dynamics_x, motion.steps.dynamics_y),
+        fps=motion.fps,
+        coder=LATEST_CODER,
+        audio=sound,
+        options={"mixed": {"structure": content.options, "dynamics": motion.options}},
+        source={},
+        created_by=f"vidtwin {__version__}",
+    )

@@ -1,0 +1,215 @@
+"""Files of named tensors that latents are exchanged in: .safetensors and .npz.
+
+Both are written group by group, so that memory does not grow with the video. A .safetensors is read so, too; an .npz is
+a zip archive, of which numpy reads whole arrays.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.weights.safetensors_file import build_header
+
+SUFFIXES = (".safetensors", ".npz")
+METADATA = "metadata"
+Shapes = Sequence[tuple[str, tuple[int, ...]]]
+
+
+class TensorWriter(ABC):
+    """float32 tensors of known shapes, filled a part at a time; a context manager.
+
+    Args:
+        path: the file to write; its suffix plays no part.
+        metadata: one text.
+        shapes: names and shapes of the tensors.
+    """
+
+    def __init__(self, path: Path, metadata: str, shapes: Shapes) -> None:
+        self._stack = ExitStack()
+        self._open(path, metadata, shapes)
+
+    @abstractmethod
+    def _open(self, path: Path, metadata: str, shapes: Shapes) -> None: ...
+
+    @abstractmethod
+    def write(self, name: str, first: int, part: NDArray[np.float32]) -> None:
+        """Fill a tensor from ``first`` along its first axis on."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack:
+            if kind is None:
+                self._finish()
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Everything has been filled."""
+
+
+class SafetensorsWriter(TensorWriter):
+    """Writes each part at its place in the file."""
+
+    def _open(self, path: Path, metadata: str, shapes: Shapes) -> None:
+        start, offsets = build_header({METADATA: metadata}, [(name, "float32", shape) for name, shape in shapes])
+        self._places = {
+            name: (offset, 4 * int(np.prod(shape[1:]))) for (name, shape), offset in zip(shapes, offsets, strict=True)
+        }
+        self._stream = self._stack.enter_context(path.open("wb"))
+        self._stream.write(start)
+
+    def write(self, name: str, first: int, part: NDArray[np.float32]) -> None:
+        offset, row = self._places[name]
+        self._stream.seek(offset + first * row)
+        self._stream.write(np.ascontiguousarray(part, dtype="<f4").data)
+
+    def _finish(self) -> None:
+        self._stream.flush()
+
+
+class NpzWriter(TensorWriter):
+    """Fills arrays on disk beside the file, and puts them into the archive at the end."""
+
+    def _open(self, path: Path, metadata: str, shapes: Shapes) -> None:
+        self._path, self._metadata = path, metadata
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix=".vidtwin-", dir=path.parent))
+        self._arrays = {
+            name: np.lib.format.open_memmap(Path(folder, f"{number}.npy"), mode="w+", dtype="<f4", shape=shape)
+            for number, (name, shape) in enumerate(shapes)
+        }
+
+    def write(self, name: str, first: int, part: NDArray[np.float32]) -> None:
+        self._arrays[name][first : first + len(part)] = part
+
+    def _finish(self) -> None:
+        with self._path.open("wb") as stream:
+            arrays: dict[str, Any] = {METADATA: np.array(self._metadata), **self._arrays}
+            np.savez(stream, **arrays)
+        self._arrays.clear()
+
+
+class TensorReader(ABC):
+    """Named tensors of a file; a context manager.
+
+    Attributes:
+        metadata: the text that a `TensorWriter` was given, None where another program wrote the file.
+        shapes: of each tensor.
+
+    Raises:
+        VidtwinError: the file cannot be read.
+    """
+
+    metadata: str | None
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @abstractmethod
+    def read(self, name: str, first: int, end: int) -> NDArray[np.floating]:
+        """Rows ``first`` … ``end`` - 1 of a tensor of any kind of float."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class SafetensorsReader(TensorReader):
+    """Reads no more of a tensor than asked for."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            file, slices = _slices(path, "numpy")
+            if any(part.get_dtype() == "BF16" for part in slices.values()):
+                file, slices = _slices(path, "pt")  # numpy has no bfloat16, torch does
+        except SafetensorError as error:
+            raise VidtwinError(f"{path}: is not a sound safetensors file ({error})") from error
+        except OSError as error:
+            raise explain_os_error(error, path) from error
+        self._slices = slices
+        self.metadata = (file.metadata() or {}).get(METADATA)
+        self.shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+
+    def read(self, name: str, first: int, end: int) -> NDArray[np.floating]:
+        part = self._slices[name][first:end]
+        found: NDArray[np.floating] = part if isinstance(part, np.ndarray) else part.float().numpy()
+        return found
+
+
+def _slices(path: Path, framework: str) -> tuple[Any, dict[str, Any]]:
+    """The open file, and what reads a part of each of its tensors."""
+    file: Any = safe_open(path, framework=framework)
+    return file, {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+
+
+class NpzReader(TensorReader):
+    """Reads whole arrays, when they are first wanted."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            # pickled objects are refused: they could run code
+            with np.load(path, allow_pickle=False) as archive:
+                if not isinstance(archive, np.lib.npyio.NpzFile):
+                    raise ValueError("is one array")
+                self._arrays = {name: archive[name] for name in archive.files}
+        except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise VidtwinError(f"{path}: is not a sound .npz file ({error})") from error
+        except OSError as error:
+            raise explain_os_error(error, path) from error
+        text = self._arrays.pop(METADATA, None)
+        self.metadata = None if text is None else str(text)
+        self.shapes = {name: array.shape for name, array in self._arrays.items()}
+
+    def read(self, name: str, first: int, end: int) -> NDArray[np.floating]:
+        return self._arrays[name][first:end]
+
+
+_KINDS: dict[str, tuple[type[TensorWriter], type[TensorReader]]] = {
+    ".safetensors": (SafetensorsWriter, SafetensorsReader),
+    ".npz": (NpzWriter, NpzReader),
+}
+
+
+def check_suffix(path: Path) -> str:
+    """The suffix, if it is one of `SUFFIXES`.
+
+    Raises:
+        VidtwinError: it is another.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _KINDS:
+        raise VidtwinError(f"{path}: latents are kept in {' or '.join(SUFFIXES)} files", "choose a name that ends so")
+    return suffix
+
+
+def tensor_writer(suffix: str, path: Path, metadata: str, shapes: Shapes) -> TensorWriter:
+    """A writer of the kind that ``suffix`` names."""
+    return _KINDS[suffix][0](path, metadata, shapes)
+
+
+def open_tensors(path: Path) -> TensorReader:
+    """A reader by the file's suffix.
+
+    Raises:
+        VidtwinError: another suffix, or the file cannot be read.
+    """
+    reader: Any = _KINDS[check_suffix(path)][1]
+    opened: TensorReader = reader(path)
+    return opened

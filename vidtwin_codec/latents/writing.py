@@ -1,0 +1,63 @@
+"""Symbols to a .vtw: what reading latents gives, written back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import BinaryIO
+
+import numpy as np
+
+from vidtwin_codec.coding import DEFAULT_LEVEL, Group, GroupSpan, LatentArrays, pack_group
+from vidtwin_codec.container import Counts, Header, VtwWriter
+from vidtwin_codec.pipeline.options import Reporter
+
+ReadSymbols = Callable[[int, int], LatentArrays]
+"""Symbols of clips ``first`` … ``end`` - 1, integers ``[clips, tiles, …]``."""
+
+
+def write_symbols(
+    stream: BinaryIO,
+    header: Header,
+    group_clips: Sequence[int],
+    frames: int,
+    read: ReadSymbols,
+    *,
+    audio: Iterable[bytes] = (),
+    level: int = DEFAULT_LEVEL,
+    coder: int | None = None,
+    reporter: Reporter | None = None,
+) -> Counts:
+    """Write a .vtw front to back, a group at a time.
+
+    Args:
+        stream: binary, open for writing; stays open. Its OSErrors pass through.
+        header: of the new file.
+        group_clips: how many clips each group gets.
+        frames: true frames, which fill all clips but the last.
+        read: gives the symbols.
+        audio: pieces of the audio file that the header announces.
+        level: zstd's, 1 to 22.
+        coder: a key of `CODERS`; None keeps the smallest of all for each group.
+        reporter: is told of frames written.
+    """
+    reporter = reporter or Reporter()
+    writer = VtwWriter(stream, header)
+    if header.audio is not None:
+        writer.write_audio(audio)
+    first = 0
+    for clips in group_clips:
+        start = first * header.clip_frames
+        span = GroupSpan(start, min(clips * header.clip_frames, frames - start), first, clips)
+        symbols = LatentArrays(
+            *(array.astype(np.int32).reshape(-1, *array.shape[2:]) for array in read(first, span.end_clip))
+        )
+        packed = pack_group(Group(*span, header.tiles, symbols), header.layout, level, coder)
+        writer.write_group(packed, span)
+        reporter.advanced(span.frames)
+        first = span.end_clip
+    return writer.finish()
+
+
+def even_groups(clips: int, most: int) -> list[int]:
+    """``clips`` in groups of ``most``, the rest in the last."""
+    return [min(most, clips - first) for first in range(0, clips, most)]
