@@ -32,7 +32,11 @@ class BitReader:
     """Inverse of `BitWriter`."""
 
     def __init__(self, data: bytes) -> None:
-        self._data: NDArray[np.uint8] = np.frombuffer(data + bytes(_READ_BYTES), dtype=np.uint8)
+        padded = np.frombuffer(data + bytes(_READ_BYTES), dtype=np.uint8).astype(np.int64)
+        # the number that begins at each byte
+        self._words = np.zeros(len(data) + 1, dtype=np.int64)
+        for place in range(_READ_BYTES):
+            self._words |= padded[place : place + len(self._words)] << 8 * place
         self._size = 8 * len(data)
         self._at = 0
 
@@ -42,15 +46,13 @@ class BitReader:
         Raises:
             ValueError: the data end first.
         """
-        starts = self._at + widths.cumsum() - widths
-        self._at += int(widths.sum())
+        ends = self._at + widths.cumsum()
+        starts = ends - widths
+        if ends.size:
+            self._at = int(ends[-1])
         if self._at > self._size:
             raise ValueError("the plain bits end too early")
-        first = starts >> 3
-        found = np.zeros(len(widths), dtype=np.int64)
-        for place in range(_READ_BYTES):
-            found |= self._data[first + place].astype(np.int64) << 8 * place
-        return found >> (starts & 7) & (1 << widths) - 1
+        return self._words[starts >> 3] >> (starts & 7) & (1 << widths) - 1
 
     def finish(self) -> None:
         """Check that nothing but the filling of the last byte is left.
@@ -59,5 +61,5 @@ class BitReader:
             ValueError: there is more, or it is not zero.
         """
         rest = self._size - self._at
-        if rest >= 8 or (rest and int(self._data[self._at >> 3]) >> (self._at & 7)):
+        if rest >= 8 or (rest and int(self._words[self._at >> 3]) >> (self._at & 7)):
             raise ValueError("plain bits are left over")

@@ -53,10 +53,11 @@ class Tables:
 
     def __init__(self, start: NDArray[np.int64]) -> None:
         self._counts = start.copy()
-        self._size = start.size
         self._seen: list[Ints] = []
         self._offsets = np.arange(len(start), dtype=np.int64)[:, None] * TOTAL
-        self.rebuild()
+        self._starts = np.zeros(start.size + 1, dtype=np.int64)
+        self._frequencies = np.empty(start.size, dtype=np.int64)
+        self._divide(np.arange(len(start)))
 
     def learn(self, contexts: Ints, tokens: Ints) -> None:
         """Note tokens; they count from the next `rebuild` on."""
@@ -64,21 +65,28 @@ class Tables:
 
     def rebuild(self) -> None:
         """Bring the tables up to date."""
-        counts = self._counts
-        if self._seen:
-            counts += INCREMENT * np.bincount(np.concatenate(self._seen), minlength=self._size).reshape(counts.shape)
-            self._seen.clear()
+        if not self._seen:
+            return
+        seen = np.concatenate(self._seen)
+        self._seen.clear()
+        # a few of the tables are in use at a time, and the others do not change
+        touched = np.flatnonzero(np.bincount(seen // TOKENS, minlength=len(self._counts)))
+        np.add.at(self._counts.reshape(-1), seen, INCREMENT)
+        counts = self._counts[touched]
+        heavy = counts.sum(axis=1) > LIMIT
+        while heavy.any():
+            counts[heavy] >>= 1
             heavy = counts.sum(axis=1) > LIMIT
-            while heavy.any():
-                counts[heavy] >>= 1
-                heavy = counts.sum(axis=1) > LIMIT
-        ends = counts.cumsum(axis=1)
+        self._counts[touched] = counts
+        self._divide(touched)
+
+    def _divide(self, tables: Ints) -> None:
+        """Give each token of these tables its interval."""
+        ends = self._counts[tables].cumsum(axis=1)
         # every token keeps a frequency of at least 1, and the last one ends exactly at TOTAL
         bounds = ends * (TOTAL - TOKENS) // ends[:, -1:] + np.arange(1, TOKENS + 1)
-        self._starts = np.empty(self._size + 1, dtype=np.int64)
-        self._starts[0] = 0
-        self._starts[1:] = (bounds + self._offsets).reshape(-1)
-        self._frequencies = np.diff(self._starts)
+        self._starts[1:].reshape(-1, TOKENS)[tables] = bounds + self._offsets[tables]
+        self._frequencies.reshape(-1, TOKENS)[tables] = np.diff(bounds, axis=1, prepend=0)
 
     def intervals(self, contexts: Ints, tokens: Ints) -> tuple[Ints, Ints]:
         """Start (0 to `TOTAL` - 1) and frequency of tokens."""
