@@ -21,6 +21,7 @@ VERBS = {
     "measure": ("vidtwin_codec.cli.measure", "Measure how close a video is to what comes back."),
     "compare": ("vidtwin_codec.cli.compare", "Compare with conventional codecs; writes an HTML report."),
     "mix": ("vidtwin_codec.cli.mix", "Structure of one .vtw file with the dynamics of another."),
+    "inspect": ("vidtwin_codec.cli.inspect", "Show what a .vtw file's latents carry; writes an HTML page."),
     "export": ("vidtwin_codec.cli.export", "Write latents to a .safetensors or .npz file."),
     "import": ("vidtwin_codec.cli.import_", "Make .vtw files of such latents."),
     "weights": ("vidtwin_codec.cli.weights", "List, import, fetch and verify network weights."),

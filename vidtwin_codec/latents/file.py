@@ -105,6 +105,11 @@ class VtwFile:
         return tuple(entry.clips for entry in self._reader.groups)
 
     @cached_property
+    def group_bytes(self) -> tuple[int, ...]:
+        """How many bytes each group takes in the file."""
+        return tuple(entry.size for entry in self._reader.groups)
+
+    @cached_property
     def metadata(self) -> dict[str, Any]:
         """The header as plain values (docs/FORMAT.md names them), with ``frames`` and ``clips``."""
         return {**to_json(self.header), "frames": self.frame_count, "clips": len(self)}

@@ -6,5 +6,5 @@ from importlib.resources import files
 
 
 def resource(name: str) -> str:
-    """The text of ``page.html``, ``page.css``, ``plots.css``, ``plots.js`` or ``viewer.js``."""
+    """The text of one of the HTML, CSS and JavaScript files."""
     return files("vidtwin_codec.report").joinpath(name).read_text(encoding="utf-8")

@@ -34,7 +34,7 @@ class BitReader:
     def __init__(self, data: bytes) -> None:
         padded = np.frombuffer(data + bytes(_READ_BYTES), dtype=np.uint8).astype(np.int64)
         # the number that begins at each byte
-        self._words = np.zeros(len(data) + 1, dtype=np.int64)
+        self._words: Ints = np.zeros(len(data) + 1, dtype=np.int64)
         for place in range(_READ_BYTES):
             self._words |= padded[place : place + len(self._words)] << 8 * place
         self._size = 8 * len(data)
@@ -52,7 +52,8 @@ class BitReader:
             self._at = int(ends[-1])
         if self._at > self._size:
             raise ValueError("the plain bits end too early")
-        return self._words[starts >> 3] >> (starts & 7) & (1 << widths) - 1
+        found: Ints = self._words[starts >> 3] >> (starts & 7) & (1 << widths) - 1
+        return found
 
     def finish(self) -> None:
         """Check that nothing but the filling of the last byte is left.

@@ -1,0 +1,40 @@
+"""``vidtwin inspect``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vidtwin_codec.cli.common import console, network_options, progress
+from vidtwin_codec.files import atomic_path, check_output
+from vidtwin_codec.pipeline.options import NetworkOptions
+
+
+@click.command("inspect")
+@click.argument("source", metavar="SOURCE.vtw")
+@click.option("-o", "--output", metavar="PAGE.html", required=True, help="The page to write.")
+@click.option(
+    "--frames", type=click.IntRange(1, 100), default=4, show_default=True, help="Frames to decode, over the video."
+)
+@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+@network_options
+@click.option("-q", "--quiet", is_flag=True, help="Only errors.")
+def inspect_command(source: str, output: str, frames: int, force: bool, quiet: bool, **choices: Any) -> None:
+    """Show what the latents of a .vtw file carry, on one HTML page that needs no network.
+
+    Frames decoded from both parts, from structure alone and from dynamics alone; bits by clip and by channel; the
+    latents as pictures.
+
+    \b
+    vidtwin inspect in.vtw -o in.html
+    """
+    check_output(output, source, force=force)
+    screen = console(quiet)
+    # torch is imported only now: help and wrong usage need not wait for it
+    from vidtwin_codec.report.latents import inspect_page
+
+    with progress("inspect", screen) as reporter:
+        page = inspect_page(source, frames, NetworkOptions(**choices), reporter)
+    with atomic_path(output) as temporary:
+        temporary.write_text(page, encoding="utf-8")
