@@ -4,7 +4,7 @@
 
 Frames and network as under vidtwin measure --protocol vidtwin: short side to 224 (bilinear, antialiased), centre
 crop, 16-frame clips; RGB PSNR and SSIM per frame, mean over frames, then over videos. Beyond that verb, the latents are
-also quantised and packed at several qualities.
+also quantised, as vidtwin encode does it unless told otherwise, and packed at several qualities.
 Unless --every-clip is given, two clips of each video: frames 0-15 and 32-47. Frames are taken at the video's own rate;
 --fps 25 is the paper's.
 """
@@ -21,18 +21,12 @@ import torch
 from numpy.typing import NDArray
 
 from vidtwin_codec import metrics
-from vidtwin_codec.coding import (
-    DEFAULT_QUALITY,
-    Group,
-    LatentArrays,
-    dequantize,
-    pack_group,
-    quality_scale,
-    quantize,
-)
+from vidtwin_codec.coding import DEFAULT_QUALITY, Group, LatentArrays, dequantize, pack_group
 from vidtwin_codec.measurement.paper import Network, clips_of
 from vidtwin_codec.media import probe
 from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.refinement import DEFAULT_EFFORT, LEVELS
+from vidtwin_codec.refinement.symbols import choose_symbols, quality_steps
 
 
 class Score(NamedTuple):
@@ -88,6 +82,7 @@ def main(
     network = Network(NetworkOptions(weights=weights, device=device, precision=precision))
     entry, base = network.entry, network.entry.metadata.steps
     assert base is not None  # weights without steps are not resolved
+    layout, passes = network.codec.layout, LEVELS[DEFAULT_EFFORT].passes
     print(f"weights {entry.name} {entry.sha256[:12]}, {network.codec.device}, {len(qualities)} qualities")
     print(f"{'':32}{'means':>15}" + "".join(f"{f'quality {q:g}':>25}" for q in qualities))
     print(f"{'':32}{'PSNR   SSIM':>15}" + f"{'PSNR   SSIM    bpp':>25}" * len(qualities))
@@ -97,10 +92,10 @@ def main(
         arrays = network.encode(clips)
         row = [score(clips, network.decode(arrays))]
         for quality in qualities:
-            steps = base.scaled(quality_scale(quality))
-            symbols = quantize(arrays, steps)
+            steps = quality_steps(base, quality, passes)
+            symbols = choose_symbols(arrays, steps, layout, clips=len(clips), tiles=1, passes=passes)
             group = Group(0, len(clips) * network.frames, 0, len(clips), 1, symbols)
-            packed = len(pack_group(group, network.codec.layout))
+            packed = len(pack_group(group, layout))
             row.append(score(clips, network.decode(LatentArrays(*dequantize(symbols, steps))), packed))
         rows.append(row)
         print(f"{path.name[:32]:32}" + format_row(row), flush=True)

@@ -38,6 +38,8 @@ from vidtwin_codec.measurement.paper import Network, clips_of
 from vidtwin_codec.media import probe
 from vidtwin_codec.pipeline.geometry import pixels_from_levels
 from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.refinement import DEFAULT_EFFORT, LEVELS
+from vidtwin_codec.refinement.symbols import choose_symbols
 from vidtwin_codec.weights.calibration import steps_from_sigma
 
 QUALITIES = (45.0, 60.0, DEFAULT_QUALITY, 90.0)
@@ -142,6 +144,12 @@ def main(folder: Path, weights: str, device: str, frames: int) -> None:
     network = Network(NetworkOptions(weights=weights, device=device))
     base = network.entry.metadata.steps
     assert base is not None  # weights without steps are not resolved
+    passes = LEVELS[DEFAULT_EFFORT].passes
+
+    def chosen(latents: LatentArrays, steps: Steps) -> LatentArrays:
+        clips = len(latents.structure)
+        return choose_symbols(latents, steps, network.codec.layout, clips=clips, tiles=1, passes=passes)
+
     videos = [read(path, network, frames) for path in sorted(folder.glob("*.mp4"))]
     from_sigma = sigma_steps(network, videos)
     # a byte a channel, once in ten seconds of 25 frames
@@ -151,7 +159,8 @@ def main(folder: Path, weights: str, device: str, frames: int) -> None:
         Technique("zstd, channel after channel; steps from sigma", from_sigma, CHANNEL_MAJOR),
         Technique("predicted and range coded (coder 3)", from_sigma, None),
         Technique("steps of the weights", base, None),
-        Technique("not in the format: centroids", base, None, quantize, at_centroids, shifts),
+        Technique("symbols by rate and distortion (effort 1)", base, None, chosen),
+        Technique("not in the format: centroids", base, None, chosen, at_centroids, shifts),
     ]
     bench = Bench(network, videos)
     print(f"weights {network.entry.name} {network.entry.sha256[:12]}, {len(videos)} videos, {frames} frames of each\n")
