@@ -4,9 +4,6 @@ Small independent errors of variance v in a channel change the picture by v time
 derivatives with respect to it. Among all steps that spend the same bits, those whose errors, so weighted, are equal in
 all channels change the picture least (reverse water-filling at high rate: Gersho and Gray, Vector Quantization and
 Signal Compression, 1992, chapter 8): steps go with one over the root of that mean square.
-
-The squares come from backward passes, not from one perturbation a channel: for a vector v of random signs, the mean of
-(Jᵀv)² is the diagonal of JᵀJ (M. Hutchinson, 1989; C. Bekas, E. Kokiopoulou and Y. Saad, 2007, for diagonals).
 """
 
 from __future__ import annotations
@@ -18,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vidtwin_codec.model.sensitivity import squared_derivatives
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
 
 Channels = tuple[NDArray[np.float64], ...]
@@ -39,19 +37,8 @@ def measure(model: VidTwin, latents: Sequence[Latents]) -> Channels:
     """
     generator = torch.Generator().manual_seed(_SEED)
     passes = math.ceil(LEAST_PASSES / len(latents))
-    sums: list[NDArray[np.float64]] = []
-    for number, means in enumerate(latents):
-        inputs = Latents(*(part.detach().clone().requires_grad_(True) for part in means))
-        with torch.enable_grad():
-            decoded = model.decode(inputs)
-        for turn in range(passes):
-            signs = torch.randint(0, 2, decoded.shape, generator=generator, dtype=torch.float32) * 2 - 1
-            found = torch.autograd.grad(
-                decoded, inputs, signs.to(decoded), retain_graph=turn < passes - 1, materialize_grads=True
-            )
-            squares = [part.double().square().mean(dim=(0, 2, 3)).cpu().numpy() for part in found]
-            sums = squares if number == turn == 0 else [a + b for a, b in zip(sums, squares, strict=True)]
-    return tuple(part / (len(latents) * passes) for part in sums)
+    found = [squared_derivatives(model, means, generator, passes) for means in latents]
+    return tuple(np.mean(column, axis=0).squeeze((0, 2, 3)) for column in zip(*found, strict=True))
 
 
 def steps(sensitivity: Channels, elements: Sequence[int], reference: Channels) -> Channels | None:
