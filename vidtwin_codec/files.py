@@ -14,6 +14,12 @@ from typing import BinaryIO
 
 from vidtwin_codec.errors import VidtwinError
 
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
+    | {".ts", ".vob", ".webm", ".wmv", ".y4m"}
+)
+"""Of the files of a folder, those that are taken for videos."""
+
 
 def is_pipe(name: str | os.PathLike[str]) -> bool:
     """Whether ``name`` stands for standard input or output."""

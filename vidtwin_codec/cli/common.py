@@ -140,9 +140,8 @@ def encoding_options(function: F) -> F:
 
 
 def video_options(function: F) -> F:
-    """How a decoded video is written: ``--codec --crf --preset --pix-fmt --lossless --force``."""
+    """How a decoded video is written: ``--codec --crf --preset --pix-fmt --lossless``."""
     for option in (
-        click.option("-f", "--force", is_flag=True, help="Replace an existing output."),
         click.option("--lossless", is_flag=True, help="Store the decoded frames exactly, for measuring."),
         click.option("--pix-fmt", help="Pixel format of the output, by ffmpeg's name (default: yuv420p)."),
         click.option("--preset", help="Speed preset of that encoder."),
@@ -150,6 +149,21 @@ def video_options(function: F) -> F:
         click.option(
             "--codec", default="auto", show_default=True, help="ffmpeg's name of the video encoder; auto is H.264."
         ),
+    ):
+        function = option(function)
+    return function
+
+
+DECODING_OPTIONS = ("only", "coded_size", "recover", "codec", "crf", "preset", "pix_fmt", "lossless")
+
+
+def decoding_options(function: F) -> F:
+    """What of a .vtw becomes a video, and how: :data:`DECODING_OPTIONS`."""
+    function = video_options(function)
+    for option in (
+        click.option("--recover", is_flag=True, help="Decode what is whole in a damaged file."),
+        click.option("--coded-size", is_flag=True, help="Keep the size the network saw; do not scale back."),
+        click.option("--only", type=click.Choice(["structure", "dynamics"]), help="Decode one branch alone."),
     ):
         function = option(function)
     return function

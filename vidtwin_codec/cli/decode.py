@@ -8,6 +8,7 @@ import click
 
 from vidtwin_codec.cli.common import (
     console,
+    decoding_options,
     human_bytes,
     network_options,
     output_options,
@@ -27,11 +28,9 @@ from vidtwin_codec.pipeline.options import DecodeOptions
     "--start", type=parse_seconds, metavar="TIME", default=0.0, help="Begin here; only the groups needed are decoded."
 )
 @click.option("--duration", type=parse_seconds, metavar="TIME", help="Stop after this long.")
-@click.option("--only", type=click.Choice(["structure", "dynamics"]), help="Decode one branch alone.")
-@click.option("--coded-size", is_flag=True, help="Keep the size the network saw; do not scale back.")
-@click.option("--recover", is_flag=True, help="Decode what is whole in a damaged file.")
 @click.option("--audio/--no-audio", default=True, help="Keep the audio.  [default: audio]")
-@video_options
+@decoding_options
+@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @network_options
 @output_options
 def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choices: Any) -> None:

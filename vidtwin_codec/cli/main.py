@@ -16,6 +16,7 @@ from vidtwin_codec.errors import VidtwinError
 VERBS = {
     "encode": ("vidtwin_codec.cli.encode", "Compress a video to a .vtw file."),
     "decode": ("vidtwin_codec.cli.decode", "Turn a .vtw file back into a video."),
+    "batch": ("vidtwin_codec.cli.batch", "Encode or decode whole folders; a rerun continues."),
     "info": ("vidtwin_codec.cli.info", "Show what a .vtw file holds."),
     "verify": ("vidtwin_codec.cli.verify", "Check every checksum of .vtw files."),
     "measure": ("vidtwin_codec.cli.measure", "Measure how close a video is to what comes back."),

@@ -39,6 +39,7 @@ from vidtwin_codec.pipeline.options import DecodeOptions
 @click.option("--duration", type=parse_seconds, metavar="TIME", help="Stop after this long.")
 @click.option("--coded-size", is_flag=True, help="Keep the size the network saw; do not scale back.")
 @video_options
+@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @network_options
 @output_options
 def mix_command(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import files_in
+from vidtwin_codec.files import VIDEO_SUFFIXES, files_in
 
 
 def find_videos(sources: Sequence[str]) -> list[str]:
@@ -17,8 +17,6 @@ def find_videos(sources: Sequence[str]) -> list[str]:
     Raises:
         VidtwinError: a folder has no videos, or cannot be read; a file is named twice.
     """
-    from vidtwin_codec.training.footage import VIDEO_SUFFIXES
-
     found = [
         video for name in sources for video in files_in(name, VIDEO_SUFFIXES, "no videos in it, by their extensions")
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import check_output, files_in
+from vidtwin_codec.files import VIDEO_SUFFIXES, check_output, files_in
 from vidtwin_codec.measurement.options import BOUNDARIES, COUNTS, KEYS, RATES, Measurement, MeasureOptions, rates
 from vidtwin_codec.metrics import METRICS
 from vidtwin_codec.pipeline.options import Reporter
@@ -101,8 +101,6 @@ def pair(source: str, files: Sequence[str], say: Callable[[str], None] = lambda 
     Raises:
         VidtwinError: nothing to measure, a second video, or a .vtw that belongs to no video, or to two.
     """
-    from vidtwin_codec.training.footage import VIDEO_SUFFIXES
-
     packed = [path for name in files for path in files_in(name, {".vtw"}, "no .vtw files in it")]
     for path in packed:
         if Path(path).suffix.lower() in VIDEO_SUFFIXES:

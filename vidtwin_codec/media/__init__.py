@@ -3,7 +3,7 @@
 from vidtwin_codec.media.audio import AudioInfo, extract_audio
 from vidtwin_codec.media.formats import OutputOptions, codec_names
 from vidtwin_codec.media.info import AudioStream, ColorInfo, MediaInfo
-from vidtwin_codec.media.probe import probe
+from vidtwin_codec.media.probe import probe, stated_seconds
 from vidtwin_codec.media.reader import FrameReader
 from vidtwin_codec.media.spool import spool_stdin
 from vidtwin_codec.media.writer import FrameWriter, SoundTrack
@@ -21,4 +21,5 @@ __all__ = [
     "extract_audio",
     "probe",
     "spool_stdin",
+    "stated_seconds",
 ]

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -84,6 +85,18 @@ def thread_count() -> int:
     return max(1, min(8, usable))
 
 
+_running: weakref.WeakSet[Child] = weakref.WeakSet()
+_running_lock = threading.Lock()
+
+
+def end_children() -> None:
+    """End every ffmpeg this process runs: whoever waits for one finds it dead. For leaving in a hurry."""
+    with _running_lock:
+        children = list(_running)
+    for child in children:
+        child.end()
+
+
 @dataclass(frozen=True)
 class Message:
     """One line ffmpeg printed: its level, the part of ffmpeg it comes from (may be empty), and the text."""
@@ -128,6 +141,8 @@ class Child:
             raise VidtwinError(f"ffmpeg cannot be started: {error.strerror or error}") from error
         except ValueError as error:
             raise VidtwinError("a file name cannot hold a null character") from error
+        with _running_lock:
+            _running.add(self)
         self.messages: list[Message] = []
         self.error_count = 0
         self._drain = threading.Thread(target=self._read_messages, name="ffmpeg-stderr", daemon=True)
@@ -158,6 +173,11 @@ class Child:
         code = self._process.wait()
         self._drain.join()
         return code
+
+    def end(self) -> None:
+        """Make it stop now, and leave the rest to the thread that uses it."""
+        if self._process.poll() is None:
+            self._process.kill()
 
     def kill(self) -> None:
         """End the child now if it still runs, and free its pipes. Harmless to repeat."""

@@ -97,6 +97,15 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None) -> Media
     )
 
 
+def stated_seconds(path: str | os.PathLike[str]) -> float:
+    """How long a file says it is, from its header alone; 0 if it does not say.
+
+    Raises:
+        VidtwinError: not a video, or the file cannot be read.
+    """
+    return float(_read_header(locate(path)).duration or 0)
+
+
 def probe_audio(path: str | os.PathLike[str]) -> AudioStream | None:
     """The first audio stream of a file, or None; the file need not hold video.
 

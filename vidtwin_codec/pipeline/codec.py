@@ -65,13 +65,7 @@ class Codec:
     def encode(self, frames: Frames, geometry: Geometry) -> LatentArrays:
         """Posterior means of ``frames`` uint8 ``[n, H, W, 3]``, float32, clip by clip and tile by tile."""
         tiles = geometry.cut(torch.from_numpy(frames))
-
-        def run(piece: slice) -> tuple[torch.Tensor, ...]:
-            pixels = pixels_from_levels(tiles[piece].to(self.device.device), torch.float32)
-            with self.device.autocast():
-                return tuple(part.cpu() for part in self.model.encode(pixels))
-
-        parts = list(self.batches.run(run, len(tiles)))
+        parts = list(self.batches.run(lambda piece: self.encode_tiles(tiles[piece]), len(tiles)))
         return LatentArrays(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
     @torch.inference_mode()
@@ -80,14 +74,26 @@ class Codec:
         tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
 
         def run(piece: slice) -> torch.Tensor:
-            part = Latents(*(tensor[piece].to(self.device.device) for tensor in tensors))
-            with self.device.autocast():
-                return self.model.decode(part, only=only)
+            return self.decode_tiles(Latents(*(tensor[piece] for tensor in tensors)), only)
 
         stream = (tile for out in self.batches.run(run, len(tensors[0])) for tile in out.unbind(0))
         per_clip = len(geometry.tiles)
         for _ in range(len(tensors[0]) // per_clip):
             yield geometry.join(islice(stream, per_clip)).cpu().numpy()
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: torch.Tensor) -> Latents:
+        """One call of the network: uint8 ``[n, 3, T, H, W]`` to posterior means, on the CPU."""
+        pixels = pixels_from_levels(tiles.to(self.device.device), torch.float32)
+        with self.device.autocast():
+            return Latents(*(part.cpu() for part in self.model.encode(pixels)))
+
+    @torch.inference_mode()
+    def decode_tiles(self, latents: Latents, only: Any = None) -> torch.Tensor:
+        """One call of the network: latents of n tiles to ``[n, 3, T, H, W]`` in [-1, 1], on the device."""
+        part = Latents(*(tensor.to(self.device.device) for tensor in latents))
+        with self.device.autocast():
+            return self.model.decode(part, only=only)
 
 
 LoadCodec = Callable[[Entry, NetworkOptions, str], Codec]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vidtwin_codec.files import atomic_path, check_output, is_pipe
 from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, spool_stdin
-from vidtwin_codec.pipeline.codec import Frames
+from vidtwin_codec.pipeline.codec import Codec, Frames, LoadCodec
 from vidtwin_codec.pipeline.decoder import Decoder
 from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, Reporter
 from vidtwin_codec.pipeline.stages import Sink
@@ -20,7 +20,12 @@ PathLike = str | os.PathLike[str]
 
 
 def decode(
-    source: PathLike, output: PathLike, options: DecodeOptions | None = None, *, reporter: Reporter | None = None
+    source: PathLike,
+    output: PathLike,
+    options: DecodeOptions | None = None,
+    *,
+    reporter: Reporter | None = None,
+    load: LoadCodec = Codec.load,
 ) -> DecodeResult:
     """Decode a .vtw file to a video.
 
@@ -29,6 +34,7 @@ def decode(
         output: the video to write, or ``-`` for standard output (as MP4). It appears when it is complete.
         options: defaults for everything left out.
         reporter: is told of progress and warnings.
+        load: reads the network; :meth:`Codecs.load` of one object for many files reads it once.
 
     Raises:
         VidtwinError: the file is damaged (and ``recover`` is not set), its weights are not here, or the output
@@ -39,7 +45,7 @@ def decode(
     check_output(output, source, force=options.force)
     with ExitStack() as stack:
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
-        decoder = stack.enter_context(Decoder(path, options, reporter.warned))
+        decoder = stack.enter_context(Decoder(path, options, reporter.warned, load))
         reporter.started(decoder.last - decoder.first, str(decoder.codec.device))
         temporary = stack.enter_context(atomic_path(output, suffix=".mp4" if is_pipe(output) else None))
         _write(decoder, temporary, reporter)

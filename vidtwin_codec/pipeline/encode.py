@@ -29,6 +29,7 @@ def encode(
     *,
     reporter: Reporter | None = None,
     load: LoadCodec = Codec.load,
+    info: MediaInfo | None = None,
 ) -> EncodeResult:
     """Encode a video to a .vtw file.
 
@@ -38,6 +39,7 @@ def encode(
         options: defaults for everything left out.
         reporter: is told of progress and warnings.
         load: reads the network; :meth:`Codecs.load` of one object for many files reads it once.
+        info: of the source, where it has been probed before with the same ``options.fps``.
 
     Raises:
         VidtwinError: the input holds no video, the output cannot be written, the weights cannot be read.
@@ -53,7 +55,7 @@ def encode(
 
     with ExitStack() as stack:
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
-        info = probe(path, fps=options.fps)
+        info = info or probe(path, fps=options.fps)
         entry = weights.resolve(options.weights)
         codec = load(entry, options, "encoder")
         refiner = load_refiner(entry, options, load)

@@ -13,15 +13,11 @@ import torch
 from torch import Tensor
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.files import VIDEO_SUFFIXES, explain_os_error
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.training.options import TrainOptions
 
 ARRAY_SUFFIX = ".npy"
-VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
-    | {".ts", ".vob", ".webm", ".wmv", ".y4m"}
-)
 _SLACK = 8 / 7
 """Of the decoded short side over the network's: room for crops to move (256 for 224)."""
 

@@ -1,0 +1,191 @@
+"""One network on one device, used by many files at once: a thread that runs it, and codecs that ask that thread.
+
+Everything else, from reading to packing, stays on the threads of the files. A call of the network is made for one file
+with exactly the tiles that encoding that file alone would give it, so the latents are the same to the last bit; or,
+merged, for as many waiting files as fit one batch, where sums may round differently.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from vidtwin_codec.model import Latents, VidTwin
+from vidtwin_codec.pipeline.codec import Codec
+from vidtwin_codec.pipeline.device import Device
+from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.weights import Entry
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+class StoppedError(Exception):
+    """The network runs no more: the batch is being interrupted."""
+
+
+@dataclass(eq=False)
+class _Request:
+    """``network(inputs)``; those with the same ``kind`` may be run as one on the concatenation of their inputs."""
+
+    kind: Hashable
+    network: Callable[[Tensors], Tensors]
+    inputs: Tensors
+    limit: int
+    answer: Future[Tensors] = field(default_factory=Future)
+
+    @property
+    def tiles(self) -> int:
+        return len(self.inputs[0])
+
+
+class NetworkThread:
+    """Runs what it is asked to, first come, first served; a context manager.
+
+    Args:
+        merge: run requests of one kind together, up to their limit of tiles.
+    """
+
+    def __init__(self, merge: bool) -> None:
+        self._merge = merge
+        self._waiting: deque[_Request] = deque()
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="vidtwin-network", daemon=True)
+        self.calls = 0
+
+    def __enter__(self) -> NetworkThread:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._thread.join()
+
+    def stop(self) -> None:
+        """Finish the call at hand; refuse what waits and what comes."""
+        with self._changed:
+            self._stopped = True
+            while self._waiting:
+                self._waiting.popleft().answer.set_exception(StoppedError())
+            self._changed.notify()
+
+    def ask(self, kind: Hashable, network: Callable[[Tensors], Tensors], inputs: Tensors, limit: int) -> Tensors:
+        """``network(inputs)``, run on this object's thread; waits for it.
+
+        Raises:
+            StoppedError: it has been stopped. Errors of ``network`` pass through.
+        """
+        request = _Request(kind, network, inputs, limit)
+        with self._changed:
+            if self._stopped:
+                raise StoppedError
+            self._waiting.append(request)
+            self._changed.notify()
+        return request.answer.result()
+
+    def _run(self) -> None:
+        while requests := self._next():
+            try:
+                self._answer(requests)
+            except BaseException as error:  # carried over to whoever asked
+                if len(requests) == 1:
+                    requests[0].answer.set_exception(error)
+                else:
+                    # too much for the memory, perhaps: alone, each can shrink its own batches
+                    self._put_back(requests)
+
+    def _next(self) -> list[_Request]:
+        """What to run next, none at the end."""
+        with self._changed:
+            while not self._waiting and not self._stopped:
+                self._changed.wait()
+            if not self._waiting:
+                return []
+            chosen = [self._waiting.popleft()]
+            tiles = chosen[0].tiles
+            for request in list(self._waiting) if self._merge else []:
+                fits = request.kind == chosen[0].kind and tiles + request.tiles <= min(request.limit, chosen[0].limit)
+                if fits:
+                    self._waiting.remove(request)
+                    chosen.append(request)
+                    tiles += request.tiles
+            return chosen
+
+    def _answer(self, requests: list[_Request]) -> None:
+        self.calls += 1
+        first = requests[0]
+        if len(requests) == 1:
+            first.answer.set_result(first.network(first.inputs))
+            return
+        with torch.inference_mode():
+            columns = zip(*(request.inputs for request in requests), strict=True)
+            results = first.network(tuple(torch.cat(column) for column in columns))
+            at = 0
+            for request in requests:
+                request.answer.set_result(tuple(part[at : at + request.tiles] for part in results))
+                at += request.tiles
+
+    def _put_back(self, requests: list[_Request]) -> None:
+        with self._changed:
+            for request in reversed(requests):
+                # a limit of its own size: it is not merged again
+                self._waiting.appendleft(replace(request, limit=request.tiles))
+
+
+class SharedCodec(Codec):
+    """A codec whose calls of the network run on a :class:`NetworkThread`. Any thread may use it."""
+
+    def __init__(self, model: VidTwin, device: Device, batch: int | None, thread: NetworkThread) -> None:
+        super().__init__(model, device, batch)
+        self._thread = thread
+
+    def encode_tiles(self, tiles: torch.Tensor) -> Latents:
+        """See :meth:`Codec.encode_tiles`."""
+        found = self._thread.ask(
+            ("encode", id(self)),
+            lambda inputs: Codec.encode_tiles(self, inputs[0]),
+            (tiles,),
+            self.batches.size,
+        )
+        return Latents(*found)
+
+    def decode_tiles(self, latents: Latents, only: Any = None) -> torch.Tensor:
+        """See :meth:`Codec.decode_tiles`."""
+        (found,) = self._thread.ask(
+            ("decode", id(self), only),
+            lambda inputs: (Codec.decode_tiles(self, Latents(*inputs), only),),
+            tuple(latents),
+            self.batches.size,
+        )
+        return found
+
+
+class SharedCodecs:
+    """The networks of one device, each half read once. Any thread may call.
+
+    Args:
+        device: where they run, such as ``cuda:1``; in place of what the options say.
+    """
+
+    def __init__(self, device: str, thread: NetworkThread) -> None:
+        self._device, self._thread = device, thread
+        self._kept: dict[tuple[object, ...], Codec] = {}
+        self._lock = threading.Lock()
+
+    def load(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
+        """As :meth:`Codec.load`."""
+        key = (entry.sha256, part, options.precision, options.batch)
+        with self._lock:
+            if key not in self._kept:
+                codec = Codec.load(entry, replace(options, device=self._device), part)
+                self._kept[key] = SharedCodec(codec.model, codec.device, options.batch, self._thread)
+            return self._kept[key]

@@ -1,0 +1,230 @@
+"""What there is to do: every input found, named, probed and compared with what earlier runs made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TypeVar
+
+from vidtwin_codec import weights
+from vidtwin_codec.batch.engine import Job, Row
+from vidtwin_codec.batch.names import name_outputs
+from vidtwin_codec.batch.options import BatchOptions
+from vidtwin_codec.batch.records import Record, Records, Stamp
+from vidtwin_codec.batch.rows import SKIPPED, failed_row
+from vidtwin_codec.batch.shards import shard_members
+from vidtwin_codec.batch.sources import Input, Listing, find_inputs
+from vidtwin_codec.container import VtwReader
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.media import MediaInfo, probe, stated_seconds
+from vidtwin_codec.media.ffmpeg import end_children, thread_count
+from vidtwin_codec.model import VidTwinConfig
+from vidtwin_codec.pipeline.decoder import matching_weights
+from vidtwin_codec.pipeline.device import MAX_BATCH, select_device
+from vidtwin_codec.pipeline.geometry import Geometry, scaled_size
+from vidtwin_codec.pipeline.options import EncodeOptions
+
+NEW = "new"
+NOT_OURS = "an output of that name exists and no batch has made it; --force replaces it"
+# Of each file: two pieces wait to be coded, one is read, one is coded, one is packed.
+_PIECES = 5
+_BYTES_PER_SECOND = 250_000  # of a video whose length only decoding can tell
+
+T = TypeVar("T")
+R = TypeVar("R")
+Tell = Callable[[str, int, int], None]
+"""Told what is being looked at, how many are done, and of how many."""
+
+
+@dataclass
+class Plan:
+    """What to do, what is done, what cannot be done.
+
+    Attributes:
+        jobs: to do. skipped: rows of outputs that are as they should be. failed: rows with reasons.
+        notes: worth saying. elsewhere: files that belong to other shards.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    skipped: list[Row] = field(default_factory=list)
+    failed: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    elsewhere: int = 0
+
+
+class Planner:
+    """Looks at inputs and outputs; changes nothing.
+
+    Args:
+        destination: where outputs go.
+        records: what earlier runs made there.
+
+    Attributes:
+        entry: the weights to encode with; None for decoding.
+
+    Raises:
+        VidtwinError: the weights or the device are not there.
+    """
+
+    def __init__(self, destination: Path, options: BatchOptions, records: Records) -> None:
+        self._destination, self._options, self._records = destination, options, records
+        work = options.work
+        self.entry = None if options.decodes else weights.resolve(work.weights)
+        kind = select_device(work.device.split(",")[0], "float32", "float32").device.type
+        self._batch = work.batch or MAX_BATCH[kind]
+
+    def plan(self, sources: Sequence[str], lists: Sequence[str] = (), tell: Tell = lambda *_: None) -> Plan:
+        """Find, share out, probe and compare.
+
+        Raises:
+            VidtwinError: a list cannot be read, or nothing at all is named.
+        """
+        options = self._options
+        inside = any(_is_inside(self._destination, Path(name)) for name in sources)
+        listing = find_inputs(
+            sources,
+            options.input_suffixes,
+            lists=lists,
+            root=options.root,
+            hidden=options.hidden,
+            without=self._destination if inside else None,
+        )
+        plan = Plan(notes=listing.notes)
+        names, problems, said = name_outputs(listing.inputs, options.output_suffix)
+        plan.notes += said
+        chosen = self._share_out(list(names), plan, tell)
+        if options.shard is None or options.shard.number == 1:
+            plan.failed += _failures(listing, problems)
+        if not (names or listing.problems or problems):
+            raise VidtwinError("nothing to work on", "; ".join(listing.notes) or None)
+        found = in_parallel(lambda one: self._look(one, names[one]), chosen, lambda *at: tell("looking at files", *at))
+        for one, result in zip(chosen, found, strict=True):
+            if isinstance(result, VidtwinError):
+                plan.failed.append(failed_row(str(one.path), str(self._destination / names[one]), result.message))
+            elif isinstance(result, Job):
+                plan.jobs.append(result)
+            else:
+                plan.skipped.append(result)
+        return plan
+
+    def _share_out(self, inputs: list[Input], plan: Plan, tell: Tell) -> list[Input]:
+        shard = self._options.shard
+        if shard is None:
+            return inputs
+        # from the files alone, never from what is done already: other shards must come to the same parts
+        inputs = sorted(inputs, key=lambda one: one.relative.as_posix())
+        found = in_parallel(self._stated, [one.path for one in inputs], lambda *at: tell("sharing out", *at))
+        seconds = [0.0 if isinstance(one, VidtwinError) else one for one in found]
+        chosen = [inputs[index] for index in shard_members(seconds, shard)]
+        plan.elsewhere = len(inputs) - len(chosen)
+        return chosen
+
+    def _stated(self, path: Path) -> float:
+        if not self._options.decodes:
+            return stated_seconds(path) or Stamp.of(path).bytes / _BYTES_PER_SECOND
+        with VtwReader(path, recover=True) as reader:
+            return float(reader.frames / reader.header.fps)
+
+    def _look(self, one: Input, name: PurePath) -> Job | Row:
+        """A job, or the row of what is done already."""
+        options, output = self._options, self._destination / name
+        stamp, record = Stamp.of(one.path), self._records.find(name.as_posix())
+        reason = NEW
+        if record is not None:
+            why = self.why_again(record, one.path, stamp, output)
+            if why is None and not (options.measure and record.row["psnr"] is None):
+                return {**record.row, "source": str(one.path), "output": str(output), "status": SKIPPED}
+            reason = why or "to be measured"
+        elif output.exists() and not options.work.force:
+            raise VidtwinError(NOT_OURS)
+        if options.decodes:
+            return self._vtw_job(one.path, output, name.as_posix(), stamp, reason)
+        return self._video_job(one.path, output, name.as_posix(), stamp, reason)
+
+    def why_again(self, record: Record, source: Path, stamp: Stamp, output: Path) -> str | None:
+        """Why an output that a record tells of must be made again; None if it is as it should be."""
+        digest = None if self.entry is None else self.entry.sha256
+        why = record.difference(source, stamp, self._options.work, digest, digest=self._options.digest)
+        if why is None and not record.is_whole(output):
+            why = "the output is damaged or was changed" if output.exists() else "the output is missing"
+        return why
+
+    def _video_job(self, source: Path, output: Path, name: str, stamp: Stamp, reason: str) -> Job:
+        work = self._options.work
+        assert isinstance(work, EncodeOptions)
+        assert self.entry is not None
+        info = probe(source, fps=work.fps)
+        config = VidTwinConfig.from_dict(self.entry.metadata.config)
+        width, height = scaled_size(info.width, info.height, work.short_side)
+        overlap = min(work.overlap, min(config.height, config.width) // 2)
+        geometry = Geometry(width, height, config.frames, config.height, config.width, overlap)
+        fps = work.fps or info.fps
+        seconds = float(info.duration) if info.duration else info.file_bytes / _BYTES_PER_SECOND
+        frames = round(seconds * fps)
+        return self._job(source, output, name, stamp, info, geometry, frames, seconds, reason)
+
+    def _vtw_job(self, source: Path, output: Path, name: str, stamp: Stamp, reason: str) -> Job:
+        with VtwReader(source, recover=getattr(self._options.work, "recover", False)) as reader:
+            header = reader.header
+            frames = reader.frames
+        matching_weights(header, self._options.work.weights)
+        geometry = Geometry(
+            *(header.coded_width, header.coded_height, header.clip_frames),
+            *(header.tile_height, header.tile_width, header.overlap),
+        )
+        return self._job(source, output, name, stamp, None, geometry, frames, float(frames / header.fps), reason)
+
+    def _job(
+        self,
+        source: Path,
+        output: Path,
+        name: str,
+        stamp: Stamp,
+        info: MediaInfo | None,
+        geometry: Geometry,
+        frames: int,
+        seconds: float,
+        reason: str,
+    ) -> Job:
+        tiles = len(geometry.tiles)
+        piece = max(1, self._batch // tiles) * geometry.clip_frames
+        memory = min(frames, _PIECES * piece) * geometry.width * geometry.height * 3
+        work = float(geometry.clips(frames) * tiles)
+        return Job(source, output, name, stamp, info, frames, seconds, work, memory, reason)
+
+
+def in_parallel(look: Callable[[T], R], items: Sequence[T], tell: Callable[[int, int], None]) -> list[R | VidtwinError]:
+    """``look`` at every item, several at once; an item's VidtwinError takes the place of its result."""
+
+    def safely(item: T) -> R | VidtwinError:
+        try:
+            return look(item)
+        except VidtwinError as error:
+            return error
+
+    results: list[R | VidtwinError] = []
+    pool = ThreadPoolExecutor(thread_count() + 1, thread_name_prefix="vidtwin-probe")
+    try:
+        for result in pool.map(safely, items):
+            results.append(result)
+            tell(len(results), len(items))
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        end_children()
+        raise
+    finally:
+        pool.shutdown()
+    return results
+
+
+def _failures(listing: Listing, problems: dict[Input, str]) -> list[Row]:
+    named = {str(one.path): reason for one, reason in problems.items()}
+    return [failed_row(path, None, reason) for path, reason in {**listing.problems, **named}.items()]
+
+
+def _is_inside(inner: Path, outer: Path) -> bool:
+    """Whether a folder lies somewhere below another, and is not that one itself."""
+    inner, outer = Path(inner).resolve(), Path(outer).resolve()
+    return outer in inner.parents

@@ -1,0 +1,75 @@
+"""Lines of the report: the keys of ``measure``, how it ended, and sums over all lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vidtwin_codec.batch.engine import Row
+from vidtwin_codec.measurement.options import BOUNDARIES, COUNTS, KEYS, NOT_ASKED
+from vidtwin_codec.metrics import METRICS
+from vidtwin_codec.pipeline.options import DecodeResult, EncodeResult
+
+DONE, SKIPPED, FAILED, LEFT = "done", "skipped", "failed", "left"
+"""How it ended: made now, made by an earlier or another run, not made, or not reached before an interrupt."""
+ROW_KEYS = (*KEYS, "output_bytes", "status", "error")
+MEASURED = ("psnr", "luma_matrix", *BOUNDARIES, "reasons")
+"""What ``--measure`` adds."""
+
+
+def encoded_row(result: EncodeResult, clips: int, options: dict[str, Any]) -> Row:
+    """Of a file that was encoded; ``options`` are those its header names."""
+    found = {name: options.get(name) for name in ("quality", "short_side")}
+    return _row({**result.to_json(), **found, "clips": clips, "output_bytes": result.vtw_bytes})
+
+
+def decoded_row(result: DecodeResult, clips: int) -> Row:
+    """Of a file that was decoded."""
+    raw = result.width * result.height * 3 * result.frames
+    return _row({**result.to_json(), "clips": clips, "raw_bytes": raw, "source_bytes": result.vtw_bytes})
+
+
+def failed_row(source: str, output: str | None, reason: str) -> Row:
+    """Of a file that could not be worked on."""
+    return dict.fromkeys(ROW_KEYS) | {"source": source, "output": output, "status": FAILED, "error": reason}
+
+
+def left_row(source: str, output: str) -> Row:
+    """Of a file that was not reached."""
+    return dict.fromkeys(ROW_KEYS) | {"source": source, "output": output, "status": LEFT}
+
+
+def _row(values: dict[str, Any]) -> Row:
+    reasons = dict.fromkeys((*METRICS, *BOUNDARIES), NOT_ASKED)
+    values = {"files": 1, "protocol": "codec", "reasons": reasons, "status": DONE, **values}
+    return {name: values.get(name) for name in ROW_KEYS}
+
+
+def summarize(rows: Sequence[Row], seconds: float) -> dict[str, Any]:
+    """Counts of files, and sums over those that are made, by this run or before.
+
+    ``seconds`` is the time this run took.
+    """
+    made = [row for row in rows if row["status"] in (DONE, SKIPPED)]
+    sums = {name: _sum(row[name] for row in made) for name in ("frames", "duration", "output_bytes", *COUNTS)}
+    counts = {status: sum(row["status"] == status for row in rows) for status in (DONE, SKIPPED, FAILED, LEFT)}
+    psnrs = [row["psnr"] for row in made if row["psnr"] is not None]
+    return {
+        "files": len(rows),
+        **counts,
+        **sums,
+        "hours": sums["duration"] / 3600,
+        "compression_ratio": _ratio(sums["raw_bytes"], sums["video_bytes"]),
+        "ratio_to_source": _ratio(sums["source_bytes"], sums["vtw_bytes"]),
+        "psnr": sum(psnrs) / len(psnrs) if psnrs else None,
+        "measured": len(psnrs),
+        "seconds": seconds,
+    }
+
+
+def _sum(values: Iterable[float | None]) -> float:
+    return sum(value for value in values if value is not None)
+
+
+def _ratio(a: float, b: float) -> float | None:
+    return a / b if b else None

@@ -1,0 +1,144 @@
+"""A whole batch: plan, engine, report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from vidtwin_codec import __version__
+from vidtwin_codec.batch.engine import Ended, Engine, Event, Row
+from vidtwin_codec.batch.local import LocalEngine
+from vidtwin_codec.batch.options import BatchOptions, fingerprint
+from vidtwin_codec.batch.plan import Plan, Planner, Tell
+from vidtwin_codec.batch.records import Records
+from vidtwin_codec.batch.rows import ROW_KEYS, failed_row, left_row, summarize
+from vidtwin_codec.batch.work import Worker
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import atomic_path, explain_os_error
+
+
+class Batch:
+    """Many files into one folder; a context manager.
+
+    >>> with Batch("packed", BatchOptions()) as batch:
+    ...     plan = batch.plan(["videos"])
+    ...     for event in batch.run(plan):
+    ...         ...
+    ...     print(batch.summary["failed"])
+
+    Args:
+        destination: the folder; made when the first job starts.
+        engine: what does the work; None: this machine.
+
+    Attributes:
+        rows: of every file of the plan, in the order of their sources.
+
+    Raises:
+        VidtwinError: the weights or the device are not there, or the destination is no folder.
+    """
+
+    def __init__(self, destination: str | Path, options: BatchOptions, engine: Engine | None = None) -> None:
+        self.destination, self.options = Path(destination), options
+        if self.destination.exists() and not self.destination.is_dir():
+            raise VidtwinError(f"{destination}: is not a folder", "name a folder to write to")
+        self._records = Records(self.destination)
+        self._planner = Planner(self.destination, options, self._records)
+        self._engine = engine
+        self.rows: list[Row] = []
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._records.close()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Counts and sums so far."""
+        return summarize(self.rows, time.monotonic() - self._began)
+
+    def plan(self, sources: Sequence[str], lists: Sequence[str] = (), tell: Tell = lambda *_: None) -> Plan:
+        """What there is to do; see :meth:`Planner.plan`."""
+        plan = self._planner.plan(sources, lists, tell)
+        left = [left_row(str(job.source), str(job.output)) for job in plan.jobs]
+        self.rows = sorted([*plan.skipped, *plan.failed, *left], key=lambda row: str(row["source"]))
+        return plan
+
+    def run(self, plan: Plan) -> Generator[Event, None, None]:
+        """Do it, and write the report; also when the iteration is left early.
+
+        Raises:
+            VidtwinError: nothing can be written to the destination.
+        """
+        options = self.options
+        try:
+            self.destination.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explain_os_error(error, self.destination) from error
+        worker = Worker(self.destination, options, self._planner, self._records)
+        engine = self._engine or LocalEngine(options.work, options.jobs, options.merge)
+        places = {row["source"]: number for number, row in enumerate(self.rows)}
+        try:
+            with closing(_closeable(engine.run(plan.jobs, worker))) as events:
+                for event in events:
+                    if isinstance(event, Ended):
+                        job = event.job
+                        failed = failed_row(str(job.source), str(job.output), event.error or "")
+                        self.rows[places[str(job.source)]] = event.row or failed
+                    yield event
+        finally:
+            self.write_report()
+
+    @property
+    def report_path(self) -> Path:
+        """Of the JSON; the CSV lies beside it."""
+        shard = self.options.shard
+        part = "" if shard is None else f"-{shard.number}-of-{shard.count}"
+        return self.destination / f"report{part}.json"
+
+    def write_report(self) -> None:
+        """``report.json`` and ``report.csv``: a line for every file, with the keys of ``measure``.
+
+        Raises:
+            VidtwinError: they cannot be written.
+        """
+        options = self.options
+        report = {
+            "created_by": f"vidtwin {__version__}",
+            "work": "decode" if options.decodes else "encode",
+            "options": fingerprint(options.work),
+            "shard": None if options.shard is None else str(options.shard),
+            "summary": self.summary,
+            "files": self.rows,
+        }
+        with atomic_path(self.report_path) as temporary:
+            temporary.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", "utf-8", "surrogateescape")
+        with atomic_path(self.report_path.with_suffix(".csv")) as temporary:
+            temporary.write_text(as_csv(self.rows), "utf-8", "surrogateescape")
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """A header and a line a file; lists and reasons in one cell, separated by semicolons."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ROW_KEYS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        cells = dict(row)
+        cells["reasons"] = "; ".join(f"{name}: {reason}" for name, reason in (row["reasons"] or {}).items())
+        cells["warnings"] = "; ".join(row["warnings"] or [])
+        writer.writerow(cells)
+    return text.getvalue()
+
+
+def _closeable(events: Iterator[Event]) -> Generator[Event, None, None]:
+    yield from events

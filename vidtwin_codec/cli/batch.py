@@ -1,0 +1,156 @@
+"""``vidtwin batch``."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from vidtwin_codec.batch.options import BatchOptions
+from vidtwin_codec.batch.shards import Shard
+from vidtwin_codec.cli.batch_output import BatchProgress, planning, print_plan, print_summary
+from vidtwin_codec.cli.common import (
+    DECODING_OPTIONS,
+    ENCODING_OPTIONS,
+    console,
+    decoding_options,
+    encoding_options,
+    network_options,
+    output_options,
+    print_json,
+)
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
+
+NETWORK_OPTIONS = ("weights", "device", "precision", "batch")
+
+
+def parse_shard(context: click.Context, parameter: click.Parameter, text: str | None) -> Shard | None:
+    """``3/8``."""
+    try:
+        return None if text is None else Shard.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command("batch")
+@click.argument("names", metavar="[SRC]... DST", nargs=-1, required=True)
+@click.option("--decode", is_flag=True, help="Turn .vtw files into videos, not the other way.")
+@click.option(
+    "--from-file",
+    "lists",
+    metavar="LIST",
+    multiple=True,
+    help="Take the files named in LIST, one a line; - is stdin.",
+)
+@click.option(
+    "--root",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Files keep their place below FOLDER.",
+)
+@click.option("--hidden", is_flag=True, help="Take hidden files and folders, too.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--measure", is_flag=True, help="Add PSNR to the report, by decoding each .vtw.")
+@click.option("--digest", is_flag=True, help="Tell whether a source has changed by its SHA-256, not its size and time.")
+@click.option(
+    "--shard", metavar="I/N", callback=parse_shard, help="Only part I of N of about equal duration, for job arrays."
+)
+@click.option("--jobs", type=click.IntRange(1, 1024), help="Files in hand at once (default: chosen).")
+@click.option(
+    "--merge/--no-merge",
+    default=None,
+    help="Clips of different files in one call of the network.  [default: on a GPU]",
+)
+@click.option("--extension", metavar="EXT", default=".mp4", show_default=True, help="Of decoded videos.")
+@click.option("-f", "--force", is_flag=True, help="Replace outputs that no batch has made.")
+@encoding_options
+@decoding_options
+@network_options
+@output_options
+def batch_command(
+    names: tuple[str, ...],
+    decode: bool,
+    lists: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    force: bool,
+    **choices: Any,
+) -> None:
+    """Encode every video below SRC into the same tree below DST, or decode with --decode.
+
+    SRC is a folder, a pattern in quotes, or a file; there may be several. All are looked at before work starts. One bad
+    file does not stop the others. The same command again goes on where the last one stopped: what is whole and was made
+    from the same source with the same options is skipped. DST/report.json and report.csv hold a line for every file.
+
+    \b
+    vidtwin batch videos/ packed/
+    vidtwin batch --short-side 224 --measure 'clips/**/*.mp4' packed/
+    vidtwin batch --decode packed/ back/
+    vidtwin batch --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT videos/ packed/
+    """
+    *sources, destination = names
+    if not sources and not lists:
+        raise click.UsageError("name what to work on, then the folder to write to")
+    options = _options(decode, force, choices)
+    screen = console(quiet)
+    # torch is imported only now: help and wrong usage need not wait for it
+    from vidtwin_codec.batch.rows import FAILED, LEFT
+    from vidtwin_codec.batch.run import Batch
+
+    with Batch(destination, options) as batch:
+        with planning(screen) as tell:
+            plan = batch.plan(sources, lists, tell)
+        for note in plan.notes:
+            screen.print(note, markup=False)
+        if dry_run:
+            print_plan(plan, as_json, quiet)
+            if plan.failed:
+                raise VidtwinError(f"{len(plan.failed)} of {len(batch.rows)} files cannot be worked on")
+            return
+        with contextlib.ExitStack() as stack:
+            shown = stack.enter_context(BatchProgress(plan, screen, measured=options.measure))
+            if as_json:
+                for known in (*plan.skipped, *plan.failed):
+                    print_json(known)
+            try:
+                for event in stack.enter_context(closing(batch.run(plan))):
+                    row = shown.show(event)
+                    if as_json and row is not None:
+                        print_json(row)
+            except KeyboardInterrupt:
+                done = len(batch.rows) - batch.summary[LEFT]
+                raise VidtwinError(
+                    f"interrupted; {done} of {len(batch.rows)} files are done with, nothing is left half-written",
+                    "run the same command again to go on",
+                ) from None
+        summary = batch.summary
+        if as_json:
+            print_json({"status": "summary", **summary})
+        print_summary(batch, screen)
+        if summary[FAILED]:
+            raise VidtwinError(f"{summary[FAILED]} of {summary['files']} files failed", f"see {batch.report_path}")
+
+
+def _options(decode: bool, force: bool, choices: dict[str, Any]) -> BatchOptions:
+    context = click.get_current_context()
+    # decoding has one choice about sound: to leave it out
+    useless = set(ENCODING_OPTIONS) - {"audio"} if decode else {*DECODING_OPTIONS, "extension"}
+    for name in sorted(useless):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            other = "encoding" if decode else "decoding"
+            raise click.UsageError(f"--{name.replace('_', '-')} is about {other}")
+    network = {name: choices.pop(name) for name in NETWORK_OPTIONS}
+    encoding = {name: choices.pop(name) for name in ENCODING_OPTIONS}
+    decoding = {name: choices.pop(name) for name in DECODING_OPTIONS}
+    if decode and choices["measure"]:
+        raise click.UsageError("--measure is about encoding")
+    if decode:
+        sound = encoding["audio"] != "none"
+        return BatchOptions(work=DecodeOptions(**network, **decoding, audio=sound, force=force), **choices)
+    return BatchOptions(work=EncodeOptions(**network, **encoding, force=force), **choices)
