@@ -91,7 +91,7 @@ class Record:
         """Whether the output is there, byte for byte."""
         try:
             return path.stat().st_size == self.output_bytes and file_sha256(path) == self.output_sha256
-        except FileNotFoundError:
+        except OSError:  # not there, or not to be read: it is made again, or fails with a reason
             return False
 
     @classmethod

@@ -26,7 +26,9 @@ FAILURES_SHOWN = 20
 def planning(screen: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Shows how far looking at the inputs is."""
     due = time.monotonic() + PLAIN_LINE_SECONDS
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=screen, transient=True) as bar:
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), console=screen, transient=True, disable=not screen.is_terminal
+    ) as bar:
         task = bar.add_task("looking for files", total=None)
 
         def tell(what: str, done: int, total: int) -> None:
@@ -151,7 +153,7 @@ def print_plan(plan: Plan, as_json: bool, quiet: bool) -> None:
     for row in plan.skipped:
         screen.print(f"skip     {row['source']} -> {row['output']}")
     for row in plan.failed:
-        screen.print(f"fail     {row['source']}: {row['error']}")
+        screen.print(f"fail     {_why(row)}")
     seconds = _clock(sum(job.seconds for job in plan.jobs))
     elsewhere = f", {plan.elsewhere} in other shards" if plan.elsewhere else ""
     screen.print(
@@ -169,7 +171,7 @@ def print_summary(batch: Batch, screen: Console) -> None:
     verb = "decoded" if batch.options.decodes else "encoded"
     counts = [f"{summary[DONE]} {verb}", f"{summary[SKIPPED]} skipped", f"{summary[FAILED]} failed"]
     lines = {"files": f"{summary['files']}: {', '.join(counts)}"}
-    lines["video"] = f"{summary['hours']:.2f} hours, {summary['frames']} frames"
+    lines["video"] = f"{_clock(summary['duration'])} ({summary['hours']:.2f} hours), {summary['frames']} frames"
     lines["bytes"] = f"{human_bytes(summary['source_bytes'])} in, {human_bytes(summary['output_bytes'])} out"
     if summary["ratio_to_source"] and not batch.options.decodes:
         lines["ratio"] = f"{summary['ratio_to_source']:.1f}:1 to the sources"
@@ -178,13 +180,13 @@ def print_summary(batch: Batch, screen: Console) -> None:
     if summary["psnr"] is not None:
         lines["PSNR"] = f"{summary['psnr']:.2f} dB, mean of {summary['measured']}"
     lines["time"] = _clock(summary["seconds"])
-    lines["report"] = f"{batch.report_path} and .csv"
     for label, text in lines.items():
         table.add_row(label, text)
     screen.print(table)
+    screen.print(f"report: {batch.report_path} and .csv", markup=False)
     failed = [row for row in batch.rows if row["status"] == FAILED]
     for row in failed[:FAILURES_SHOWN]:
-        screen.print(f"failed: {row['source']}: {row['error']}", markup=False)
+        screen.print(f"failed: {_why(row)}", markup=False)
     if len(failed) > FAILURES_SHOWN:
         screen.print(f"… and {len(failed) - FAILURES_SHOWN} more, in the report", markup=False)
 
@@ -193,11 +195,16 @@ def _line(row: dict[str, Any]) -> str:
     from vidtwin_codec.batch.rows import FAILED, SKIPPED
 
     if row["status"] == FAILED:
-        return f"{row['source']}: failed: {row['error']}"
+        return f"failed: {_why(row)}"
     if row["status"] == SKIPPED:
         return f"{row['output']}: made meanwhile, or measured"
     psnr = "" if row["psnr"] is None else f", {row['psnr']:.2f} dB"
     return f"{row['output']}: {human_bytes(row['output_bytes'])}, {counted(row['frames'], 'frame')}{psnr}"
+
+
+def _why(row: dict[str, Any]) -> str:
+    """A file and its error, which often begins with the name."""
+    return f"{row['source']}: {row['error'].removeprefix(row['source'] + ': ')}"
 
 
 def _clock(seconds: float) -> str:

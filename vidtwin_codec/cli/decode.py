@@ -16,7 +16,6 @@ from vidtwin_codec.cli.common import (
     print_json,
     progress,
     refuse_mixed_stdout,
-    video_options,
 )
 from vidtwin_codec.pipeline.options import DecodeOptions
 

@@ -44,8 +44,8 @@ class ContextCoder:
         coder, bits = Encoder(), BitWriter()
         for plane in parts:
             model = Model(plane, sizes)
-            for values, guesses, contexts in model.walk():
-                tokens, extra = tokenize(values - guesses)
+            for residuals, contexts in model.walk_known():
+                tokens, extra = tokenize(residuals)
                 coder.put(*model.tables.intervals(contexts, tokens))
                 model.tables.learn(contexts, tokens)
                 large = tokens >= DIRECT

@@ -47,6 +47,18 @@ class Row(NamedTuple):
     contexts: Ints
 
 
+class Rows(NamedTuple):
+    """Some channels of one step, all ``[rows, places]``.
+
+    Attributes:
+        residuals: values less their guesses.
+        contexts: which table codes each.
+    """
+
+    residuals: Ints
+    contexts: Ints
+
+
 class Model:
     """Predictions, contexts and tables of one plane, walked in coding order.
 
@@ -91,6 +103,46 @@ class Model:
                 errors += _relative(np.abs(guesses - row), scale) - errors >> MEMORY
                 errors[idle] = _NEVER
                 turn += 1
+                if turn % REBUILD_EVERY == 0:
+                    self.tables.rebuild()
+
+    def walk_known(self) -> Iterator[Rows]:
+        """The rows of :meth:`walk`, several at a time, for an encoder, which has all values from the start.
+
+        Only the running errors go row by row. When the walk goes on, `Tables.learn` must have been told the tokens.
+        """
+        values, _, lags = self._plane
+        steps, channels, places = values.shape
+        guesses = np.zeros((self._ways, channels, places), dtype=np.int64)
+        errors = np.full((self._ways, places), _NEVER, dtype=np.int64)
+        errors[-1] = 1 << ERROR_BITS
+        before = np.empty((channels, self._ways, places), dtype=np.int64)  # the errors at each row
+        difference = np.empty_like(errors)
+        turn = 0
+        for step in range(steps):
+            for way, lag in enumerate(lags):
+                if step >= lag:
+                    guesses[way] = values[step - lag]
+                if step == lag:
+                    errors[way] = errors[-1] >> TRUST
+            idle = [way for way, lag in enumerate(lags) if step < lag]
+            found = _relative(np.abs(guesses - values[step]), self._scales).swapaxes(0, 1)
+            for channel in range(channels):
+                before[channel] = errors
+                np.subtract(found[channel], errors, out=difference)
+                difference >>= MEMORY
+                errors += difference
+                errors[idle] = _NEVER
+            best = before.argmin(axis=1)
+            least = np.take_along_axis(before, best[:, None], axis=1)[:, 0]
+            contexts = self._contexts(best, least, np.abs(guesses[0]), self._scales)
+            residuals = values[step] - np.take_along_axis(guesses, best[None], axis=0)[0]
+            row = 0
+            while row < channels:
+                end = min(channels, row + REBUILD_EVERY - turn % REBUILD_EVERY)
+                yield Rows(residuals[row:end], contexts[row:end])
+                turn += end - row
+                row = end
                 if turn % REBUILD_EVERY == 0:
                     self.tables.rebuild()
 

@@ -37,17 +37,20 @@ class Encoder:
         self._steps: list[tuple[NDArray[np.uint16], NDArray[np.uint16]]] = []
 
     def put(self, starts: Ints, frequencies: Ints) -> None:
-        """Tokens of one step."""
-        self._steps.append((starts.astype(np.uint16), frequencies.astype(np.uint16)))
+        """Tokens of one step; or, ``[steps, tokens]``, of several."""
+        rows = (np.atleast_2d(part.astype(np.uint16)) for part in (starts, frequencies))
+        self._steps += zip(*rows, strict=True)
 
     def finish(self) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
         """States that the decoder begins with (a power of two of them), and the words that it will read."""
         states = np.full(1 << self._choose_states_bits(), LOWEST, dtype=np.int64)
         words = []
-        for step in reversed(self._steps):
-            starts, frequencies = (part.astype(np.int64) for part in step)
+        for starts, frequencies in reversed(self._steps):
+            wide = frequencies.astype(np.int64)
+            limits, steps = wide << (2 * _WORD_BITS - PRECISION), TOTAL - wide
             for row in reversed(rows(len(starts), len(states))):
-                words.append(_push(states[: row.stop - row.start], starts[row], frequencies[row]))
+                part = states[: row.stop - row.start]
+                words.append(_push(part, limits[row], wide[row], steps[row], starts[row]))
         # the decoder reads rows in their order, and states of a row in theirs
         words.reverse()
         return states.astype(np.uint32), np.concatenate(words).astype(np.uint16)
@@ -59,13 +62,17 @@ class Encoder:
         return min(math.floor(math.log2(wanted)), MAX_STATES_BITS)
 
 
-def _push(states: Ints, starts: Ints, frequencies: Ints) -> Ints:
-    """Code one row into ``states``, in place; returns the words that overflow."""
-    full = states >= frequencies << (2 * _WORD_BITS - PRECISION)
+def _push(states: Ints, limits: Ints, frequencies: Ints, steps: Ints, starts: NDArray[np.uint16]) -> Ints:
+    """Code one row into ``states``, in place; returns the words that overflow.
+
+    The new state, ``(state // frequency << PRECISION) + state % frequency + start``, is taken without the remainder:
+    ``steps`` are what a frequency lacks of `TOTAL`.
+    """
+    full = states >= limits
     words = states[full] & 0xFFFF
     states[full] >>= _WORD_BITS
-    quotients, rests = np.divmod(states, frequencies)
-    states[:] = (quotients << PRECISION) + rests + starts
+    states += states // frequencies * steps
+    states += starts
     return words
 
 

@@ -45,6 +45,9 @@ def _tail(b: int, number: int) -> int:
     return tail
 
 
+_LEAST: Ints = np.arange(1, TOKENS + 1)
+
+
 class Tables:
     """Adaptive tables of ``contexts`` contexts.
 
@@ -53,40 +56,41 @@ class Tables:
 
     def __init__(self, start: NDArray[np.int64]) -> None:
         self._counts = start.copy()
+        self._size = start.size
         self._seen: list[Ints] = []
-        self._offsets = np.arange(len(start), dtype=np.int64)[:, None] * TOTAL
-        self._starts = np.zeros(start.size + 1, dtype=np.int64)
-        self._frequencies = np.empty(start.size, dtype=np.int64)
-        self._divide(np.arange(len(start)))
+        self._starts = np.zeros(self._size + 1, dtype=np.int64)
+        self._ends = self._starts[1:].reshape(start.shape)  # the same memory: a token begins where the last one ends
+        self._frequencies = np.empty(self._size, dtype=np.int64)
+        self._bound(np.arange(len(start)), self._counts)
 
     def learn(self, contexts: Ints, tokens: Ints) -> None:
         """Note tokens; they count from the next `rebuild` on."""
-        self._seen.append(contexts * TOKENS + tokens)
+        self._seen.append((contexts * TOKENS + tokens).reshape(-1))
 
     def rebuild(self) -> None:
         """Bring the tables up to date."""
         if not self._seen:
             return
-        seen = np.concatenate(self._seen)
+        added = np.bincount(np.concatenate(self._seen), minlength=self._size).reshape(self._counts.shape)
         self._seen.clear()
-        # a few of the tables are in use at a time, and the others do not change
-        touched = np.flatnonzero(np.bincount(seen // TOKENS, minlength=len(self._counts)))
-        np.add.at(self._counts.reshape(-1), seen, INCREMENT)
-        counts = self._counts[touched]
+        changed = np.flatnonzero(added.any(axis=1))
+        counts = self._counts[changed] + INCREMENT * added[changed]
         heavy = counts.sum(axis=1) > LIMIT
         while heavy.any():
             counts[heavy] >>= 1
             heavy = counts.sum(axis=1) > LIMIT
-        self._counts[touched] = counts
-        self._divide(touched)
+        self._counts[changed] = counts
+        self._bound(changed, counts)
 
-    def _divide(self, tables: Ints) -> None:
-        """Give each token of these tables its interval."""
-        ends = self._counts[tables].cumsum(axis=1)
+    def _bound(self, contexts: Ints, counts: Ints) -> None:
+        """Intervals of some contexts' tokens from their counts."""
+        ends = counts.cumsum(axis=1)
         # every token keeps a frequency of at least 1, and the last one ends exactly at TOTAL
-        bounds = ends * (TOTAL - TOKENS) // ends[:, -1:] + np.arange(1, TOKENS + 1)
-        self._starts[1:].reshape(-1, TOKENS)[tables] = bounds + self._offsets[tables]
-        self._frequencies.reshape(-1, TOKENS)[tables] = np.diff(bounds, axis=1, prepend=0)
+        bounds = ends * (TOTAL - TOKENS) // ends[:, -1:] + _LEAST
+        self._ends[contexts] = bounds + contexts[:, None] * TOTAL
+        frequencies = bounds.copy()
+        frequencies[:, 1:] -= bounds[:, :-1]
+        self._frequencies.reshape(self._counts.shape)[contexts] = frequencies
 
     def intervals(self, contexts: Ints, tokens: Ints) -> tuple[Ints, Ints]:
         """Start (0 to `TOTAL` - 1) and frequency of tokens."""

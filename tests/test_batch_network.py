@@ -1,0 +1,83 @@
+"""The thread that runs the network for all files in hand."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from vidtwin_codec.batch.network import NetworkThread, StoppedError
+
+
+def rows(*values: int) -> tuple[torch.Tensor]:
+    return (torch.tensor(values),)
+
+
+class Recorder:
+    """A network that doubles, and notes how many tiles it was given; the first call waits until told to go on."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.sizes: list[int] = []
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self._most = most
+
+    def __call__(self, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        self.sizes.append(len(inputs[0]))
+        if len(self.sizes) == 1:
+            self.begun.set()
+            self.go_on.wait()
+        if len(inputs[0]) > self._most:
+            raise RuntimeError("not enough memory")
+        return (inputs[0] * 2, inputs[0] * 3)
+
+
+def ask_all(thread: NetworkThread, network: Recorder, kinds: list[str], limit: int) -> list[list[int]]:
+    """Ask for two tiles of each kind while the thread is busy; what came back."""
+    with ThreadPoolExecutor(len(kinds) + 1) as pool:
+        first = pool.submit(thread.ask, "first", network, rows(0), limit)
+        network.begun.wait()
+        futures = []
+        for number, kind in enumerate(kinds):
+            futures.append(pool.submit(thread.ask, kind, network, rows(number, number + 1), limit))
+            while len(thread._waiting) <= number:
+                pass
+        network.go_on.set()
+        first.result()
+        return [future.result()[1].tolist() for future in futures]
+
+
+def test_requests_of_one_kind_are_merged_up_to_the_limit_and_parted_again() -> None:
+    network = Recorder()
+    with NetworkThread(merge=True) as thread:
+        found = ask_all(thread, network, ["a", "b", "a", "a"], limit=4)
+    assert found == [[0, 3], [3, 6], [6, 9], [9, 12]]
+    assert network.sizes == [1, 4, 2, 2]  # the first and third; b; the fourth, which found no room
+
+
+def test_requests_are_run_alone_without_merging() -> None:
+    network = Recorder()
+    with NetworkThread(merge=False) as thread:
+        assert ask_all(thread, network, ["a", "a", "a"], limit=100) == [[0, 3], [3, 6], [6, 9]]
+    assert network.sizes == [1, 2, 2, 2]
+
+
+def test_what_is_too_much_together_is_tried_alone() -> None:
+    network = Recorder(most=3)
+    with NetworkThread(merge=True) as thread:
+        assert ask_all(thread, network, ["a", "a"], limit=100) == [[0, 3], [3, 6]]
+    assert network.sizes == [1, 4, 2, 2]
+
+
+def test_an_error_goes_to_who_asked_and_stopping_refuses_the_rest() -> None:
+    def fail(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        raise ValueError("no such thing")
+
+    with NetworkThread(merge=True) as thread:
+        with pytest.raises(ValueError, match="no such thing"):
+            thread.ask("a", fail, rows(1), 1)
+        assert thread.ask("a", lambda inputs: inputs, rows(1), 1)[0].tolist() == [1]
+        thread.stop()
+        with pytest.raises(StoppedError):
+            thread.ask("a", lambda inputs: inputs, rows(1), 1)
