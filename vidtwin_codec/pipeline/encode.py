@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from vidtwin_codec import weights
 from vidtwin_codec.files import atomic_path, check_output, is_pipe
-from vidtwin_codec.media import probe, spool_stdin
+from vidtwin_codec.media import MediaInfo, probe, spool_stdin
 from vidtwin_codec.pipeline.codec import Codec, LoadCodec
 from vidtwin_codec.pipeline.encoder import Encoder
 from vidtwin_codec.pipeline.options import EncodeOptions, EncodeResult, Reporter
