@@ -1,0 +1,152 @@
+"""Train a rectified flow on the latents of a folder of .vtw files.
+
+    python examples/generate/train.py LATENTS_FOLDER -o flow.safetensors --minutes 10
+
+Everything that sampling needs is in the output: averaged weights, the statistics that latents are normalised by, and
+which network decodes them.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+from model import FlowTransformer
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, RandomSampler
+
+from vidtwin_codec import VtwDataset, VtwFile
+from vidtwin_codec.model import Latents
+
+WARM_UP = 50  # steps
+DECAY = 0.999
+STATISTICS_SAMPLES = 1000
+LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of `train`; training ends at the first of ``steps`` and ``minutes``."""
+
+    clips: int = 1
+    steps: int = 1_000_000
+    minutes: float = 10.0
+    batch: int = 16
+    rate: float = 1e-3
+    width: int = 192
+    depth: int = 4
+    seed: int = 0
+    workers: int = 0
+
+
+def train(folder: Path, options: Options) -> tuple[FlowTransformer, list[float]]:
+    """The averaged model, on the CPU, and the loss of each step."""
+    torch.manual_seed(options.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dataset = VtwDataset(folder, clips=options.clips)
+    with VtwFile(dataset.files[0]) as file:
+        model = FlowTransformer(file.header.layout, options.clips, options.width, options.depth)
+    set_statistics(model, dataset)
+    model.to(device)
+    averaged = AveragedModel(model, avg_fn=_average)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.99), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARM_UP))
+    losses: list[float] = []
+    ends = time.monotonic() + 60 * options.minutes
+    for latents in _batches(dataset, options):
+        loss = flow_loss(model, model.normalized(Latents(*(part.to(device) for part in latents))))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        averaged.update_parameters(model)
+        losses.append(loss.item())
+        if len(losses) % LOG_EVERY == 0:
+            print(f"step {len(losses)}: loss {sum(losses[-LOG_EVERY:]) / LOG_EVERY:.4f}", flush=True)
+        if len(losses) >= options.steps or time.monotonic() >= ends:
+            break
+    found = copy.deepcopy(averaged.module)
+    assert isinstance(found, FlowTransformer)
+    return found.cpu().eval(), losses
+
+
+def flow_loss(model: FlowTransformer, data: Latents) -> Tensor:
+    """Mean square error of the velocity, from noise straight to data, at times that favour the middle."""
+    size = len(data.structure)
+    time_ = torch.sigmoid(torch.randn(size, device=data.structure.device))  # arXiv:2403.03206, section 3.1
+    noise = Latents(*(torch.randn_like(part) for part in data))
+    mixed, wanted = [], []
+    for part, start in zip(data, noise, strict=True):
+        at = time_.view(-1, *[1] * (part.ndim - 1))
+        mixed.append((1 - at) * start + at * part)
+        wanted.append(part - start)
+    found = model(Latents(*mixed), time_)
+    errors = [(a - b).square().sum() for a, b in zip(found, wanted, strict=True)]
+    return torch.stack(errors).sum() / sum(part.numel() for part in data)
+
+
+@torch.inference_mode()
+def set_statistics(model: FlowTransformer, dataset: VtwDataset) -> None:
+    """Mean and standard deviation of each channel, over at most `STATISTICS_SAMPLES` samples spread over the set."""
+    stride = max(1, len(dataset) // STATISTICS_SAMPLES)
+    numbers = range(0, len(dataset), stride)
+    for name, axes in (("structure", (0, 2, 3)), ("dynamics_x", (0, 2, 3)), ("dynamics_y", (0, 2, 3))):
+        first = second = torch.zeros(())
+        for number in numbers:
+            part = dataset[number][name].double()
+            first = first + part.mean(axes, keepdim=True)[0]
+            second = second + part.square().mean(axes, keepdim=True)[0]
+        mean = first / len(numbers)
+        variance = second / len(numbers) - mean.square()
+        model.get_buffer(f"{name}_mean").copy_(mean)
+        # a channel that never changes is left as it is
+        model.get_buffer(f"{name}_std").copy_(torch.where(variance > 1e-8, variance.clamp(min=0).sqrt(), 1.0))
+
+
+def _batches(dataset: VtwDataset, options: Options) -> Iterator[Latents]:
+    """Random windows without end; a small set is drawn from again and again within a batch."""
+    sampler = RandomSampler(dataset, replacement=True, num_samples=options.batch * 1000)
+    loader = DataLoader(dataset, options.batch, sampler=sampler, num_workers=options.workers)
+    while True:
+        for batch in loader:
+            yield Latents(*(batch[name] for name in Latents._fields))
+
+
+def _average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    """Exponential moving average that begins short, so that the first steps are soon forgotten."""
+    decay = min(DECAY, (1 + int(count)) / (10 + int(count)))
+    return averaged + (1 - decay) * (current - averaged)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option("--minutes", type=float, default=10.0, show_default=True)
+@click.option("--steps", type=int, default=1_000_000, show_default=True)
+@click.option("--clips", type=int, default=1, show_default=True, help="Clips that are generated together.")
+@click.option("--batch", type=int, default=16, show_default=True)
+@click.option("--width", type=int, default=192, show_default=True)
+@click.option("--depth", type=int, default=4, show_default=True)
+@click.option("--workers", type=int, default=0, show_default=True)
+def main(folder: Path, output: Path, **choices: float) -> None:
+    began = time.monotonic()
+    model, losses = train(folder, Options(**choices))  # type: ignore[arg-type]
+    with VtwFile(VtwDataset(folder).files[0]) as file:
+        model.save(output, {"weights_sha256": file.header.weights_sha256})
+    last = losses[-LOG_EVERY:]
+    size = sum(parameter.numel() for parameter in model.parameters())
+    print(
+        f"{output}: {size} parameters, {len(losses)} steps in {time.monotonic() - began:.0f} s, "
+        f"loss {sum(last) / len(last):.4f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
