@@ -28,7 +28,7 @@ from vidtwin_codec.media import probe
 from vidtwin_codec.pipeline.options import NetworkOptions
 from vidtwin_codec.refinement import LEVELS, MAX_EFFORT
 from vidtwin_codec.refinement.refiner import Refiner
-from vidtwin_codec.refinement.symbols import choose_symbols, quality_steps
+from vidtwin_codec.refinement.symbols import Alternative, choose_symbols, quality_steps
 
 FIRST_CLIP = 1
 
@@ -62,13 +62,15 @@ def run(network: Network, clips: NDArray[np.uint8], effort: int, qualities: tupl
     base, layout = network.entry.metadata.steps, network.codec.layout
     assert base is not None  # weights without steps are not resolved
     level, began = LEVELS[effort], time.perf_counter()
-    means = latents = network.encode(clips)
-    sensitivity = None
+    latents, sensitivity, alternative = network.encode(clips), None, None
     if level.decodes:
         refiner = Refiner(network.codec, level)
         height, width = network.size
-        latents = refiner.refine(clips.reshape(-1, *clips.shape[2:]), means, network.codec.geometry(width, height, 0))
-        sensitivity = refiner.sensitivity
+        frames, geometry = clips.reshape(-1, *clips.shape[2:]), network.codec.geometry(width, height, 0)
+        refined = refiner.refine(frames, latents, geometry)
+        if level.descents:
+            alternative = Alternative(latents, refined.saved)
+        latents, sensitivity = refined.latents, refiner.sensitivity
     seconds, packing = time.perf_counter() - began, []
     points = []
     for quality in qualities:
@@ -82,13 +84,13 @@ def run(network: Network, clips: NDArray[np.uint8], effort: int, qualities: tupl
             tiles=1,
             passes=level.passes,
             sensitivity=sensitivity,
-            unrefined=None if latents is means else means,
+            alternative=alternative,
         )
         packed = pack_group(Group(0, len(clips) * network.frames, 0, len(clips), 1, symbols), layout)
         packing.append(time.perf_counter() - began)
         decoded = network.decode(LatentArrays(*dequantize(symbols, steps)))
-        frames, reference = (part.reshape(-1, *part.shape[2:]) for part in (decoded, clips))
-        points.append(Point(len(packed), float(metrics.psnr(reference, frames).mean())))
+        output, source = (part.reshape(-1, *part.shape[2:]) for part in (decoded, clips))
+        points.append(Point(len(packed), float(metrics.psnr(source, output).mean())))
     return Run(points, seconds + float(np.mean(packing)))
 
 

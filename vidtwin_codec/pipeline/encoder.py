@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from vidtwin_codec.pipeline.geometry import scaled_size
 from vidtwin_codec.pipeline.options import EncodeOptions, Reporter
 from vidtwin_codec.pipeline.stages import Prefetch
 from vidtwin_codec.refinement.refiner import Refiner
+from vidtwin_codec.refinement.symbols import Alternative
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +27,14 @@ class LatentGroup:
         tiles: of each clip.
         latents: posterior means, or what was made of them, float32 ``[clips · tiles, …]``, clip-major.
         sensitivity: what an error in a channel does to the picture, shaped to broadcast; None: not measured.
-        unrefined: the posterior means, where ``latents`` are not those.
+        alternative: the posterior means, where ``latents`` are not those.
     """
 
     span: GroupSpan
     tiles: int
     latents: LatentArrays
     sensitivity: LatentArrays | None = None
-    unrefined: LatentArrays | None = None
+    alternative: Alternative | None = None
 
 
 class Encoder:
@@ -95,11 +96,13 @@ class Encoder:
         for text in frames.warnings[len(self.info.warnings) :]:
             self._warned(text)
 
-    def _latents(self, frames: Frames) -> tuple[LatentArrays, LatentArrays | None]:
+    def _latents(self, frames: Frames) -> tuple[LatentArrays, Alternative | None]:
         """What is to be coded, and the posterior means where they are not the same."""
         means = self.codec.encode(frames, self.geometry)
-        refined = means if self._refiner is None else self._refiner.refine(frames, means, self.geometry)
-        return refined, None if refined is means else means
+        if self._refiner is None:
+            return means, None
+        refined = self._refiner.refine(frames, means, self.geometry)
+        return refined.latents, None if refined.latents is means else Alternative(means, refined.saved)
 
     def _closed(self, group: _OpenGroup) -> LatentGroup:
         sensitivity = None if self._refiner is None else self._refiner.sensitivity
@@ -126,12 +129,12 @@ class _OpenGroup:
         self.first_frame, self.first_clip, self.tiles = first_frame, first_clip, tiles
         self.frames = self.clips = 0
         self._parts: list[LatentArrays] = []
-        self._unrefined: list[LatentArrays] = []
+        self._alternatives: list[Alternative] = []
 
-    def add(self, latents: LatentArrays, unrefined: LatentArrays | None, frames: int, clips: int) -> None:
+    def add(self, latents: LatentArrays, alternative: Alternative | None, frames: int, clips: int) -> None:
         self._parts.append(latents)
-        if unrefined is not None:
-            self._unrefined.append(unrefined)
+        if alternative is not None:
+            self._alternatives.append(alternative)
         self.frames += frames
         self.clips += clips
 
@@ -141,9 +144,12 @@ class _OpenGroup:
 
     def closed(self) -> LatentGroup:
         span = GroupSpan(self.first_frame, self.frames, self.first_clip, self.clips)
-        unrefined = _concatenated(self._unrefined) if self._unrefined else None
-        return LatentGroup(span, self.tiles, _concatenated(self._parts), unrefined=unrefined)
+        alternative = None
+        if self._alternatives:
+            parts, errors = zip(*self._alternatives, strict=True)
+            alternative = Alternative(_concatenated(parts), sum(errors))
+        return LatentGroup(span, self.tiles, _concatenated(self._parts), alternative=alternative)
 
 
-def _concatenated(parts: list[LatentArrays]) -> LatentArrays:
+def _concatenated(parts: Sequence[LatentArrays]) -> LatentArrays:
     return LatentArrays(*(np.concatenate(column) for column in zip(*parts, strict=True)))

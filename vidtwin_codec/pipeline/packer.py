@@ -78,7 +78,7 @@ class Packer:
             tiles=group.tiles,
             passes=self._passes,
             sensitivity=group.sensitivity,
-            unrefined=group.unrefined,
+            alternative=group.alternative,
         )
         self._store(self._joiner.add(Group(*group.span, group.tiles, symbols)))
 

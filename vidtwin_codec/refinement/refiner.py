@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -22,6 +24,18 @@ PROBED_TILES = 4
 """Of the first clips, spread evenly: a channel of 49 positions is then probed some 200 times."""
 
 
+class Refined(NamedTuple):
+    """Latents after refinement, float32 ``[tiles, …]``.
+
+    Attributes:
+        latents: to be coded.
+        saved: the pixels' squared error that was saved, summed over tiles, in [-1, 1].
+    """
+
+    latents: LatentArrays
+    saved: float
+
+
 class Refiner:
     """Improves latents at encoding time. Always in float32, whatever precision the rest runs in.
 
@@ -39,7 +53,7 @@ class Refiner:
         self.batches = Batches(max(1, codec.batches.size // BACKWARD_SHARE))
         self.sensitivity: LatentArrays | None = None
 
-    def refine(self, frames: Frames, latents: LatentArrays, geometry: Geometry) -> LatentArrays:
+    def refine(self, frames: Frames, latents: LatentArrays, geometry: Geometry) -> Refined:
         """Latents that decode closer to ``frames``, tile by tile; as they were for a level without descents.
 
         Args:
@@ -53,19 +67,21 @@ class Refiner:
         if self.sensitivity is None:
             self.sensitivity = self._measure(latents)
         if not self.level.descents:
-            return latents
+            return Refined(latents, 0.0)
         tiles = geometry.cut(torch.from_numpy(frames))
         device = self.codec.device.device
         sensitivity = Latents(*(torch.from_numpy(part).to(device, torch.float32) for part in self.sensitivity))
 
-        def run(piece: slice) -> LatentArrays:
+        def run(piece: slice) -> Refined:
             pixels = pixels_from_levels(tiles[piece].to(device), torch.float32)
             start = Latents(*(torch.from_numpy(part[piece]).to(device) for part in latents))
-            refined = descend(self.codec.model, start, pixels, sensitivity, self.level.descents).latents
-            return LatentArrays(*(part.cpu().numpy() for part in refined))
+            found = descend(self.codec.model, start, pixels, sensitivity, self.level.descents)
+            saved = torch.nan_to_num(found.before - found.errors).sum()  # of latents that are not numbers, nothing
+            return Refined(LatentArrays(*(part.cpu().numpy() for part in found.latents)), float(saved))
 
         parts = list(self.batches.run(run, len(tiles)))
-        return LatentArrays(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        columns = zip(*(part.latents for part in parts), strict=True)
+        return Refined(LatentArrays(*map(np.concatenate, columns)), sum(part.saved for part in parts))
 
     def _measure(self, latents: LatentArrays) -> LatentArrays:
         count = len(latents.structure)
