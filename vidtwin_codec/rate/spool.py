@@ -34,21 +34,23 @@ class LatentSpool:
             VidtwinError: the disk is full.
         """
         for group in groups:
+            other = group.alternative
             try:
                 with self._path.open("ab") as stream:
-                    for arrays in filter(None, (group.latents, group.unrefined)):
+                    for arrays in (group.latents, *([] if other is None else [other.latents])):
                         for array in arrays:
                             np.save(stream, array, allow_pickle=False)
             except OSError as error:
                 raise explain_os_error(error, self._path.parent) from error
-            self._groups.append(replace(group, latents=_NOTHING, unrefined=group.unrefined and _NOTHING))
+            kept = None if other is None else other._replace(latents=_NOTHING)
+            self._groups.append(replace(group, latents=_NOTHING, alternative=kept))
             yield group
 
     def __iter__(self) -> Iterator[LatentGroup]:
         with self._path.open("rb") as stream:
             for group in self._groups:
-                latents = _read(stream)
-                yield replace(group, latents=latents, unrefined=group.unrefined and _read(stream))
+                latents, other = _read(stream), group.alternative
+                yield replace(group, latents=latents, alternative=other and other._replace(latents=_read(stream)))
 
 
 def _read(stream: BinaryIO) -> LatentArrays:
