@@ -36,5 +36,11 @@ def read_sections(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
         lines[:] = GoogleDocstring(lines, _SECTIONS, app, what, name, obj, options).lines()
 
 
+def keep_stars(app: Sphinx, ctx: Any, lines: list[str]) -> None:
+    """A command's help is plain text: a star in a pattern is not emphasis."""
+    lines[:] = [line.replace("*", r"\*") for line in lines]
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("sphinx-click-process-description", keep_stars)
     app.connect("autodoc-process-docstring", read_sections)
