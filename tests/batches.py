@@ -44,11 +44,13 @@ def statuses(batch: Batch) -> dict[str, str]:
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
-    """Every file below a destination but the batch's own."""
+    """Every file below a destination that is not hidden, but the reports."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".vidtwin" not in path.parts and not path.name.startswith("report")
+        if path.is_file()
+        and not path.name.startswith("report")
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     }
 
 

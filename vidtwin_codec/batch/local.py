@@ -58,12 +58,11 @@ class LocalEngine:
             codecs = [SharedCodecs(*pair) for pair in zip(self.devices, threads, strict=True)]
             work = _Work(sorted(jobs, key=lambda job: -job.work), perform)
             loads = [codecs[number % len(codecs)].load for number in range(min(self.jobs, len(jobs)))]
-            lanes = [
-                threading.Thread(target=work.lane, args=(load,), name="vidtwin-file", daemon=True) for load in loads
-            ]
-            for lane in lanes:
-                lane.start()
+            # no daemons: one that an interrupt catches while it is being started is waited for at the end
+            lanes = [threading.Thread(target=work.lane, args=(load,), name="vidtwin-file") for load in loads]
             try:
+                for lane in lanes:
+                    lane.start()
                 for _ in jobs:
                     while not isinstance(event := work.events.get(), Ended):
                         yield event

@@ -82,14 +82,13 @@ class Planner:
             VidtwinError: a list cannot be read, or nothing at all is named.
         """
         options = self._options
-        inside = any(_is_inside(self._destination, Path(name)) for name in sources)
         listing = find_inputs(
             sources,
             options.input_suffixes,
             lists=lists,
             root=options.root,
             hidden=options.hidden,
-            without=self._destination if inside else None,
+            without=self._destination,
         )
         plan = Plan(notes=listing.notes)
         names, problems, said = name_outputs(listing.inputs, options.output_suffix)
@@ -222,9 +221,3 @@ def in_parallel(look: Callable[[T], R], items: Sequence[T], tell: Callable[[int,
 def _failures(listing: Listing, problems: dict[Input, str]) -> list[Row]:
     named = {str(one.path): reason for one, reason in problems.items()}
     return [failed_row(path, None, reason) for path, reason in {**listing.problems, **named}.items()]
-
-
-def _is_inside(inner: Path, outer: Path) -> bool:
-    """Whether a folder lies somewhere below another, and is not that one itself."""
-    inner, outer = Path(inner).resolve(), Path(outer).resolve()
-    return outer in inner.parents

@@ -63,7 +63,7 @@ def find_inputs(
         root: files below it keep their place below it. Without it a file keeps its place below the folder, or below
             the part of the pattern before the first wildcard; one that is named alone keeps only its name, and one
             from a list keeps its path as written (an absolute one without the leading slash).
-        without: a folder that is not searched: the destination.
+        without: a folder inside others that is not searched: the destination.
 
     Raises:
         VidtwinError: a list cannot be read.

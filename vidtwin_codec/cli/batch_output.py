@@ -196,9 +196,9 @@ def _line(row: dict[str, Any]) -> str:
 
     if row["status"] == FAILED:
         return f"failed: {_why(row)}"
-    if row["status"] == SKIPPED:
-        return f"{row['output']}: made meanwhile, or measured"
     psnr = "" if row["psnr"] is None else f", {row['psnr']:.2f} dB"
+    if row["status"] == SKIPPED:  # another run made it meanwhile, or it has only been measured
+        return f"{row['output']}: was there{psnr}"
     return f"{row['output']}: {human_bytes(row['output_bytes'])}, {counted(row['frames'], 'frame')}{psnr}"
 
 
