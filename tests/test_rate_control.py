@@ -62,6 +62,7 @@ def test_bytes_come_within_five_percent(
             "quality": result.quality,
             "short_side": result.short_side,
             "target": {name: wanted},
+            "effort": 1,
         }
 
 
