@@ -81,13 +81,12 @@ def test_a_file_comes_back_byte_for_byte(tmp_path: Path, suffix: str) -> None:
 @SUFFIXES
 def test_several_files_in_one(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "in" / "deep").mkdir(parents=True)
-    (tmp_path / "out").mkdir()
     write_sample(tmp_path / "in" / "a.vtw", (2,), seed=1)
     write_sample(tmp_path / "in" / "deep" / "b.vtw", (1, 2), seed=2)
     export_latents([tmp_path / "in"], tmp_path / f"all{suffix}")
     assert set(tensors_of(tmp_path / f"all{suffix}")) == {f"{name}/{field}" for name in "ab" for field in FIELDS}
     with pytest.raises(VidtwinError, match="not a folder"):
-        import_latents(tmp_path / f"all{suffix}", tmp_path / "c.vtw")
+        import_latents(tmp_path / f"all{suffix}", tmp_path / "in" / "a.vtw")
     done = import_latents(tmp_path / f"all{suffix}", tmp_path / "out", ImportLatentsOptions(level=1))
     assert [Path(one.output).name for one in done] == ["a.vtw", "b.vtw"]
     assert (tmp_path / "out" / "a.vtw").read_bytes() == (tmp_path / "in" / "a.vtw").read_bytes()

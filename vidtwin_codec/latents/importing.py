@@ -12,7 +12,7 @@ from vidtwin_codec import weights
 from vidtwin_codec.coding import DEFAULT_LEVEL, LATEST_CODER, LatentArrays, Steps, quality_scale, requantize
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import atomic_path, check_output
+from vidtwin_codec.files import atomic_path, check_output, explain_os_error
 from vidtwin_codec.latents.description import Description, load
 from vidtwin_codec.latents.exporting import tensor_name
 from vidtwin_codec.latents.file import VtwFile
@@ -187,10 +187,14 @@ def _targets(source: PathLike, output: PathLike, names: list[str], options: Impo
         targets = [Path(output)]
     else:
         folder = Path(output)
-        if not folder.is_dir():
+        if folder.exists() and not folder.is_dir():
             raise VidtwinError(
                 f"{os.fspath(source)} holds {len(names)} videos, and {folder} is not a folder", "name a folder"
             )
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise explain_os_error(error, folder) from error
         # names come from the file: they must not lead out of the folder
         targets = [folder / f"{Path(name).name}.vtw" for name in names]
         if len(set(targets)) < len(targets):
