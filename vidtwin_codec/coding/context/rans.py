@@ -34,44 +34,47 @@ class Encoder:
     """Collects intervals in the order in which they will be decoded; `finish` codes them, last one first."""
 
     def __init__(self) -> None:
-        self._steps: list[tuple[NDArray[np.uint16], NDArray[np.uint16]]] = []
+        self._blocks: list[tuple[NDArray[np.uint16], NDArray[np.uint16]]] = []
 
     def put(self, starts: Ints, frequencies: Ints) -> None:
-        """Tokens of one step; or, ``[steps, tokens]``, of several."""
-        rows = (np.atleast_2d(part.astype(np.uint16)) for part in (starts, frequencies))
-        self._steps += zip(*rows, strict=True)
+        """Tokens of a step or, ``[steps, tokens]``, of several."""
+        self._blocks.append((np.atleast_2d(starts.astype(np.uint16)), np.atleast_2d(frequencies.astype(np.uint16))))
 
     def finish(self) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
         """States that the decoder begins with (a power of two of them), and the words that it will read."""
         states = np.full(1 << self._choose_states_bits(), LOWEST, dtype=np.int64)
-        words = []
-        for starts, frequencies in reversed(self._steps):
-            wide = frequencies.astype(np.int64)
-            limits, steps = wide << (2 * _WORD_BITS - PRECISION), TOTAL - wide
-            for row in reversed(rows(len(starts), len(states))):
-                part = states[: row.stop - row.start]
-                words.append(_push(part, limits[row], wide[row], steps[row], starts[row]))
+        words: list[Ints] = []
+        for starts, narrow in reversed(self._blocks):
+            frequencies = narrow.astype(np.int64)
+            limits, lacking = frequencies << (2 * _WORD_BITS - PRECISION), TOTAL - frequencies
+            parts = rows(starts.shape[1], len(states))[::-1]
+            for step in range(len(starts) - 1, -1, -1):
+                for part in parts:
+                    at = step, part
+                    words.append(
+                        _push(states[: part.stop - part.start], limits[at], frequencies[at], lacking[at], starts[at])
+                    )
         # the decoder reads rows in their order, and states of a row in theirs
         words.reverse()
         return states.astype(np.uint32), np.concatenate(words).astype(np.uint16)
 
     def _choose_states_bits(self) -> int:
-        symbols = sum(len(starts) for starts, _ in self._steps)
-        bits = sum(PRECISION * len(part) - float(np.log2(part).sum()) for _, part in self._steps)
+        symbols = sum(starts.size for starts, _ in self._blocks)
+        bits = sum(PRECISION * part.size - float(np.log2(part).sum()) for _, part in self._blocks)
         wanted = max(symbols / SLOW, bits / 8 / BYTES_PER_STATE, 1)
         return min(math.floor(math.log2(wanted)), MAX_STATES_BITS)
 
 
-def _push(states: Ints, limits: Ints, frequencies: Ints, steps: Ints, starts: NDArray[np.uint16]) -> Ints:
-    """Code one row into ``states``, in place; returns the words that overflow.
+def _push(states: Ints, limits: Ints, frequencies: Ints, lacking: Ints, starts: NDArray[np.uint16]) -> Ints:
+    """Code one row into ``states``, in place; returns the words that overflow, in their low bits.
 
     The new state, ``(state // frequency << PRECISION) + state % frequency + start``, is taken without the remainder:
-    ``steps`` are what a frequency lacks of `TOTAL`.
+    ``lacking`` is what a frequency lacks of `TOTAL`.
     """
-    full = states >= limits
-    words = states[full] & 0xFFFF
-    states[full] >>= _WORD_BITS
-    states += states // frequencies * steps
+    full = (states >= limits).nonzero()[0]
+    words = states[full]
+    states[full] = words >> _WORD_BITS
+    states += states // frequencies * lacking
     states += starts
     return words
 
