@@ -1,6 +1,6 @@
 """A folder of short clips through `vidtwin batch`, against the network's own time for the same clips.
 
-    python benchmarks/batch.py FOLDER [--clips 200] [--seconds 2] [--size 224] [--jobs N]
+    python benchmarks/batch.py FOLDER [--clips 200] [--seconds 2] [--size 224] [--jobs N] [--effort 0]
 
 Cuts the clips out of the videos of FOLDER, at different places, scaled and cropped to a square. The network's own time
 is that of its calls alone, with all frames in memory, on every clip; half of them are timed before the batch and half
@@ -15,6 +15,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -88,9 +89,10 @@ def network_alone(paths: Sequence[Path], codec: Codec, entry: weights.Entry, opt
 @click.option("--size", default=224, show_default=True)
 @click.option("--jobs", type=int)
 @click.option("--device", default="cpu", show_default=True)
-def main(folder: Path, clips: int, seconds: float, size: int, jobs: int | None, device: str) -> None:
+@click.option("--effort", default=EncodeOptions().effort, show_default=True)
+def main(folder: Path, clips: int, seconds: float, size: int, jobs: int | None, device: str, effort: int) -> None:
     sources = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    options = EncodeOptions(device=device)
+    options = EncodeOptions(device=device, effort=effort)
     entry = weights.resolve(None)
     codec = Codec.load(entry, options, "encoder")
     with tempfile.TemporaryDirectory(prefix="vidtwin-") as temporary:
@@ -108,12 +110,14 @@ def main(folder: Path, clips: int, seconds: float, size: int, jobs: int | None, 
             raise SystemExit(f"only {summary[DONE]} of {clips} clips were encoded: {batch.rows}")
         for path in paths[:: max(1, clips // COMPARED)]:
             alone = Path(temporary, "alone.vtw")
-            vidtwin_codec.encode(path, alone, EncodeOptions(device=device, force=True))
+            vidtwin_codec.encode(path, alone, replace(options, force=True))
             if alone.read_bytes() != (outputs / f"{path.stem}.vtw").read_bytes():
                 raise SystemExit(f"{path.name}: the batch made other bytes than encode")
     wall, processor = before.wall + after.wall, before.processor + after.processor
     print(f"{clips} clips of {seconds:g} s, {size} x {size}, {Fraction(summary['frames'], clips)} frames on average")
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, weights {entry.name}, {codec.device}")
+    print(
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, weights {entry.name}, {codec.device}, effort {effort}"
+    )
     print(f"network alone  {wall:8.1f} s by the clock  {processor:8.1f} s of processor time")
     print(f"vidtwin batch  {took.wall:8.1f} s by the clock  {took.processor:8.1f} s of processor time")
     print(f"ratio          {took.wall / wall:8.2f}                 {took.processor / processor:8.2f}")

@@ -58,6 +58,14 @@ def test_outputs_are_those_of_encode_and_decode(videos: Path, micro_weights: Pat
     assert set(statuses(run_batch(packed, back, decoding, extension="mov")).values()) == {SKIPPED}
 
 
+def test_effort_and_targets_are_those_of_encode(videos: Path, micro_weights: Path, tmp_path: Path) -> None:
+    for number, changes in enumerate(({"effort": 4}, {"target_kbps": 60.0, "audio": "none"})):
+        packed, alone = tmp_path / f"packed{number}", tmp_path / "alone.vtw"
+        assert set(statuses(run_batch(videos, packed, encoding(micro_weights, **changes))).values()) == {DONE}
+        vidtwin_codec.encode(videos / "a.mp4", alone, encoding(micro_weights, force=True, **changes))
+        assert (packed / "a.vtw").read_bytes() == alone.read_bytes()
+
+
 def test_merged_calls_on_two_devices_give_the_same(
     videos: Path, micro_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

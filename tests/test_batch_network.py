@@ -81,3 +81,14 @@ def test_an_error_goes_to_who_asked_and_stopping_refuses_the_rest() -> None:
         thread.stop()
         with pytest.raises(StoppedError):
             thread.ask("a", lambda inputs: inputs, rows(1), 1)
+
+
+def test_work_of_another_kind_has_its_turn_on_the_same_thread() -> None:
+    with NetworkThread(merge=True) as thread:
+        names = {thread.call(lambda: threading.current_thread().name) for _ in range(3)}
+        assert names == {"vidtwin-network"}
+        with pytest.raises(ZeroDivisionError):
+            thread.call(lambda: 1 // 0)
+        thread.stop()
+        with pytest.raises(StoppedError):
+            thread.call(lambda: None)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -24,6 +24,7 @@ from vidtwin_codec.pipeline.options import NetworkOptions
 from vidtwin_codec.weights import Entry
 
 Tensors = tuple[torch.Tensor, ...]
+T = TypeVar("T")
 
 
 class StoppedError(Exception):
@@ -35,10 +36,10 @@ class _Request:
     """``network(inputs)``; those with the same ``kind`` may be run as one on the concatenation of their inputs."""
 
     kind: Hashable
-    network: Callable[[Tensors], Tensors]
+    network: Callable[[Tensors], Any]
     inputs: Tensors
     limit: int
-    answer: Future[Tensors] = field(default_factory=Future)
+    answer: Future[Any] = field(default_factory=Future)
 
     @property
     def tiles(self) -> int:
@@ -84,7 +85,20 @@ class NetworkThread:
         Raises:
             StoppedError: it has been stopped. Errors of ``network`` pass through.
         """
-        request = _Request(kind, network, inputs, limit)
+        found: Tensors = self._wait_for(_Request(kind, network, inputs, limit))
+        return found
+
+    def call(self, work: Callable[[], T]) -> T:
+        """``work()``, run on this object's thread in its turn; waits for it.
+
+        Raises:
+            StoppedError: it has been stopped. Errors of ``work`` pass through.
+        """
+        # a kind of its own: never merged
+        found: T = self._wait_for(_Request(object(), lambda _: work(), (torch.empty(0),), 0))
+        return found
+
+    def _wait_for(self, request: _Request) -> Any:
         with self._changed:
             if self._stopped:
                 raise StoppedError
@@ -147,6 +161,10 @@ class SharedCodec(Codec):
     def __init__(self, model: VidTwin, device: Device, batch: int | None, thread: NetworkThread) -> None:
         super().__init__(model, device, batch)
         self._thread = thread
+
+    def alone(self, work: Callable[[], T]) -> T:
+        """See :meth:`Codec.alone`."""
+        return self._thread.call(work)
 
     def encode_tiles(self, tiles: torch.Tensor) -> Latents:
         """See :meth:`Codec.encode_tiles`."""

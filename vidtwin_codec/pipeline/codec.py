@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from vidtwin_codec.pipeline.options import NetworkOptions
 from vidtwin_codec.weights import Entry
 
 Frames = NDArray[np.uint8]
+T = TypeVar("T")
 
 
 class Codec:
@@ -80,6 +81,10 @@ class Codec:
         per_clip = len(geometry.tiles)
         for _ in range(len(tensors[0]) // per_clip):
             yield geometry.join(islice(stream, per_clip)).cpu().numpy()
+
+    def alone(self, work: Callable[[], T]) -> T:
+        """``work()``, which uses the model by itself, when nothing else is using the device."""
+        return work()
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: torch.Tensor) -> Latents:

@@ -79,7 +79,7 @@ class Refiner:
             saved = torch.nan_to_num(found.before - found.errors).sum()  # of latents that are not numbers, nothing
             return Refined(LatentArrays(*(part.cpu().numpy() for part in found.latents)), float(saved))
 
-        parts = list(self.batches.run(run, len(tiles)))
+        parts = list(self.batches.run(lambda piece: self.codec.alone(lambda: run(piece)), len(tiles)))
         columns = zip(*(part.latents for part in parts), strict=True)
         return Refined(LatentArrays(*map(np.concatenate, columns)), sum(part.saved for part in parts))
 
@@ -92,7 +92,7 @@ class Refiner:
             return measure_sensitivity(self.codec.model, Latents(*(part[piece] for part in some)))
 
         # one by one: the signs of a probe follow from the shape of the batch
-        parts = list(Batches(1).run(run, len(chosen)))
+        parts = list(Batches(1).run(lambda piece: self.codec.alone(lambda: run(piece)), len(chosen)))
         return LatentArrays(*(np.mean(column, axis=0) for column in zip(*parts, strict=True)))
 
 
