@@ -13,6 +13,7 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
 from vidtwin_codec.report import render
 
@@ -35,6 +36,10 @@ def desktop(report: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 def page(desktop: Chrome, report: str) -> Iterator[Chrome]:
     """Freshly loaded; whatever the test does, the console must stay empty."""
     desktop.get(report)
+    # without scripts both stay hidden; on a busy machine they may run a little after the page is there
+    WebDriverWait(desktop, 30).until(
+        lambda _: all(by_id(desktop, name).is_displayed() for name in ("choose", "viewer"))
+    )
     yield desktop
     assert desktop.get_log("browser") == []
 
