@@ -66,14 +66,18 @@ def test_bytes_come_within_five_percent(
         }
 
 
+@pytest.mark.parametrize("effort", [1, 4])
 def test_the_file_is_what_the_chosen_options_give(
-    make_video: MakeVideo, options: dict[str, Any], tmp_path: Path
+    make_video: MakeVideo, options: dict[str, Any], tmp_path: Path, effort: int
 ) -> None:
     """Probing leaves no trace but the target in the header."""
     source = make_video("in.mp4", size="72x48", frames=60)
-    steered = encode(source, tmp_path / "a.vtw", EncodeOptions(target_size=3000, short_side=40, **options))
+    steered = encode(
+        source, tmp_path / "a.vtw", EncodeOptions(target_size=3000, short_side=40, effort=effort, **options)
+    )
     assert steered.short_side == 40
-    encode(source, tmp_path / "b.vtw", EncodeOptions(quality=steered.quality, short_side=40, **options))
+    plain = EncodeOptions(quality=steered.quality, short_side=40, effort=effort, **options)
+    encode(source, tmp_path / "b.vtw", plain)
     first, second = (
         np.concatenate(list(decode_frames(tmp_path / name, DecodeOptions(**options)))) for name in ("a.vtw", "b.vtw")
     )

@@ -58,17 +58,16 @@ def encode(
         info = info or probe(path, fps=options.fps)
         entry = weights.resolve(options.weights)
         codec = load(entry, options, "encoder")
-        refiner = load_refiner(entry, options, load)
         temporary = stack.enter_context(atomic_path(output))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-")))
         sound = extract_sound(info, folder, options)
         stream = stack.enter_context(temporary.open("wb"))
         if options.target is None:
+            refiner = load_refiner(entry, options, load)
             written = _write(stream, Encoder(info, codec, entry, options, warn, refiner), sound, reporter)
         else:
             controller = Controller(
                 *(info, codec, entry, options),
-                refiner=refiner,
                 sound=sound,
                 load=load,
                 folder=folder,

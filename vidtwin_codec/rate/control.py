@@ -35,7 +35,7 @@ from vidtwin_codec.rate.search import find
 from vidtwin_codec.rate.sides import candidate_sides
 from vidtwin_codec.rate.spool import LatentSpool
 from vidtwin_codec.rate.target import Achieved, Band, Frame, Target
-from vidtwin_codec.refinement.refiner import Refiner
+from vidtwin_codec.refinement.refiner import load_refiner
 
 _SIDE_CLIPS = (2, 4)
 """Least and most clips that sizes are compared on: what they differ in varies little from clip to clip."""
@@ -52,7 +52,6 @@ class Controller:
     Args:
         info: of the video. codec: the network's encoder. entry: its weights.
         options: with a target; with a short side, only the quality is chosen.
-        refiner: as an encoder takes it.
         sound: already extracted, so that its bytes are known. load: reads the decoder.
         folder: for temporary files. reporter, warned: are told of progress and of what is remarkable.
     """
@@ -64,7 +63,6 @@ class Controller:
         entry: weights.Entry,
         options: EncodeOptions,
         *,
-        refiner: Refiner | None = None,
         sound: Sound | None,
         load: LoadCodec,
         folder: Path,
@@ -74,7 +72,6 @@ class Controller:
         assert options.target is not None  # without one there is nothing to steer
         self._target: Target = options.target
         self._info, self._codec, self._entry, self._options = info, codec, entry, options
-        self._refiner = refiner
         self._sound, self._folder, self._reporter = sound, folder, reporter
         self._load = Codecs(load).load
         self._said: set[str] = set()
@@ -190,10 +187,12 @@ class Controller:
 
     def _encoder(self, info: MediaInfo, index: int) -> Encoder:
         options = replace(self._options, short_side=self._sides[index])
+        # of its own: what one finds out about the decoder on its first clips, encoding without a target would find, too
+        refiner = load_refiner(self._entry, options, self._load)
         if info is self._info:
-            return Encoder(info, self._codec, self._entry, options, self._warn_once, self._refiner)
+            return Encoder(info, self._codec, self._entry, options, self._warn_once, refiner)
         # the sample has the rate it is coded at, and what is remarkable about it is not the user's doing
-        return Encoder(info, self._codec, self._entry, replace(options, fps=None), refiner=self._refiner)
+        return Encoder(info, self._codec, self._entry, replace(options, fps=None), refiner=refiner)
 
     def _candidates(self) -> tuple[list[int | None], list[int]]:
         """Short sides, None for the video's own, and the tiles of each."""
