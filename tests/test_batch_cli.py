@@ -69,6 +69,8 @@ def test_wrong_usage(run: Run, videos: Path, tmp_path: Path) -> None:  # noqa: F
         (["--decode", videos, tmp_path / "out", "--quality", "20"], "--quality is about encoding"),
         (["--decode", videos, tmp_path / "out", "--measure"], "--measure is about encoding"),
         ([videos, tmp_path / "out", "--shard", "5/4"], "there is no shard 5/4"),
+        ([videos, tmp_path / "out", "--quality", "20", "--target-kbps", "9"], "--quality and --target-kbps exclude"),
+        (["--decode", videos, tmp_path / "out", "--target-kbps", "9"], "--target-kbps is about encoding"),
     ):
         code, _, err = run("batch", *arguments)
         assert (code, said in err) == (2, True), err

@@ -22,6 +22,7 @@ from vidtwin_codec.cli.common import (
     network_options,
     output_options,
     print_json,
+    refuse_several_targets,
 )
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
@@ -139,6 +140,7 @@ def batch_command(
 
 def _options(decode: bool, force: bool, choices: dict[str, Any]) -> BatchOptions:
     context = click.get_current_context()
+    refuse_several_targets(context)
     # decoding has one choice about sound: to leave it out
     useless = set(ENCODING_OPTIONS) - {"audio"} if decode else {*DECODING_OPTIONS, "extension"}
     for name in sorted(useless):
