@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.coding import CODERS, CorruptGroupError, Group
 from vidtwin_codec.container.format import (
     AUDIO_OVERHEAD,
@@ -30,7 +30,7 @@ RECOVER_HINT = "decode what is whole with `--recover`"
 HEADER_HINT = "nothing can be decoded without the header: get the file again"
 
 
-class VtwReader:
+class VtwReader(Closing):
     """A .vtw open for reading; a context manager.
 
     Args:
@@ -109,14 +109,6 @@ class VtwReader:
     def close(self) -> None:
         """Close the file, unless the caller opened it."""
         self._source.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _use_index(self, index: Index) -> None:
         self.groups = list(index.groups)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cached_property
 from math import floor
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.coding import LatentArrays
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.container.fields import to_json
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _OWN_CACHE = 64 << 20
 
 
-class VtwFile:
+class VtwFile(Closing):
     """A .vtw file open for reading; a context manager. Any thread may read; latents need neither torch nor weights.
 
     ``len(file)`` is its number of clips; ``file[3]``, ``file[2:5]``, ``file.by_frame[100:150]`` and
@@ -62,14 +62,6 @@ class VtwFile:
         self._starts = np.array([entry.first_clip for entry in self._reader.groups], dtype=np.int64)
         self._clips = self._reader.groups[-1].span.end_clip if self._reader.groups else 0
         self._codecs: Codecs | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

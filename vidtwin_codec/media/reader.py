@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.color import to_rgb
 from vidtwin_codec.media.ffmpeg import Child, clean, thread_count
 from vidtwin_codec.media.info import MediaInfo
 
 
-class FrameReader:
+class FrameReader(Closing):
     """Reads the frames of a probed video in order, each exactly once (constant rate) or resampled to a constant rate.
 
     Attributes:
@@ -78,14 +77,6 @@ class FrameReader:
                 *("-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"),
             ]
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def read(self, count: int) -> NDArray[np.uint8]:
         """The next frames, [m, height, width, 3] RGB with m <= ``count``; m is 0 at the end and only there.

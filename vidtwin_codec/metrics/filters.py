@@ -12,12 +12,11 @@ import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.media.ffmpeg import Child, has_filters, thread_count
 from vidtwin_codec.metrics.frames import Frames, check_pair
 from vidtwin_codec.metrics.luma import DEFAULT_MATRIX, MAX_DECIBELS, luma
@@ -38,7 +37,7 @@ def missing_filter(metric: str) -> str | None:
     return None if has_filters(name) else f"this ffmpeg was built without the filter {name}"
 
 
-class FilterMeter:
+class FilterMeter(Closing):
     """Mean VMAF and XPSNR over frames that come in pieces; a context manager.
 
     Args:
@@ -75,14 +74,6 @@ class FilterMeter:
             feed=True,
             level="info",
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def add(self, reference: Frames, decoded: Frames) -> None:
         """Take in some frames, ``[n, H, W, 3]`` each. Blocks while ffmpeg is busy.

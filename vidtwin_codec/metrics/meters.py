@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.metrics import lpips
 from vidtwin_codec.metrics.filters import FILTERS, FILTERS_LEAST_SIDE, FilterMeter, missing_filter
@@ -46,7 +45,7 @@ class Scores:
     per_frame: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
-class MetricSet:
+class MetricSet(Closing):
     """Takes frames in pieces and keeps one number per frame and metric; a context manager.
 
     >>> with MetricSet(("psnr", "vmaf"), width, height) as metrics:
@@ -89,14 +88,6 @@ class MetricSet:
         self._filters = FilterMeter(filters, width, height, fps=fps, matrix=matrix) if filters else None
         # made once for all that need it
         self._luma, self._matrix = bool(filters) or "psnr_y" in self.names, matrix
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def add(self, reference: Frames, decoded: Frames) -> None:
         """Take in some frames, ``[n, H, W, 3]`` each: uint8, or float32 in [0, 1] (rounded for what needs 8 bits).

@@ -1,0 +1,23 @@
+"""What every object that holds a file or a process has in common: leaving its ``with`` block closes it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
+
+
+class Closing(ABC):
+    """A context manager that closes itself at the end, whatever happened."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what is held; harmless to repeat."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
