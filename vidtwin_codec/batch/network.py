@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 
 from vidtwin_codec.model import Latents, VidTwin
-from vidtwin_codec.pipeline.codec import Codec
+from vidtwin_codec.pipeline.codec import Codec, Codecs
 from vidtwin_codec.pipeline.device import Device
 from vidtwin_codec.pipeline.options import NetworkOptions
 from vidtwin_codec.weights import Entry
@@ -196,14 +196,14 @@ class SharedCodecs:
 
     def __init__(self, device: str, thread: NetworkThread) -> None:
         self._device, self._thread = device, thread
-        self._kept: dict[tuple[object, ...], Codec] = {}
+        self._codecs = Codecs(self._read)
         self._lock = threading.Lock()
 
     def load(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
         """As :meth:`Codec.load`."""
-        key = (entry.sha256, part, options.precision, options.batch)
         with self._lock:
-            if key not in self._kept:
-                codec = Codec.load(entry, replace(options, device=self._device), part)
-                self._kept[key] = SharedCodec(codec.model, codec.device, options.batch, self._thread)
-            return self._kept[key]
+            return self._codecs.load(entry, replace(options, device=self._device), part)
+
+    def _read(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
+        codec = Codec.load(entry, options, part)
+        return SharedCodec(codec.model, codec.device, options.batch, self._thread)

@@ -17,16 +17,15 @@ MEASURED = ("psnr", "luma_matrix", *BOUNDARIES, "reasons")
 """What ``--measure`` adds."""
 
 
-def encoded_row(result: EncodeResult, clips: int, options: dict[str, Any]) -> Row:
-    """Of a file that was encoded; ``options`` are those its header names."""
-    found = {name: options.get(name) for name in ("quality", "short_side")}
-    return _row({**result.to_json(), **found, "clips": clips, "output_bytes": result.vtw_bytes})
+def encoded_row(result: EncodeResult, clips: int) -> Row:
+    """Of a file that was encoded."""
+    return _row({**result.to_json(), "clips": clips, "output_bytes": result.vtw_bytes})
 
 
 def decoded_row(result: DecodeResult, clips: int) -> Row:
     """Of a file that was decoded."""
-    raw = result.width * result.height * 3 * result.frames
-    return _row({**result.to_json(), "clips": clips, "raw_bytes": raw, "source_bytes": result.vtw_bytes})
+    more = {"clips": clips, "raw_bytes": result.raw_bytes, "source_bytes": result.vtw_bytes}
+    return _row({**result.to_json(), **more})
 
 
 def failed_row(source: str, output: str | None, reason: str) -> Row:

@@ -90,7 +90,7 @@ class Worker:
             result = encode(job.source, target, work, reporter=reporter, load=load, info=job.info)
             with VtwReader(target) as reader:
                 clips = sum(group.clips for group in reader.groups)
-                return encoded_row(result, clips, reader.header.options), reader.header.weights_sha256
+                return encoded_row(result, clips), reader.header.weights_sha256
         assert isinstance(work, DecodeOptions)
         decoded = decode(job.source, target, work, reporter=reporter, load=load)
         with VtwReader(job.source, recover=work.recover) as reader:

@@ -23,7 +23,7 @@ from vidtwin_codec.pipeline.codec import LoadCodec
 from vidtwin_codec.pipeline.decoder import Decoder
 from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
 from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
-from vidtwin_codec.pipeline.packer import Packer
+from vidtwin_codec.pipeline.writing import write_vtw
 
 _CODE = (*MEASURING, "coding", "compare/ladder", "container", "model", "pipeline")
 
@@ -119,10 +119,7 @@ class _Coded:
         encoder, groups, seconds = self._latents
         began = time.perf_counter()
         with atomic_path(target) as temporary, temporary.open("wb") as stream:
-            packer = Packer(stream, encoder, quality=quality)
-            for group in groups:
-                packer.add(group)
-            counts = packer.finish()
+            counts = write_vtw(stream, encoder, groups, quality=quality)
         return counts.video_bytes, seconds + time.perf_counter() - began
 
     def decoder(self, packed: Path) -> Decoder:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,14 +70,11 @@ def export_latents(
         with tensor_writer(suffix, temporary, dump(descriptions), shapes) as writer:
             for name, path in zip(names, paths, strict=True):
                 # each group is read once: nothing to keep
-                with closing(VtwFile(path, cache=GroupCache(0))) as file:
-                    first = 0
-                    for clips in file.group_clips:
-                        read = file[first : first + clips]
+                with VtwFile(path, cache=GroupCache(0)) as file:
+                    for read in file.groups():
                         for field, part in read.numpy()._asdict().items():
-                            writer.write(tensor_name(name, field, len(names)), first, part)
+                            writer.write(tensor_name(name, field, len(names)), read.numbers.start, part)
                         reporter.advanced(len(read.frames))
-                        first += clips
         size = temporary.stat().st_size
     return Exported(len(paths), sum(one.clips for one in descriptions.values()), size)
 

@@ -157,6 +157,17 @@ class VtwFile(Closing):
             for clip in decoder.frames():
                 yield from clip
 
+    def groups(self) -> Iterator[ClipLatents]:
+        """All clips, a group at a time: the least that can be read at once.
+
+        Raises:
+            VidtwinError: a group is damaged.
+        """
+        first = 0
+        for clips in self.group_clips:
+            yield self[first : first + clips]
+            first += clips
+
     def _by_frame(self, key: int | slice) -> ClipLatents:
         frames = _numbers(key, self.frame_count, "frame")
         if frames.step != 1:

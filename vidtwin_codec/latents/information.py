@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidtwin_codec.coding import LatentArrays
 from vidtwin_codec.latents.clips import ClipLatents
 from vidtwin_codec.latents.file import VtwFile
 
@@ -39,9 +39,9 @@ def measure_information(file: VtwFile) -> Information:
     Raises:
         VidtwinError: a group is damaged.
     """
-    fields = ("structure", "dynamics_x", "dynamics_y")
+    fields = LatentArrays._fields
     counts: dict[str, list[Counter[int]]] = {}
-    for clips in _groups(file):
+    for clips in file.groups():
         for field in fields:
             rows = _by_channel(clips, field).reshape(-1, _channels(clips, field)).T
             counters = counts.setdefault(field, [Counter() for _ in rows])
@@ -50,7 +50,7 @@ def measure_information(file: VtwFile) -> Information:
                 counter.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
     tables = {field: [_costs(counter) for counter in counters] for field, counters in counts.items()}
     parts: dict[str, list[Bits]] = {field: [] for field in fields}
-    for clips in _groups(file):
+    for clips in file.groups():
         for field in fields:
             symbols = _by_channel(clips, field)
             bits = [
@@ -61,13 +61,6 @@ def measure_information(file: VtwFile) -> Information:
     structure, dynamics_x, dynamics_y = (np.concatenate(parts[field]) for field in fields)
     slots, _, _, depth = file.header.layout.structure
     return Information(structure.reshape(-1, slots, depth), dynamics_x, dynamics_y)
-
-
-def _groups(file: VtwFile) -> Iterator[ClipLatents]:
-    first = 0
-    for clips in file.group_clips:
-        yield file[first : first + clips]
-        first += clips
 
 
 def _by_channel(clips: ClipLatents, field: str) -> NDArray[np.integer]:

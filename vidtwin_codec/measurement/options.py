@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.metrics import METRICS, ClipBoundaries, Scores
-from vidtwin_codec.pipeline.options import EncodeOptions
+from vidtwin_codec.pipeline.options import EncodeOptions, Extent
 
 PROTOCOLS = ("codec", "vidtwin")
 COUNTS = ("source_bytes", "raw_bytes", "vtw_bytes", "video_bytes", "audio_bytes")
@@ -52,7 +52,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(Extent):
     """One video, measured. Sizes in pixels and bytes, times in seconds.
 
     Attributes:
@@ -90,16 +90,6 @@ class Measurement:
     boundaries: ClipBoundaries | None
     luma_matrix: str
     warnings: list[str] = field(default_factory=list)
-
-    @property
-    def duration(self) -> float:
-        """Seconds of video."""
-        return float(self.frames / self.fps)
-
-    @property
-    def raw_bytes(self) -> int:
-        """Width · height · 3 · frames."""
-        return self.width * self.height * 3 * self.frames
 
     def to_json(self) -> dict[str, Any]:
         """The values of :data:`KEYS`; what cannot be given is None and has its reason in ``reasons``."""

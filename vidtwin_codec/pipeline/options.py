@@ -120,8 +120,27 @@ class DecodeOptions(NetworkOptions):
             raise VidtwinError("start must not be negative, and duration must be positive")
 
 
+class Extent:
+    """What follows from how large, long and fast a video is; for results that say so."""
+
+    width: int
+    height: int
+    frames: int
+    fps: Fraction
+
+    @property
+    def duration(self) -> float:
+        """Seconds of video."""
+        return float(self.frames / self.fps)
+
+    @property
+    def raw_bytes(self) -> int:
+        """Width · height · 3 · frames: what the video is as 8-bit RGB."""
+        return self.width * self.height * 3 * self.frames
+
+
 @dataclass(frozen=True)
-class EncodeResult:
+class EncodeResult(Extent):
     """Counts of one encoded file; sizes in bytes, times in seconds."""
 
     source: str
@@ -143,16 +162,6 @@ class EncodeResult:
     seconds: float
     target: Achieved | None = None
     warnings: list[str] = field(default_factory=list)
-
-    @property
-    def duration(self) -> float:
-        """Seconds of video."""
-        return float(self.frames / self.fps)
-
-    @property
-    def raw_bytes(self) -> int:
-        """Width · height · 3 · frames: what the video is as 8-bit RGB."""
-        return self.width * self.height * 3 * self.frames
 
     @property
     def compression_ratio(self) -> float:
@@ -183,7 +192,7 @@ class EncodeResult:
 
 
 @dataclass(frozen=True)
-class DecodeResult:
+class DecodeResult(Extent):
     """Counts of one decoded file; sizes in bytes, times in seconds."""
 
     source: str
@@ -198,11 +207,6 @@ class DecodeResult:
     device: str
     seconds: float
     warnings: list[str] = field(default_factory=list)
-
-    @property
-    def duration(self) -> float:
-        """Seconds of video."""
-        return float(self.frames / self.fps)
 
     def to_json(self) -> dict[str, Any]:
         """The keys that ``--json`` prints."""
