@@ -7,7 +7,7 @@ import tracemalloc
 import coder3_reader
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidtwin_codec.coding import (
@@ -119,6 +119,17 @@ def test_a_table_gives_every_token_its_own_interval_whatever_it_has_seen() -> No
     assert tables.intervals(np.array([1]), np.array([3]))[1][0] > 0.99 * TOTAL
 
 
+def test_a_priced_table_knows_what_tokens_cost() -> None:
+    tables = Tables(starting_counts((16, 4096)), priced=True)
+    contexts, tokens = (grid.ravel() for grid in np.mgrid[:2, :TOKENS])
+    for _ in range(3):
+        tables.learn_at(np.full(500, TOKENS + 7))
+        tables.rebuild()
+        _, frequencies = tables.intervals(contexts, tokens)
+        assert np.allclose(tables.bits, np.log2(TOTAL / frequencies) + EXTRA_BITS[tokens])
+    assert tables.bits[TOKENS + 7] < 1
+
+
 @given(seed=st.integers(0, 99), lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12))
 def test_the_range_coder_gives_tokens_back(seed: int, lengths: list[int]) -> None:
     values = np.random.default_rng(seed)
@@ -132,6 +143,21 @@ def test_the_range_coder_gives_tokens_back(seed: int, lengths: list[int]) -> Non
     for contexts, tokens in steps:
         assert np.array_equal(decoder.take(tables, contexts), tokens)
     decoder.finish()
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 99), lengths=st.lists(st.integers(1, 90), min_size=1, max_size=12), rare=st.booleans())
+def test_few_states_and_many_are_coded_alike(seed: int, lengths: list[int], rare: bool) -> None:
+    values = np.random.default_rng(seed)
+    tables = Tables(starting_counts((16, 1000, 60_000)))
+    coder = rans.Encoder()
+    for length in lengths:
+        contexts = values.integers(0, 3, (3, length))
+        coder.put(*tables.intervals(contexts, values.integers(0, TOKENS if rare else 2, (3, length))))
+    for count in (1, 8, 64):
+        one, other = coder._finish_few(count), coder._finish_many(count)
+        assert np.array_equal(one[0], other[0])
+        assert np.array_equal(one[1].astype(np.uint16), other[1].astype(np.uint16))
 
 
 def test_the_range_coder_wastes_little() -> None:

@@ -33,7 +33,11 @@ from vidtwin_codec.coding import (
     quality_scale,
     quantize,
 )
+from vidtwin_codec.coding.context import planes, scales
 from vidtwin_codec.coding.context.choosing import Chooser
+from vidtwin_codec.coding.context.model import Model
+from vidtwin_codec.coding.context.tables import TOTAL
+from vidtwin_codec.coding.context.tokens import EXTRA_BITS, tokenize
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.model import Latents, load_checkpoint
 from vidtwin_codec.pipeline.codec import Codec
@@ -102,6 +106,29 @@ def test_cheap_errors_cost_fewer_bytes_and_more_error(seed: int) -> None:
     assert sizes == sorted(sizes, reverse=True)
     assert errors == sorted(errors)
     assert sizes[-1] < sizes[0] / 2
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), spread=st.sampled_from([0.3, 1.0, 30.0]))
+def test_each_symbol_is_the_cheapest_where_the_coder_stands(seed: int, spread: float) -> None:
+    """The rule, symbol by symbol, along the walk over what was chosen."""
+    latents, price = random_latents(seed, spread), 9.0
+    symbols, _ = choose(latents, price)
+    start = planes.split(quantize(latents, even_steps(1.0)), LAYOUT, CLIPS, TILES)
+    sizes = scales.SCALES[scales.measure(start, LAYOUT.channels)]
+    parts = planes.split(symbols, LAYOUT, CLIPS, TILES), planes.split(latents, LAYOUT, CLIPS, TILES)
+    for plane, want in zip(*parts, strict=True):
+        model = Model(plane, sizes)
+        for (step, channel), values, guesses, contexts, _ in model.walk():
+            wanted = want.values[step, channel].astype(np.float64)
+            near = np.rint(wanted).astype(np.int64)
+            options = np.stack([near, near - np.sign(near), near + np.sign(guesses - near), guesses, 0 * near])
+            tokens, _ = tokenize(options - guesses)
+            bits = np.log2(TOTAL / model.tables.intervals(contexts, tokens)[1]) + EXTRA_BITS[tokens]
+            costs = price * ((options - wanted) ** 2 - (near - wanted) ** 2) + bits
+            taken = np.where(options == values, costs, np.inf).min(axis=0)
+            assert np.all(taken <= costs.min(axis=0) + 1e-6)
+            model.tables.learn(contexts, tokenize(values - guesses)[0])
 
 
 def test_bits_are_those_of_the_coder() -> None:

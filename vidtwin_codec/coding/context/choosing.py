@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 
 from vidtwin_codec.coding.context import planes, scales
 from vidtwin_codec.coding.context.model import Model
-from vidtwin_codec.coding.context.tables import PRECISION
-from vidtwin_codec.coding.context.tokens import EXTRA_BITS, Ints, tokenize
+from vidtwin_codec.coding.context.tokens import TOKENS, Ints, tokenize
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
-from vidtwin_codec.coding.quantizer import MAX_SYMBOL
 
 Floats = NDArray[np.floating]
+CANDIDATES = 5  # of each symbol
 
 
 class Choice(NamedTuple):
@@ -69,10 +68,7 @@ class Chooser:
         chosen = planes.empty(self.layout, self.clips, self.tiles)
         bits = 0.0
         for plane, want, price in zip(chosen, wanted, prices, strict=True):
-            flat = zip(_rows(want.values), _rows(price.values), strict=True)
-            model = Model(plane, sizes)
-            for (values, guesses, contexts), (row, weight) in zip(model.walk(), flat, strict=True):
-                bits += _choose_row(model, values, guesses, contexts, row, weight)
+            bits += _choose_plane(Model(plane, sizes, priced=True), want.values, price.values)
         return Choice(planes.join(chosen, self.layout, self.clips, self.tiles), bits)
 
     def _sizes(self, symbols: LatentArrays) -> Ints:
@@ -80,33 +76,61 @@ class Chooser:
         return scales.from_bytes(scales.to_bytes(scales.measure(parts, self.layout.channels)), self.layout.channels)
 
 
-def _choose_row(
-    model: Model, values: NDArray[np.int32], guesses: Ints, contexts: Ints, wanted: Floats, weights: Floats
-) -> float:
-    wanted, weights = wanted.astype(np.float64), weights.astype(np.float64)
+class _Options(NamedTuple):
+    """What can be chosen in one step, all ``[channels, places · ways, candidates]``.
+
+    Attributes:
+        symbols: the candidates, the nearest one first.
+        tokens: of their residuals.
+        costs: of their errors, beyond that of the nearest.
+    """
+
+    symbols: Ints
+    tokens: Ints
+    costs: NDArray[np.float64]
+
+
+def _choose_plane(model: Model, wanted: NDArray[Any], weights: NDArray[Any]) -> float:
+    """Fill the model's plane, ``[steps, channels, places]`` as the others; returns the bits.
+
+    What can be chosen depends on earlier steps alone, so it is laid out for a whole step, every way of predicting and
+    all candidates at once. Which way predicts, and what a token costs, is known channel by channel.
+    """
+    tables = model.tables
+    firsts = CANDIDATES * np.arange(wanted.shape[2])
+    spent = []
+    for (step, channel), values, _, contexts, best in model.walk():
+        if channel == 0:
+            symbols, tokens, costs = _options(model.guesses, wanted[step], weights[step])
+        at = tokens[channel].take(best, axis=0)
+        at += (contexts * TOKENS)[:, None]
+        prices = tables.bits.take(at)
+        choice = (costs[channel].take(best, axis=0) + prices).argmin(axis=1)
+        values[:] = symbols[channel].take(best * CANDIDATES + choice)
+        choice += firsts
+        tables.learn_at(at.take(choice))
+        spent.append(prices.take(choice))
+    return float(np.concatenate(spent).sum())
+
+
+def _options(guesses: Ints, wanted: NDArray[Any], weights: NDArray[Any]) -> _Options:
+    """For ``[channels, places, ways]`` guesses and ``[channels, places]`` ratios."""
+    wanted, weights = (part[..., None].astype(np.float64) for part in (wanted, weights))
     nearest = np.rint(wanted).astype(np.int64)
-    inward = nearest - np.sign(nearest)
-    towards = nearest + np.sign(guesses - nearest)
-    candidates = np.stack([nearest, inward, towards, guesses, np.zeros_like(nearest)])
-    np.clip(candidates, -MAX_SYMBOL, MAX_SYMBOL, out=candidates)
-    tokens, _ = tokenize(candidates - guesses)
-    _, frequencies = model.tables.intervals(contexts, tokens)
-    bits = PRECISION - np.log2(frequencies) + EXTRA_BITS[tokens]
+    symbols = np.zeros((*guesses.shape, CANDIDATES), dtype=np.int64)  # the last one is zero
+    symbols[..., 0] = nearest
+    symbols[..., 1] = nearest - np.sign(nearest)
+    symbols[..., 2] = nearest + np.sign(guesses - nearest)
+    symbols[..., 3] = guesses
+    tokens, _ = tokenize(symbols - guesses[..., None])
+    errors = (symbols - wanted[..., None]) ** 2
     # infinity · 0 is not a number: the nearest symbol's own error is always allowed
-    errors = (candidates - wanted) ** 2
     with np.errstate(invalid="ignore"):
-        costs = (errors - errors[0]) * weights + bits
-    costs[0] = bits[0]
+        costs = (errors - errors[..., :1]) * weights[..., None]
+    costs[..., 0] = 0.0
     costs[np.isnan(costs)] = np.inf
-    best = costs.argmin(axis=0)
-    everywhere = np.arange(len(best))
-    values[:] = candidates[best, everywhere]
-    model.tables.learn(contexts, tokens[best, everywhere])
-    return float(bits[best, everywhere].sum())
-
-
-def _rows(values: NDArray[Any]) -> Floats:
-    return values.reshape(-1, values.shape[2])
+    flat = (len(guesses), -1, CANDIDATES)
+    return _Options(symbols.reshape(flat), tokens.reshape(flat), costs.reshape(flat))
 
 
 def _floats(arrays: LatentArrays, like: LatentArrays | None = None) -> LatentArrays:

@@ -87,7 +87,7 @@ class ContextCoder:
 
 
 def _fill(plane: planes.Plane, model: Model, coder: Decoder, bits: BitReader) -> None:
-    for values, guesses, contexts in model.walk():
+    for _, values, guesses, contexts, _ in model.walk():
         tokens = coder.take(model.tables, contexts)
         model.tables.learn(contexts, tokens)
         extra = np.zeros_like(tokens)

@@ -37,14 +37,18 @@ class Row(NamedTuple):
     """One channel of one step, all ``[places]``.
 
     Attributes:
-        values: int32, a view that a decoder fills.
+        at: step and channel.
+        values: int32, a view that whoever walks fills.
         guesses: what is predicted.
         contexts: which table codes each residual.
+        best: where each guess stands among those of all ways, flat from ``[places, ways]``.
     """
 
+    at: tuple[int, int]
     values: NDArray[np.int32]
     guesses: Ints
     contexts: Ints
+    best: Ints
 
 
 class Rows(NamedTuple):
@@ -65,14 +69,21 @@ class Model:
     Args:
         plane: values are read up to where the walk stands, never beyond.
         scales: scale of each class, in quarters of a symbol.
+        priced: the tables say what tokens cost.
+
+    Attributes:
+        tables: of all contexts.
+        guesses: in the step where :meth:`walk` stands, what each way predicts, ``[channels, places, ways]``.
     """
 
-    def __init__(self, plane: Plane, scales: Ints) -> None:
+    def __init__(self, plane: Plane, scales: Ints, *, priced: bool = False) -> None:
         self._plane = plane
         self._scales = scales[plane.classes]
         self._ways = 1 + len(plane.lags)
         middles = (LEVELS[0] // 2, *(low + low // 5 for low in LEVELS))
-        self.tables = Tables(np.repeat(starting_counts(middles), self._ways * SURPRISES, axis=0))
+        self.tables = Tables(np.repeat(starting_counts(middles), self._ways * SURPRISES, axis=0), priced=priced)
+        _, channels, places = plane.values.shape
+        self.guesses = np.zeros((channels, places, self._ways), dtype=np.int64)
 
     def walk(self) -> Iterator[Row]:
         """Rows in coding order.
@@ -81,27 +92,36 @@ class Model:
         """
         values, _, lags = self._plane
         steps, channels, places = values.shape
-        everywhere = np.arange(places)
-        guesses = np.zeros((self._ways, places), dtype=np.int64)
-        errors = np.full((self._ways, places), _NEVER, dtype=np.int64)
-        errors[-1] = 1 << ERROR_BITS
+        firsts = self._ways * np.arange(places)
+        guesses = self.guesses
+        # numpy divides by a number several times faster than by an array of one
+        alike = self._scales.shape[1] == 1
+        scales = list(self._scales[:, 0] if alike else self._scales[..., None])
+        errors = np.full((places, self._ways), _NEVER, dtype=np.int64)
+        errors[:, -1] = 1 << ERROR_BITS
         turn = 0
         for step in range(steps):
-            known = [way for way, lag in enumerate(lags) if step >= lag]
+            for way, lag in enumerate(lags):
+                if step >= lag:
+                    guesses[..., way] = values[step - lag]
+                if step == lag:
+                    errors[:, way] = errors[:, -1] >> TRUST
             idle = [way for way, lag in enumerate(lags) if step < lag]
-            for way in known:
-                if step == lags[way]:
-                    errors[way] = errors[-1] >> TRUST
+            foremost = _relative(np.abs(guesses[..., 0]), self._scales)
             for channel in range(channels):
-                for way in known:
-                    guesses[way] = values[step - lags[way], channel]
-                scale = self._scales[channel]
-                best = errors.argmin(axis=0)
-                contexts = self._contexts(best, errors[best, everywhere], np.abs(guesses[0]), scale)
+                ways = errors.argmin(axis=1)
+                best = firsts + ways
+                contexts = self._contexts(ways, errors.take(best), foremost[channel], self._scales[channel])
                 row = values[step, channel]
-                yield Row(row, guesses[best, everywhere], contexts)
-                errors += _relative(np.abs(guesses - row), scale) - errors >> MEMORY
-                errors[idle] = _NEVER
+                yield Row((step, channel), row, guesses[channel].take(best), contexts, best)
+                found = guesses[channel] - row[:, None]
+                np.abs(found, out=found)
+                found = _relative(found, scales[channel])
+                found -= errors
+                found >>= MEMORY
+                errors += found
+                if idle:
+                    errors[:, idle] = _NEVER
                 turn += 1
                 if turn % REBUILD_EVERY == 0:
                     self.tables.rebuild()
@@ -135,7 +155,8 @@ class Model:
                 errors[idle] = _NEVER
             best = before.argmin(axis=1)
             least = np.take_along_axis(before, best[:, None], axis=1)[:, 0]
-            contexts = self._contexts(best, least, np.abs(guesses[0]), self._scales)
+            foremost = _relative(np.abs(guesses[0]), self._scales)
+            contexts = self._contexts(best, least, foremost, self._scales)
             residuals = values[step] - np.take_along_axis(guesses, best[None], axis=0)[0]
             row = 0
             while row < channels:
@@ -148,8 +169,7 @@ class Model:
 
     def _contexts(self, ways: Ints, errors: Ints, foremost: Ints, scale: Ints) -> Ints:
         levels = _LEVELS.searchsorted(errors * scale, side="right")
-        relative = _relative(foremost, scale)
-        surprises = (2 * relative > errors).astype(np.int64) + (relative > 2 * errors)
+        surprises = (2 * foremost > errors).astype(np.int64) + (foremost > 2 * errors)
         return (levels * self._ways + ways) * SURPRISES + surprises
 
 

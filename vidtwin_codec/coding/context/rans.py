@@ -17,10 +17,12 @@ from vidtwin_codec.coding.context.tokens import Ints
 
 LOWEST = 1 << 16
 _WORD_BITS = 16
+_LIMIT_BITS = 2 * _WORD_BITS - PRECISION  # a state this far above a token's frequency gives a word first
 MAX_STATES_BITS = 16
 # Numpy takes some 30 microseconds for a row of states however short, so a long group has more of them. Each costs about
 # two bytes, so there is at most one for so many bytes of the group unless that would be too slow.
 BYTES_PER_STATE = 768
+FEW = 16  # states for which Python's own numbers are faster than numpy's
 SLOW = 1 << 14  # symbols of one state
 TOO_SLOW = 1 << 16  # a reader refuses what no writer writes
 
@@ -42,12 +44,17 @@ class Encoder:
 
     def finish(self) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
         """States that the decoder begins with (a power of two of them), and the words that it will read."""
-        states = np.full(1 << self._choose_states_bits(), LOWEST, dtype=np.int64)
+        count = 1 << self._choose_states_bits()
+        states, words = self._finish_few(count) if count <= FEW else self._finish_many(count)
+        return states.astype(np.uint32), words.astype(np.uint16)
+
+    def _finish_many(self, count: int) -> tuple[Ints, Ints]:
+        states = np.full(count, LOWEST, dtype=np.int64)
         words: list[Ints] = []
         for starts, narrow in reversed(self._blocks):
             frequencies = narrow.astype(np.int64)
-            limits, lacking = frequencies << (2 * _WORD_BITS - PRECISION), TOTAL - frequencies
-            parts = rows(starts.shape[1], len(states))[::-1]
+            limits, lacking = frequencies << _LIMIT_BITS, TOTAL - frequencies
+            parts = rows(starts.shape[1], count)[::-1]
             for step in range(len(starts) - 1, -1, -1):
                 for part in parts:
                     at = step, part
@@ -55,8 +62,22 @@ class Encoder:
                         _push(states[: part.stop - part.start], limits[at], frequencies[at], lacking[at], starts[at])
                     )
         # the decoder reads rows in their order, and states of a row in theirs
-        words.reverse()
-        return states.astype(np.uint32), np.concatenate(words).astype(np.uint16)
+        return states, np.concatenate(words[::-1])
+
+    def _finish_few(self, count: int) -> tuple[Ints, Ints]:
+        """The same, token by token."""
+        states = [LOWEST] * count
+        words = []
+        for starts, frequencies in reversed(self._blocks):
+            owners = [place % count for place in range(starts.shape[1])] * len(starts)
+            tokens = zip(owners, starts.ravel().tolist(), frequencies.ravel().tolist(), strict=True)
+            for owner, start, frequency in reversed(list(tokens)):
+                state = states[owner]
+                if state >= frequency << _LIMIT_BITS:
+                    words.append(state)
+                    state >>= _WORD_BITS
+                states[owner] = state + state // frequency * (TOTAL - frequency) + start
+        return np.array(states), np.array(words[::-1], dtype=np.int64)
 
     def _choose_states_bits(self) -> int:
         symbols = sum(starts.size for starts, _ in self._blocks)

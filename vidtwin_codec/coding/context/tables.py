@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from vidtwin_codec.coding.context.tokens import TABLE, TOKENS, Ints
+from vidtwin_codec.coding.context.tokens import EXTRA_BITS, TABLE, TOKENS, Ints
 
 PRECISION = 15  # bits of a probability
 TOTAL = 1 << PRECISION
@@ -46,35 +46,52 @@ def _tail(b: int, number: int) -> int:
 
 
 _LEAST: Ints = np.arange(1, TOKENS + 1)
+# of each frequency; there is none of 0
+_BITS: NDArray[np.float64] = PRECISION - np.log2(np.maximum(np.arange(TOTAL + 1), 1))
 
 
 class Tables:
-    """Adaptive tables of ``contexts`` contexts.
+    """Adaptive tables, one for each row of ``start``.
 
     Both ends feed `learn` with the same tokens and call `rebuild` at the same moments, so they hold the same tables.
+
+    Args:
+        start: counts before anything is learned, ``[contexts, TOKENS]``.
+        priced: keep `bits`.
+
+    Attributes:
+        bits: what each token costs, with its extra bits, flat from ``[contexts, TOKENS]``; empty unless ``priced``.
     """
 
-    def __init__(self, start: NDArray[np.int64]) -> None:
+    def __init__(self, start: NDArray[np.int64], *, priced: bool = False) -> None:
         self._counts = start.copy()
         self._size = start.size
         self._seen: list[Ints] = []
         self._starts = np.zeros(self._size + 1, dtype=np.int64)
         self._ends = self._starts[1:].reshape(start.shape)  # the same memory: a token begins where the last one ends
         self._frequencies = np.empty(self._size, dtype=np.int64)
+        self.bits = np.empty(self._size if priced else 0)
         self._bound(np.arange(len(start)), self._counts)
 
     def learn(self, contexts: Ints, tokens: Ints) -> None:
         """Note tokens; they count from the next `rebuild` on."""
-        self._seen.append((contexts * TOKENS + tokens).reshape(-1))
+        self.learn_at((contexts * TOKENS + tokens).reshape(-1))
+
+    def learn_at(self, places: Ints) -> None:
+        """As `learn`, for flat places in ``[contexts, TOKENS]``."""
+        self._seen.append(places)
 
     def rebuild(self) -> None:
         """Bring the tables up to date."""
         if not self._seen:
             return
-        added = np.bincount(np.concatenate(self._seen), minlength=self._size).reshape(self._counts.shape)
+        places = np.concatenate(self._seen)
         self._seen.clear()
-        changed = np.flatnonzero(added.any(axis=1))
-        counts = self._counts[changed] + INCREMENT * added[changed]
+        np.add.at(self._counts.reshape(-1), places, INCREMENT)
+        seen = np.zeros(len(self._counts), dtype=bool)
+        seen[places // TOKENS] = True
+        changed = np.flatnonzero(seen)
+        counts = self._counts[changed]
         heavy = counts.sum(axis=1) > LIMIT
         while heavy.any():
             counts[heavy] >>= 1
@@ -91,6 +108,8 @@ class Tables:
         frequencies = bounds.copy()
         frequencies[:, 1:] -= bounds[:, :-1]
         self._frequencies.reshape(self._counts.shape)[contexts] = frequencies
+        if self.bits.size:
+            self.bits.reshape(self._counts.shape)[contexts] = _BITS[frequencies] + EXTRA_BITS
 
     def intervals(self, contexts: Ints, tokens: Ints) -> tuple[Ints, Ints]:
         """Start (0 to `TOTAL` - 1) and frequency of tokens."""
