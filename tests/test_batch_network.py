@@ -1,4 +1,4 @@
-"""The thread that runs the network for all files in hand."""
+"""The threads that run the network for all files in hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from vidtwin_codec.batch.network import NetworkThread, StoppedError
+from vidtwin_codec.batch.network import NetworkThreads, StoppedError
 
 
 def rows(*values: int) -> tuple[torch.Tensor]:
@@ -33,7 +33,7 @@ class Recorder:
         return (inputs[0] * 2, inputs[0] * 3)
 
 
-def ask_all(thread: NetworkThread, network: Recorder, kinds: list[str], limit: int) -> list[list[int]]:
+def ask_all(thread: NetworkThreads, network: Recorder, kinds: list[str], limit: int) -> list[list[int]]:
     """Ask for two tiles of each kind while the thread is busy; what came back."""
     with ThreadPoolExecutor(len(kinds) + 1) as pool:
         first = pool.submit(thread.ask, "first", network, rows(0), limit)
@@ -50,7 +50,7 @@ def ask_all(thread: NetworkThread, network: Recorder, kinds: list[str], limit: i
 
 def test_requests_of_one_kind_are_merged_up_to_the_limit_and_parted_again() -> None:
     network = Recorder()
-    with NetworkThread(merge=True) as thread:
+    with NetworkThreads(merge=True) as thread:
         found = ask_all(thread, network, ["a", "b", "a", "a"], limit=4)
     assert found == [[0, 3], [3, 6], [6, 9], [9, 12]]
     assert network.sizes == [1, 4, 2, 2]  # the first and third; b; the fourth, which found no room
@@ -58,14 +58,14 @@ def test_requests_of_one_kind_are_merged_up_to_the_limit_and_parted_again() -> N
 
 def test_requests_are_run_alone_without_merging() -> None:
     network = Recorder()
-    with NetworkThread(merge=False) as thread:
+    with NetworkThreads(merge=False) as thread:
         assert ask_all(thread, network, ["a", "a", "a"], limit=100) == [[0, 3], [3, 6], [6, 9]]
     assert network.sizes == [1, 2, 2, 2]
 
 
 def test_what_is_too_much_together_is_tried_alone() -> None:
     network = Recorder(most=3)
-    with NetworkThread(merge=True) as thread:
+    with NetworkThreads(merge=True) as thread:
         assert ask_all(thread, network, ["a", "a"], limit=100) == [[0, 3], [3, 6]]
     assert network.sizes == [1, 4, 2, 2]
 
@@ -74,7 +74,7 @@ def test_an_error_goes_to_who_asked_and_stopping_refuses_the_rest() -> None:
     def fail(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         raise ValueError("no such thing")
 
-    with NetworkThread(merge=True) as thread:
+    with NetworkThreads(merge=True) as thread:
         with pytest.raises(ValueError, match="no such thing"):
             thread.ask("a", fail, rows(1), 1)
         assert thread.ask("a", lambda inputs: inputs, rows(1), 1)[0].tolist() == [1]
@@ -84,7 +84,7 @@ def test_an_error_goes_to_who_asked_and_stopping_refuses_the_rest() -> None:
 
 
 def test_work_of_another_kind_has_its_turn_on_the_same_thread() -> None:
-    with NetworkThread(merge=True) as thread:
+    with NetworkThreads(merge=True) as thread:
         names = {thread.call(lambda: threading.current_thread().name) for _ in range(3)}
         assert names == {"vidtwin-network"}
         with pytest.raises(ZeroDivisionError):
@@ -92,3 +92,29 @@ def test_work_of_another_kind_has_its_turn_on_the_same_thread() -> None:
         thread.stop()
         with pytest.raises(StoppedError):
             thread.call(lambda: None)
+
+
+def test_several_calls_run_side_by_side_each_on_its_share_of_the_cores() -> None:
+    together = threading.Barrier(2, timeout=30)
+
+    def meet(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        together.wait()  # not passed unless two calls are under way
+        return (torch.tensor([torch.get_num_threads()]),)
+
+    def alone(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (torch.tensor([torch.get_num_threads()]),)
+
+    before, askers = torch.get_num_threads(), 7
+    torch.set_num_threads(4)
+    try:
+        with NetworkThreads(merge=False, count=2, askers=lambda: askers) as threads, ThreadPoolExecutor(2) as pool:
+            futures = [pool.submit(threads.ask, "a", meet, rows(1), 1) for _ in range(2)]
+            assert [future.result()[0].item() for future in futures] == [2, 2]
+            askers = 1
+            assert threads.ask("a", alone, rows(1), 1)[0].item() == 4
+            assert torch.get_num_threads() == 4
+        assert threads.calls == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 4
+    finally:
+        torch.set_num_threads(before)

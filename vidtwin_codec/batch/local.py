@@ -1,4 +1,4 @@
-"""The local engine: several files in hand at once, each on its own thread, and one thread a device for the network.
+"""The local engine: several files in hand at once, each on its own thread, and threads for the network of each device.
 
 While the network works for one file, others are opened, decoded, packed and written: nothing waits for ffmpeg to
 start. A file is worked on by the very code that works on a single file.
@@ -18,19 +18,22 @@ import torch
 
 from vidtwin_codec.batch.engine import Ended, Event, Job, Perform, Progress, Warned
 from vidtwin_codec.batch.locks import BusyError
-from vidtwin_codec.batch.network import NetworkThread, SharedCodecs, StoppedError
+from vidtwin_codec.batch.network import NetworkThreads, SharedCodecs, StoppedError
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import end_children, thread_count
 from vidtwin_codec.pipeline.codec import LoadCodec
 from vidtwin_codec.pipeline.device import select_device
-from vidtwin_codec.pipeline.options import NetworkOptions, Reporter
+from vidtwin_codec.pipeline.options import EncodeOptions, NetworkOptions, Reporter
+from vidtwin_codec.refinement import LEVELS
 
 LEAST_JOBS = 4
 """Enough that one file always waits for the network while others are opened and packed."""
+MOST_CALLS = 8
+"""Of the network at once, on a CPU: each keeps a tile's activations in memory."""
 MEMORY_SHARE = 0.25
 """Of the machine's memory, for frames of all files in hand."""
-# Packing runs Python code beside the network's thread, which needs the interpreter for a moment after every operation
-# (some milliseconds long) and by default gets it back only 5 ms later.
+# Packing runs Python code beside the network's threads, which need the interpreter for a moment after every operation
+# (some milliseconds long) and by default get it back only 5 ms later.
 _SWITCH_SECONDS = 0.0005
 _POLL_SECONDS = 0.1
 
@@ -46,17 +49,25 @@ class LocalEngine:
 
     def __init__(self, options: NetworkOptions, jobs: int | None = None, merge: bool | None = None) -> None:
         self.devices = _devices(options.device)
-        self.jobs = jobs or max(LEAST_JOBS, len(self.devices) * min(LEAST_JOBS, thread_count()))
-        on_gpu = select_device(self.devices[0], "float32", "float32").device.type != "cpu"
-        self.merge = on_gpu if merge is None else merge
+        on_cpu = select_device(self.devices[0], "float32", "float32").device.type == "cpu"
+        self.merge = not on_cpu if merge is None else merge
+        # Latents are the same to the last bit on one core and on many. Refining them adds up over whole pictures, which
+        # is not, so it is done on as many cores as for a file alone.
+        refines = isinstance(options, EncodeOptions) and LEVELS[options.effort].decodes
+        self.calls = min(MOST_CALLS, torch.get_num_threads()) if on_cpu and not (self.merge or refines) else 1
+        at_least = max(LEAST_JOBS, len(self.devices) * min(LEAST_JOBS, thread_count()), self.calls + 2)
+        self.jobs = jobs or at_least
 
     def run(self, jobs: Sequence[Job], perform: Perform) -> Iterator[Event]:
         """See :class:`Engine`: the longest first, so that all devices come to an end together."""
         with ExitStack() as stack:
             stack.enter_context(_quick_switching())
-            threads = [stack.enter_context(NetworkThread(self.merge)) for _ in self.devices]
-            codecs = [SharedCodecs(*pair) for pair in zip(self.devices, threads, strict=True)]
             work = _Work(sorted(jobs, key=lambda job: -job.work), perform)
+            threads = [
+                stack.enter_context(NetworkThreads(self.merge, self.calls, lambda: min(self.jobs, work.unfinished)))
+                for _ in self.devices
+            ]
+            codecs = [SharedCodecs(*pair) for pair in zip(self.devices, threads, strict=True)]
             loads = [codecs[number % len(codecs)].load for number in range(min(self.jobs, len(jobs)))]
             # no daemons: one that an interrupt catches while it is being started is waited for at the end
             lanes = [threading.Thread(target=work.lane, args=(load,), name="vidtwin-file") for load in loads]

@@ -1,6 +1,8 @@
-"""One network on one device, used by many files at once: a thread that runs it, and codecs that ask that thread.
+"""One network on one device, used by many files at once: threads that run it, and codecs that ask those threads.
 
-Everything else, from reading to packing, stays on the threads of the files. A call of the network is made for one file
+Everything else, from reading to packing, stays on the threads of the files. On a GPU one thread runs the network. On a
+CPU several do, which share its cores: calls side by side, each on few cores, wait less for each other than the cores of
+one call do, above all while other threads want the cores too. A call of the network is made for one file
 with exactly the tiles that encoding that file alone would give it, so the latents are the same to the last bit; or,
 merged, for as many waiting files as fit one batch, where sums may round differently.
 """
@@ -46,41 +48,48 @@ class _Request:
         return len(self.inputs[0])
 
 
-class NetworkThread:
-    """Runs what it is asked to, first come, first served; a context manager.
+class NetworkThreads:
+    """Run what they are asked to, first come, first served; a context manager.
 
     Args:
         merge: run requests of one kind together, up to their limit of tiles.
+        count: requests at once, each on its share of the cores that torch uses.
+        askers: how many may ask at the moment: where they are fewer than ``count``, each gets more cores.
     """
 
-    def __init__(self, merge: bool) -> None:
-        self._merge = merge
+    def __init__(self, merge: bool, count: int = 1, askers: Callable[[], int] = lambda: 1) -> None:
+        self._merge, self._askers = merge, askers
+        self._cores = torch.get_num_threads()
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="vidtwin-network", daemon=True)
+        self._threads = [threading.Thread(target=self._run, name="vidtwin-network", daemon=True) for _ in range(count)]
         self.calls = 0
 
-    def __enter__(self) -> NetworkThread:
-        self._thread.start()
+    def __enter__(self) -> NetworkThreads:
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+        if len(self._threads) > 1:
+            torch.set_num_threads(self._cores)  # in threads to come
 
     def stop(self) -> None:
-        """Finish the call at hand; refuse what waits and what comes."""
+        """Finish the calls at hand; refuse what waits and what comes."""
         with self._changed:
             self._stopped = True
             while self._waiting:
                 self._waiting.popleft().answer.set_exception(StoppedError())
-            self._changed.notify()
+            self._changed.notify_all()
 
     def ask(self, kind: Hashable, network: Callable[[Tensors], Tensors], inputs: Tensors, limit: int) -> Tensors:
-        """``network(inputs)``, run on this object's thread; waits for it.
+        """``network(inputs)``, run on one of these threads; waits for it.
 
         Raises:
             StoppedError: it has been stopped. Errors of ``network`` pass through.
@@ -89,7 +98,7 @@ class NetworkThread:
         return found
 
     def call(self, work: Callable[[], T]) -> T:
-        """``work()``, run on this object's thread in its turn; waits for it.
+        """``work()``, run on one of these threads in its turn; waits for it.
 
         Raises:
             StoppedError: it has been stopped. Errors of ``work`` pass through.
@@ -108,6 +117,9 @@ class NetworkThread:
 
     def _run(self) -> None:
         while requests := self._next():
+            if len(self._threads) > 1:
+                # in this thread, and in those that begin from now on
+                torch.set_num_threads(max(1, self._cores // max(1, min(len(self._threads), self._askers()))))
             try:
                 self._answer(requests)
             except BaseException as error:  # carried over to whoever asked
@@ -135,7 +147,8 @@ class NetworkThread:
             return chosen
 
     def _answer(self, requests: list[_Request]) -> None:
-        self.calls += 1
+        with self._changed:
+            self.calls += 1
         first = requests[0]
         if len(requests) == 1:
             first.answer.set_result(first.network(first.inputs))
@@ -156,19 +169,19 @@ class NetworkThread:
 
 
 class SharedCodec(Codec):
-    """A codec whose calls of the network run on a :class:`NetworkThread`. Any thread may use it."""
+    """A codec whose calls of the network run on :class:`NetworkThreads`. Any thread may use it."""
 
-    def __init__(self, model: VidTwin, device: Device, batch: int | None, thread: NetworkThread) -> None:
+    def __init__(self, model: VidTwin, device: Device, batch: int | None, threads: NetworkThreads) -> None:
         super().__init__(model, device, batch)
-        self._thread = thread
+        self._threads = threads
 
     def alone(self, work: Callable[[], T]) -> T:
         """See :meth:`Codec.alone`."""
-        return self._thread.call(work)
+        return self._threads.call(work)
 
     def encode_tiles(self, tiles: torch.Tensor) -> Latents:
         """See :meth:`Codec.encode_tiles`."""
-        found = self._thread.ask(
+        found = self._threads.ask(
             ("encode", id(self)),
             lambda inputs: Codec.encode_tiles(self, inputs[0]),
             (tiles,),
@@ -178,7 +191,7 @@ class SharedCodec(Codec):
 
     def decode_tiles(self, latents: Latents, only: Any = None) -> torch.Tensor:
         """See :meth:`Codec.decode_tiles`."""
-        (found,) = self._thread.ask(
+        (found,) = self._threads.ask(
             ("decode", id(self), only),
             lambda inputs: (Codec.decode_tiles(self, Latents(*inputs), only),),
             tuple(latents),
@@ -194,8 +207,8 @@ class SharedCodecs:
         device: where they run, such as ``cuda:1``; in place of what the options say.
     """
 
-    def __init__(self, device: str, thread: NetworkThread) -> None:
-        self._device, self._thread = device, thread
+    def __init__(self, device: str, threads: NetworkThreads) -> None:
+        self._device, self._threads = device, threads
         self._codecs = Codecs(self._read)
         self._lock = threading.Lock()
 
@@ -206,4 +219,4 @@ class SharedCodecs:
 
     def _read(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
         codec = Codec.load(entry, options, part)
-        return SharedCodec(codec.model, codec.device, options.batch, self._thread)
+        return SharedCodec(codec.model, codec.device, options.batch, self._threads)

@@ -23,7 +23,6 @@ from vidtwin_codec.coding.context.model import Model
 from vidtwin_codec.coding.context.tokens import TOKENS, Ints, tokenize
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 
-Floats = NDArray[np.floating]
 CANDIDATES = 5  # of each symbol
 
 
