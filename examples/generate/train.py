@@ -9,6 +9,7 @@ which network decodes them.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,9 +39,9 @@ class Options:
     steps: int = 1_000_000
     minutes: float = 10.0
     batch: int = 16
-    rate: float = 1e-3
-    width: int = 192
-    depth: int = 4
+    rate: float = 2e-3
+    width: int = 128
+    depth: int = 3
     seed: int = 0
     workers: int = 0
 
@@ -56,21 +57,24 @@ def train(folder: Path, options: Options) -> tuple[FlowTransformer, list[float]]
     model.to(device)
     averaged = AveragedModel(model, avg_fn=_average)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.99), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARM_UP))
     losses: list[float] = []
-    ends = time.monotonic() + 60 * options.minutes
+    began, done = time.monotonic(), 0.0
     for latents in _batches(dataset, options):
+        # up in the first steps, then down along a cosine, so that the last details settle
+        rate = options.rate * min(1.0, (len(losses) + 1) / WARM_UP) * (1 + math.cos(math.pi * done)) / 2
+        for group in optimizer.param_groups:
+            group["lr"] = rate
         loss = flow_loss(model, model.normalized(Latents(*(part.to(device) for part in latents))))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
         averaged.update_parameters(model)
         losses.append(loss.item())
         if len(losses) % LOG_EVERY == 0:
             print(f"step {len(losses)}: loss {sum(losses[-LOG_EVERY:]) / LOG_EVERY:.4f}", flush=True)
-        if len(losses) >= options.steps or time.monotonic() >= ends:
+        done = max(len(losses) / options.steps, (time.monotonic() - began) / (60 * options.minutes))
+        if done >= 1:
             break
     found = copy.deepcopy(averaged.module)
     assert isinstance(found, FlowTransformer)
@@ -78,17 +82,16 @@ def train(folder: Path, options: Options) -> tuple[FlowTransformer, list[float]]
 
 
 def flow_loss(model: FlowTransformer, data: Latents) -> Tensor:
-    """Mean square error of the velocity, from noise straight to data, at times that favour the middle."""
+    """Mean square error of the clean latents, from points straight between noise and data: 1 for knowing nothing."""
     size = len(data.structure)
-    time_ = torch.sigmoid(torch.randn(size, device=data.structure.device))  # arXiv:2403.03206, section 3.1
-    noise = Latents(*(torch.randn_like(part) for part in data))
-    mixed, wanted = [], []
-    for part, start in zip(data, noise, strict=True):
-        at = time_.view(-1, *[1] * (part.ndim - 1))
-        mixed.append((1 - at) * start + at * part)
-        wanted.append(part - start)
-    found = model(Latents(*mixed), time_)
-    errors = [(a - b).square().sum() for a, b in zip(found, wanted, strict=True)]
+    # favours the middle: arXiv:2403.03206, section 3.1
+    times = torch.sigmoid(torch.randn(size, device=data.structure.device))
+    mixed = []
+    for part in data:
+        at = times.view(-1, *[1] * (part.ndim - 1))
+        mixed.append((1 - at) * torch.randn_like(part) + at * part)
+    found = model(Latents(*mixed), times)
+    errors = [(a - b).square().sum() for a, b in zip(found, data, strict=True)]
     return torch.stack(errors).sum() / sum(part.numel() for part in data)
 
 
@@ -132,8 +135,8 @@ def _average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
 @click.option("--steps", type=int, default=1_000_000, show_default=True)
 @click.option("--clips", type=int, default=1, show_default=True, help="Clips that are generated together.")
 @click.option("--batch", type=int, default=16, show_default=True)
-@click.option("--width", type=int, default=192, show_default=True)
-@click.option("--depth", type=int, default=4, show_default=True)
+@click.option("--width", type=int, default=128, show_default=True)
+@click.option("--depth", type=int, default=3, show_default=True)
 @click.option("--workers", type=int, default=0, show_default=True)
 def main(folder: Path, output: Path, **choices: float) -> None:
     began = time.monotonic()
