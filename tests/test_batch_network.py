@@ -112,8 +112,12 @@ def test_several_calls_run_side_by_side_each_on_its_share_of_the_cores() -> None
             assert [future.result()[0].item() for future in futures] == [2, 2]
             askers = 1
             assert threads.ask("a", alone, rows(1), 1)[0].item() == 4
+            askers = 7
+            threads.limit(0)  # at least one at a time, which then has all cores
+            futures = [pool.submit(threads.ask, "a", alone, rows(1), 1) for _ in range(3)]
+            assert [future.result()[0].item() for future in futures] == [4, 4, 4]
             assert torch.get_num_threads() == 4
-        assert threads.calls == 3
+        assert threads.calls == 6
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(torch.get_num_threads).result() == 4
     finally:

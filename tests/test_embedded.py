@@ -81,3 +81,21 @@ def test_the_demo_runs_and_says_what_it_measured(tmp_path: Path) -> None:
     assert "compression ratio" in shown
     assert float(shown.split("PSNR ")[1].split()[0]) > 22
     assert (tmp_path / "big_buck_bunny.mp4").exists()
+
+
+def test_the_network_gives_the_same_bits_on_any_number_of_threads() -> None:
+    """`vidtwin batch` relies on it: it makes several calls at once, each on fewer threads than `encode` has."""
+    model = load_checkpoint(weights.resolve(None).path)
+    clips = torch.rand(1, 3, 16, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        with torch.inference_mode():
+            for count in (1, 2, 5):
+                torch.set_num_threads(count)
+                latents = model.encode(clips)
+                found.append((*latents, model.decode(latents)))
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))

@@ -29,7 +29,7 @@ from vidtwin_codec.refinement import LEVELS
 LEAST_JOBS = 4
 """Enough that one file always waits for the network while others are opened and packed."""
 MOST_CALLS = 8
-"""Of the network at once, on a CPU: each keeps a tile's activations in memory."""
+"""Of the network at once, on a CPU."""
 MEMORY_SHARE = 0.25
 """Of the machine's memory, for frames of all files in hand."""
 # Packing runs Python code beside the network's threads, which need the interpreter for a moment after every operation

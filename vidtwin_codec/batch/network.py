@@ -21,7 +21,7 @@ import torch
 
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.pipeline.codec import Codec, Codecs
-from vidtwin_codec.pipeline.device import Device
+from vidtwin_codec.pipeline.device import Device, tiles_in_memory
 from vidtwin_codec.pipeline.options import NetworkOptions
 from vidtwin_codec.weights import Entry
 
@@ -63,7 +63,11 @@ class NetworkThreads:
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._stopped = False
-        self._threads = [threading.Thread(target=self._run, name="vidtwin-network", daemon=True) for _ in range(count)]
+        self._most = count
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,), name="vidtwin-network", daemon=True)
+            for number in range(count)
+        ]
         self.calls = 0
 
     def __enter__(self) -> NetworkThreads:
@@ -87,6 +91,11 @@ class NetworkThreads:
             while self._waiting:
                 self._waiting.popleft().answer.set_exception(StoppedError())
             self._changed.notify_all()
+
+    def limit(self, count: int) -> None:
+        """No more requests at once than ``count``, from now on."""
+        with self._changed:
+            self._most = max(1, min(self._most, count))
 
     def ask(self, kind: Hashable, network: Callable[[Tensors], Tensors], inputs: Tensors, limit: int) -> Tensors:
         """``network(inputs)``, run on one of these threads; waits for it.
@@ -112,14 +121,14 @@ class NetworkThreads:
             if self._stopped:
                 raise StoppedError
             self._waiting.append(request)
-            self._changed.notify()
+            self._changed.notify_all()
         return request.answer.result()
 
-    def _run(self) -> None:
-        while requests := self._next():
+    def _run(self, number: int) -> None:
+        while requests := self._next(number):
             if len(self._threads) > 1:
                 # in this thread, and in those that begin from now on
-                torch.set_num_threads(max(1, self._cores // max(1, min(len(self._threads), self._askers()))))
+                torch.set_num_threads(max(1, self._cores // max(1, min(self._most, self._askers()))))
             try:
                 self._answer(requests)
             except BaseException as error:  # carried over to whoever asked
@@ -129,10 +138,10 @@ class NetworkThreads:
                     # too much for the memory, perhaps: alone, each can shrink its own batches
                     self._put_back(requests)
 
-    def _next(self) -> list[_Request]:
-        """What to run next, none at the end."""
+    def _next(self, number: int) -> list[_Request]:
+        """What to run next on a thread, none at the end."""
         with self._changed:
-            while not self._waiting and not self._stopped:
+            while (not self._waiting or number >= self._most) and not self._stopped:
                 self._changed.wait()
             if not self._waiting:
                 return []
@@ -219,4 +228,6 @@ class SharedCodecs:
 
     def _read(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
         codec = Codec.load(entry, options, part)
+        # all that run at once fit where one largest batch would
+        self._threads.limit(tiles_in_memory(codec.model.config, codec.device) // codec.batches.size)
         return SharedCodec(codec.model, codec.device, options.batch, self._threads)

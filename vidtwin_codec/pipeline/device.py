@@ -66,7 +66,12 @@ def select_device(name: str, precision: str, least: str) -> Device:
 
 
 def tiles_per_batch(config: VidTwinConfig, device: Device) -> int:
-    """Tiles to run at once, from the memory the device has.
+    """Tiles to run in one call: as many as fit, up to where more are no faster."""
+    return max(1, min(tiles_in_memory(config, device), MAX_BATCH[device.device.type]))
+
+
+def tiles_in_memory(config: VidTwinConfig, device: Device) -> int:
+    """Tiles whose activations fit the memory that is there for them; may be 0.
 
     Follows from the machine and the weights alone, not from what is free at the moment: the same file decodes
     to the same frames each time.
@@ -78,7 +83,7 @@ def tiles_per_batch(config: VidTwinConfig, device: Device) -> int:
     widest = max(config.encoder.hidden_size, config.decoder.hidden_size)
     # at its widest a block holds the stream, the MLP's 4 D twice and some copies, in float32
     per_tile = config.frames * (config.tokens * widest * 16 + 3 * config.height * config.width * 4) * 4
-    return int(max(1, min(memory * MEMORY_SHARE // per_tile, MAX_BATCH[device.device.type])))
+    return int(memory * MEMORY_SHARE // per_tile)
 
 
 class Batches:
