@@ -19,7 +19,7 @@ from vidtwin_codec.model import QFormerConfig, TransformerConfig, VidTwin, VidTw
 from vidtwin_codec.model.transformer import Block, patchify
 from vidtwin_codec.training.closed_form import transform_start
 from vidtwin_codec.training.closed_form.__main__ import command
-from vidtwin_codec.training.closed_form.allocation import Allocation, allocate, default_slots
+from vidtwin_codec.training.closed_form.allocation import Allocation, allocate
 from vidtwin_codec.training.closed_form.components import (
     Footage,
     PatchComponents,
@@ -27,7 +27,7 @@ from vidtwin_codec.training.closed_form.components import (
     patch_components,
     temporal_dct,
 )
-from vidtwin_codec.training.closed_form.plan import Switch, Term
+from vidtwin_codec.training.closed_form.seating import Coefficient
 from vidtwin_codec.training.closed_form.wiring import after_mlp, after_spatial, after_temporal
 
 CONFIG = VidTwinConfig(
@@ -45,10 +45,11 @@ CONFIG = VidTwinConfig(
     structure_width=16,
 )
 CLIPS = 96
+KINDS = 3
 
 
 def clips() -> Iterator[Tensor]:
-    """Coloured waves drifting over each other, in batches of 16 clips."""
+    """Coloured waves, in batches of 16 clips: on the left they stand still, on the right they drift over each other."""
     random = torch.Generator().manual_seed(1)
     time, row, column = (torch.arange(n, dtype=torch.float32) for n in (4, 32, 32))
     for _ in range(CLIPS // 16):
@@ -61,7 +62,7 @@ def clips() -> Iterator[Tensor]:
             phase = (
                 wave[:, 0, None, None, None] * row[:, None]
                 + wave[:, 1, None, None, None] * column
-                + (speed[:, None] * time)[:, :, None, None] * 0.5
+                + (speed[:, None] * time)[:, :, None, None] * (column >= 16)
                 + shift[:, None, None, None]
             )
             clip += colour[:, :, None, None, None] * phase.sin()[:, None]
@@ -75,12 +76,12 @@ Parts = tuple[PatchComponents, Footage, Allocation]
 def parts() -> Parts:
     components = patch_components(clips, CONFIG, 24)
     footage = measure(clips, CONFIG, components, CLIPS * 64)
-    return components, footage, allocate(footage, components, CONFIG, default_slots(CONFIG))
+    return components, footage, allocate(footage, components, CONFIG, KINDS)
 
 
 @pytest.fixture(scope="module")
 def model() -> VidTwin:
-    return transform_start(clips, CONFIG, seed=3)
+    return transform_start(clips, CONFIG, seed=3, kinds=KINDS)
 
 
 def psnr(error: np.ndarray) -> float:
@@ -92,21 +93,21 @@ def psnr(error: np.ndarray) -> float:
 def planned_codec(parts: Parts) -> np.ndarray:
     """``[B, T, S, n]``: patches from the planned coefficients alone; dynamics as row plus column means."""
     components, footage, (plan, motion, gains) = parts
+    kind = (gains > 0).sum(dim=-1).numpy()
     still = np.zeros_like(footage.spectrum[:, 0, :, : plan.still].numpy())
     moving = np.zeros_like(motion.energies(footage).numpy())
-    for frequency, structure, dynamics in zip(plan.frequencies, plan.structure, plan.dynamics, strict=True):
+    for slot, (structure, dynamics) in enumerate(zip(plan.structure, plan.dynamics, strict=True)):
         terms = [(term, False) for channel in structure for term in channel] + [(term, True) for term in dynamics]
         for term, averaged in terms:
-            source = motion.coefficients(footage, frequency) if term.moving else footage.spectrum[:, 0]
-            where = np.ones(still.shape[:2], bool)
-            if term.when is not None:
-                where = (gains[..., term.when.group] > 0).numpy() == term.when.moves
+            frequency = plan.frequency(term, slot)
+            source = footage.spectrum[:, 0] if term.table is None else motion.coefficients(footage, frequency)
+            where = (kind >= term.kinds.first) & (kind <= term.kinds.last)
             value = source[..., term.component].numpy() * where
             if averaged:
                 grid = value.reshape(-1, *CONFIG.grid)
                 means = grid.mean(1, keepdims=True) + grid.mean(2, keepdims=True) - grid.mean((1, 2), keepdims=True)
                 value = means.reshape(value.shape) * where
-            target = moving[:, frequency] if term.moving else still
+            target = still if term.table is None else moving[:, frequency]
             target[..., term.component] += value
     spectrum = np.einsum("bfsm,cm->bfsc", moving, motion.writing.numpy())
     spectrum[:, 0] += still
@@ -125,9 +126,9 @@ def test_it_is_as_good_as_the_codec_that_was_planned(model: VidTwin, parts: Part
     assert direct - 1 < reached < direct + 1
 
 
-def test_switching_pays(model: VidTwin) -> None:
+def test_telling_kinds_of_places_apart_pays(model: VidTwin) -> None:
     source = torch.cat(list(clips()))
-    fixed = transform_start(clips, CONFIG, slots=(2, 2))
+    fixed = transform_start(clips, CONFIG, kinds=1)
     switching, without = (
         psnr((net.decode(net.encode(source)) - source).transpose(1, 2).numpy()) for net in (model, fixed)
     )
@@ -158,42 +159,57 @@ def test_the_construction_steps_through_a_block_as_it_runs() -> None:
 
 def test_equal_seeds_give_equal_weights(model: VidTwin) -> None:
     before = torch.get_rng_state()
-    again, other = transform_start(clips, CONFIG, seed=3), transform_start(clips, CONFIG, seed=4)
+    again, other = (
+        transform_start(clips, CONFIG, seed=3, kinds=KINDS),
+        transform_start(clips, CONFIG, seed=4, kinds=KINDS),
+    )
     assert torch.equal(before, torch.get_rng_state())
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
     assert any(not torch.equal(value, model.state_dict()[name]) for name, value in other.state_dict().items())
 
 
-def test_slots_hold_detail_or_motion(parts: Parts) -> None:
+def carried(parts: Parts, kind: int, *, dynamics: bool = False) -> list[Coefficient]:
+    """What places of a kind carry."""
     plan = parts[2].plan
-    assert plan.frequencies[0] == 0
-    assert min(plan.frequencies[1:]) > 0
-    assert len(plan.flags) == 1
-    flag = plan.flags[0]
-    assert plan.structure[flag.slot][flag.channel] == ()
-    still, switched, moving = plan.structure[0], plan.structure[1], plan.structure[3]
-    assert list(still) == [(Term(False, c),) for c in range(4)]
-    assert [terms[0] for terms in switched] == [Term(False, 4 + c, Switch(0, False)) for c in range(4)]
-    assert all(terms[1].moving and terms[1].when == Switch(0, True) for terms in switched)
-    assert all(term.moving and term.when is None for (term,) in moving)
+    found = []
+    for slot, channels in enumerate(plan.structure):
+        terms = [term for channel in channels for term in channel] + list(plan.dynamics[slot] if dynamics else ())
+        chosen = [term for term in terms if term.kinds.first <= kind <= term.kinds.last]
+        found += [Coefficient(plan.frequency(term, slot), term.component) for term in chosen]
+    return found
+
+
+def test_slots_hold_more_motion_the_more_there_is(parts: Parts) -> None:
+    plan = parts[2].plan
+    assert all(table.frequencies.count(0) >= 2 for table in plan.tables)
+    moving = [sum(one.frequency > 0 for one in carried(parts, kind)) for kind in range(KINDS)]
+    assert moving == sorted(moving)
+    assert moving[0] < moving[-1]
+
+
+def test_every_switch_has_a_channel_of_its_own(parts: Parts) -> None:
+    plan = parts[2].plan
+    assert len(set(plan.flags)) == KINDS - 1
+    assert all(plan.structure[flag.slot][flag.channel] == () for flag in plan.flags)
+
+
+def test_a_channel_carries_one_number_of_a_place(parts: Parts) -> None:
+    plan = parts[2].plan
+    for terms in (channel for channels in plan.structure for channel in channels):
+        kinds = [kind for term in terms for kind in range(term.kinds.first, term.kinds.last + 1)]
+        assert len(kinds) == len(set(kinds))
 
 
 def test_no_coefficient_is_carried_twice(parts: Parts) -> None:
-    plan = parts[2].plan
-    seen: set[tuple[int, int, bool]] = set()
-    for frequency, structure, dynamics in zip(plan.frequencies, plan.structure, plan.dynamics, strict=True):
-        for term in (*(term for channel in structure for term in channel), *dynamics):
-            whens = (False, True) if term.when is None else (term.when.moves,)
-            for moves in whens:
-                key = (frequency if term.moving else 0, term.component, moves)
-                assert key not in seen
-                seen.add(key)
+    for kind in range(KINDS):
+        held = carried(parts, kind, dynamics=True)
+        assert len(held) == len(set(held))
 
 
-@pytest.mark.parametrize("slots", [(1, 2), (0, 3, 1), (4,), (1, 2, 2)])
-def test_slots_must_add_up(slots: tuple[int, ...]) -> None:
-    with pytest.raises(VidtwinError, match="share out"):
-        transform_start(clips, CONFIG, slots=slots)
+@pytest.mark.parametrize("kinds", [0, 5])
+def test_the_slots_must_be_able_to_tell_the_kinds(kinds: int) -> None:
+    with pytest.raises(VidtwinError, match=f"cannot tell {kinds} kinds"):
+        transform_start(clips, CONFIG, kinds=kinds)
 
 
 @pytest.mark.parametrize(
@@ -221,8 +237,8 @@ def test_footage_without_motion_gives_usable_weights() -> None:
         return (batch[:, :, :1].expand(-1, -1, 4, -1, -1) for batch in clips())
 
     source = torch.cat(list(still()))
-    for slots in (None, (3, 1)):
-        model = transform_start(still, CONFIG, slots=slots)
+    for kinds in (KINDS, 1):
+        model = transform_start(still, CONFIG, kinds=kinds)
         error = (model.decode(model.encode(source)) - source).transpose(1, 2)
         assert psnr(error.numpy()) > 24
 
@@ -243,7 +259,7 @@ def test_the_command_writes_weights(tmp_path: Path) -> None:
         np.save(tmp_path / "data" / f"{number}.npy", levels.numpy())
     (tmp_path / "config.json").write_text(json.dumps(CONFIG.to_dict()))
     output = tmp_path / "weights.safetensors"
-    arguments = ["--config", str(tmp_path / "config.json"), "--clips", "40", "--slots", "2,1,1"]
+    arguments = ["--config", str(tmp_path / "config.json"), "--clips", "40", "--kinds", "2"]
     run = CliRunner().invoke(command, [str(tmp_path / "data"), str(output), *arguments], catch_exceptions=False)
     assert run.exit_code == 0, run.output
     assert "PSNR" in run.output

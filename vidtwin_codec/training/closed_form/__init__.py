@@ -4,10 +4,10 @@ A token's D channels are divided into rooms (:mod:`channels`), and every layer i
 
     clip ─ patch embedding: principal components of its patches                                  (components, encoder)
          ─ block 0: mean over frames │ deviations from it │ a one-hot code of the frame          (encoder)
-         ─ block 1: frame i collects temporal DCT frequency f(i); every frame votes on switches  (encoder, voting)
+         ─ block 1: frame i collects two temporal DCT frequencies; every frame votes on kinds    (encoder, voting)
          ─ block 2: the votes are counted                                                        (voting)
-         ─ block 3: frame i picks what slot i and dynamics i carry: detail of what stands still,
-             │      or motion, as the switches say                                               (picking)
+         ─ block 3: frame i picks what slot i and dynamics i carry at this kind of place: detail
+             │      of what stands still, or motion                                              (picking)
              ├─ row and column means ─────────────────────────────────────────────── dynamics x, y
              └─ Q-Former: slot i takes over from frame i ───────────────────────────── structure (structure)
 
@@ -18,8 +18,8 @@ A token's D channels are divided into rooms (:mod:`channels`), and every layer i
          ─ block 3: inverse DCT: frame t sums all i with weights psi_f(i)(t)                     (decoder)
          ─ last linear: ridge regression on real footage                                         (readout)
 
-What each slot carries, and when, is decided from footage (:mod:`plan`, :mod:`allocation`). Per position, detail where
-nothing moves and motion where something does: it gained 0.9 dB over one allocation for all.
+What each slot carries, and where, is decided from footage (:mod:`plan`, :mod:`allocation`, :mod:`kinds`,
+:mod:`seating`): detail where nothing moves, more motion the more there is.
 
 How nonlinear layers do linear work:
 

@@ -19,6 +19,7 @@ from vidtwin_codec.files import check_output
 from vidtwin_codec.model import VidTwin, save_checkpoint
 from vidtwin_codec.pipeline.device import select_device
 from vidtwin_codec.training.clips import ClipSampler
+from vidtwin_codec.training.closed_form.allocation import KINDS
 from vidtwin_codec.training.closed_form.build import check_config, transform_start
 from vidtwin_codec.training.closed_form.components import Clips
 from vidtwin_codec.training.evaluation import Quality, measure
@@ -38,9 +39,7 @@ _MEASURED = 48
 @click.option("--clips", "count", type=click.IntRange(min=1), default=320, show_default=True, help="Clips to look at.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which clips those are.")
 @click.option(
-    "--slots",
-    metavar="N,N,…",
-    help="Slots that never carry motion, switched first, second …, that always do.  [default: 2,8,5,1 of 16]",
+    "--kinds", type=click.IntRange(min=1), default=KINDS, show_default=True, help="Of places that are told apart."
 )
 @click.option("--preset", type=click.Choice(PRESETS), default="mini", show_default=True, help="Sizes of the network.")
 @click.option("--encoder-depth", type=click.IntRange(min=4), help="Preset with other encoder blocks.")
@@ -55,7 +54,7 @@ def command(
     output: Path,
     count: int,
     seed: int,
-    slots: str | None,
+    kinds: int,
     preset: str,
     encoder_depth: int | None,
     decoder_depth: int | None,
@@ -73,12 +72,11 @@ def command(
     )  # fmt: skip
     network = network_config(options)
     check_config(network)
-    counts = _parse_counts(slots)
     check_output(output, force=force)
     footage = load_footage(find_files(data), network, options, _say)
     sampler = ClipSampler(footage, network, seed=seed)
     _say(f"looking at {count} clips of {len(footage)} files")
-    model = transform_start(_passes(sampler, count), network, seed=seed, slots=counts)
+    model = transform_start(_passes(sampler, count), network, seed=seed, kinds=kinds)
     quality = _train_quality(model, sampler, min(count, _MEASURED))
     origin = f"written in closed form from {count} clips of {len(footage)} files, seed {seed}"
     save_checkpoint(output, model, name=name or output.stem, origin=origin)
@@ -100,13 +98,6 @@ def _train_quality(model: VidTwin, sampler: ClipSampler, count: int) -> Quality:
     quality = measure(model, levels, select_device("cpu", "float32", "float32"))
     assert quality is not None
     return quality
-
-
-def _parse_counts(text: str | None) -> list[int] | None:
-    try:
-        return None if text is None else [int(part) for part in text.split(",")]
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not a list of whole numbers", param_hint="--slots") from None
 
 
 def _say(line: str) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig
 from vidtwin_codec.model.transformer import Block
-from vidtwin_codec.training.closed_form.allocation import allocate, default_slots
+from vidtwin_codec.training.closed_form.allocation import KINDS, allocate
 from vidtwin_codec.training.closed_form.channels import decoder_channels, encoder_channels
 from vidtwin_codec.training.closed_form.components import Clips, measure, patch_components
 from vidtwin_codec.training.closed_form.decoder import write_decoder
@@ -28,9 +26,7 @@ __all__ = ["Clips", "transform_start"]
 
 
 @torch.no_grad()
-def transform_start(
-    clips: Clips, config: VidTwinConfig, *, seed: int = 0, slots: Sequence[int] | None = None
-) -> VidTwin:
+def transform_start(clips: Clips, config: VidTwinConfig, *, seed: int = 0, kinds: int = KINDS) -> VidTwin:
     """A VidTwin that is a switching transform codec for the kind of footage that ``clips`` shows.
 
     Args:
@@ -38,8 +34,7 @@ def transform_start(
             them only as far as :data:`FIT_TOKENS`.
         config: of the network; see Raises.
         seed: of the weights that the construction leaves free.
-        slots: how many slots always carry what stands still, how many switch together to motion first, second …,
-            and how many always carry motion; None: :func:`allocation.default_slots`.
+        kinds: of places that the latents tell apart; with one, all places carry the same.
 
     Returns:
         The network in evaluation mode, on the CPU, float32.
@@ -58,7 +53,7 @@ def transform_start(
     latents = config.qformer.num_queries * (config.structure_channels + config.dynamics_channels)
     components = patch_components(clips, config, min(latents, 3 * config.patch_size**2))
     footage = measure(clips, config, components, FIT_TOKENS)
-    allocation = allocate(footage, components, config, slots or default_slots(config))
+    allocation = allocate(footage, components, config, kinds)
     plan = allocation.plan
 
     rooms = encoder_channels(config, plan.still, plan.moving, len(plan.flags))

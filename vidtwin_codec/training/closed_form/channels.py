@@ -21,7 +21,7 @@ REFERENCES = 8
 
 
 class EncoderChannels(NamedTuple):
-    """Rooms of the encoder's stream; of switches, one channel a group."""
+    """Rooms of the encoder's stream."""
 
     ramp: Channels
     frame: Channels
@@ -31,13 +31,13 @@ class EncoderChannels(NamedTuple):
     still: Channels
     """The mean over frames of each."""
     collected: Channels
-    """At frame i, the motion components' DCT coefficients of frequency f(i)."""
+    """At frame i, motion components' DCT coefficients of slot i's frequency in each table."""
     votes: Channels
-    """How much speaks for motion, as far as the frame can tell."""
+    """How much speaks for each switch, as far as the frame can tell."""
     verdicts: Channels
     """The mean of the votes over frames, and its negative: their difference is free of what LayerNorm subtracts."""
     switches: Channels
-    """``SWITCH_ON`` where the group carries motion, else 0."""
+    """``SWITCH_ON`` where the place's kind is above the switch's number, else 0."""
     picked: Channels
     """At frame i, what slot i carries."""
     dynamics: Channels
@@ -47,7 +47,7 @@ class EncoderChannels(NamedTuple):
 
 
 class DecoderChannels(NamedTuple):
-    """Rooms of the decoder's stream; of switches, one channel a group."""
+    """Rooms of the decoder's stream."""
 
     positive: Channels
     """Structure latents plus an offset, since a ReLU follows."""
@@ -65,36 +65,48 @@ class DecoderChannels(NamedTuple):
     verdicts: Channels
     """That, at every frame."""
     switches: Channels
-    """``SWITCH_ON`` where the group carries motion, else 0."""
+    """``SWITCH_ON`` where the place's kind is above the switch's number, else 0."""
     output: Channels
     """Whitened components of the decoded frame."""
     still: Channels
     """At frame i, the patch components that slot i and dynamics i carry."""
     moving: Channels
-    """The same of motion components."""
+    """The same of motion components, of every table."""
     constants: Channels
 
+    @property
+    def served(self) -> Channels:
+        """Rooms that nothing is read from once the switches are set."""
+        return self.hinges + self.flags + self.verdicts
 
-def encoder_channels(config: VidTwinConfig, still: int, moving: int, groups: int) -> EncoderChannels:
-    """Rooms for ``still`` patch components, ``moving`` motion components and ``groups`` switches."""
-    latents = (config.structure_channels, config.dynamics_channels)
-    sizes = (RAMP, config.frames, still, still, moving, groups, 2 * groups, groups, *latents, REFERENCES, CONSTANTS)
+
+def encoder_channels(config: VidTwinConfig, still: int, moving: int, switches: int) -> EncoderChannels:
+    """Rooms for ``still`` patch components, ``moving`` motion components and so many switches."""
+    told, latents = (switches, 2 * switches, switches), (config.structure_channels, config.dynamics_channels)
+    sizes = (RAMP, config.frames, still, still, moving, *told, *latents, REFERENCES, CONSTANTS)
     return EncoderChannels(*_deal(config.encoder.hidden_size, sizes))
 
 
-def decoder_channels(config: VidTwinConfig, still: int, moving: int, groups: int) -> DecoderChannels:
-    """As :func:`encoder_channels`."""
+def decoder_channels(config: VidTwinConfig, still: int, moving: int, switches: int) -> DecoderChannels:
+    """As :func:`encoder_channels`. The last of the still room are rooms that have served their purpose by then."""
     structure, dynamics, frames = config.structure_channels, config.dynamics_channels, config.frames
     inputs = (structure, structure, REFERENCES, frames, dynamics, dynamics)
-    rest = (frames, groups, groups, groups, still, still, moving, CONSTANTS)
-    return DecoderChannels(*_deal(config.decoder.hidden_size, (*inputs, *rest)))
+    own = still - min(still, _served(config, switches))
+    rest = (frames, switches, switches, switches, still, own, moving, CONSTANTS)
+    rooms = DecoderChannels(*_deal(config.decoder.hidden_size, (*inputs, *rest)))
+    return rooms._replace(still=(rooms.still + rooms.served)[:still])
 
 
-def room(config: VidTwinConfig, groups: int) -> int:
+def _served(config: VidTwinConfig, switches: int) -> int:
+    """Of :attr:`DecoderChannels.served`."""
+    return config.frames + 2 * switches
+
+
+def room(config: VidTwinConfig, switches: int) -> int:
     """Channels left on the narrower side: twice the still components and the moving ones."""
-    encoder = config.encoder.hidden_size - sum(map(len, encoder_channels(config, 0, 0, groups)))
-    decoder = config.decoder.hidden_size - sum(map(len, decoder_channels(config, 0, 0, groups)))
-    return min(encoder, decoder)
+    encoder = config.encoder.hidden_size - sum(map(len, encoder_channels(config, 0, 0, switches)))
+    decoder = config.decoder.hidden_size - sum(map(len, decoder_channels(config, 0, 0, switches)))
+    return min(encoder, decoder + _served(config, switches))
 
 
 def _deal(width: int, sizes: tuple[int, ...]) -> list[Channels]:

@@ -15,6 +15,7 @@ from vidtwin_codec.training.closed_form.allocation import Allocation
 from vidtwin_codec.training.closed_form.channels import Channels, DecoderChannels
 from vidtwin_codec.training.closed_form.components import Footage, Motion, temporal_dct, unit_waves
 from vidtwin_codec.training.closed_form.placing import BOOST, PlacedLatents, line, place_terms
+from vidtwin_codec.training.closed_form.plan import SlotPlan
 from vidtwin_codec.training.closed_form.switches import SWITCH_ON
 from vidtwin_codec.training.closed_form.wiring import (
     ATTENTION,
@@ -41,6 +42,10 @@ _SHUT = -5.5
 """Of a gate: deep enough, and a smaller swing than the encoder's, since errors in the code are amplified by it."""
 _VALUE_GAIN = 4.0
 """Part of the inverse DCT's division is undone in the values, so that the projection has ordinary size."""
+_LEAST_STEP = 0.5
+"""Between a switch told as off and one told as on, which are −1 and 1."""
+_FLAG = 0.25
+"""Of a switch's signal at its gate: the same channel's latents in other slots, which may be large, must not leak."""
 _RIDGE = 1e-6
 _LEAST_STILL = 0.25
 """Of 1/T: the attention weight that slots of frequency 0 keep at least when the others take theirs."""
@@ -63,7 +68,7 @@ def write_decoder(
     blocks = [block for block in transformer.blocks if isinstance(block, Block)]
     columns, rows = decoder.dynamics(latents.dynamics_x, latents.dynamics_y)
     x = (decoder.structure(latents.structure) + columns + rows).flatten(2, 3) + transformer.spatial_positions[0]
-    signs = balancing_signs(plan.frequencies)
+    signs = [balancing_signs(table.frequencies) for table in plan.tables]
 
     see_the_stream(blocks[0].modulation[ATTENTION], x, [])
     _clear_rooms(blocks[0], rooms, transformer.temporal_positions[0])
@@ -80,8 +85,14 @@ def write_decoder(
     x = after_temporal(blocks[1], after_spatial(blocks[1], x))
     see_the_stream(blocks[1].modulation[MLP], x, rooms.constants)
     units = Units(blocks[1].mlp.expand, blocks[1].mlp.contract)
-    for verdict, switch in zip(rooms.verdicts, rooms.switches, strict=True):
-        units.step(read(x.shape[3], verdict, STEP_WIDTH), switch, SWITCH_ON)
+    verdicts = mlp_input(blocks[1], x)[..., rooms.verdicts].flatten(0, 2)
+    # well beyond the step's ends, so that all switches that are on are alike; LayerNorm has shifted both ends
+    low, high = verdicts.amin(dim=0), verdicts.amax(dim=0)
+    steepness = 2 * STEP_WIDTH / (high - low).clamp_min(_LEAST_STEP)
+    for number, (verdict, switch) in enumerate(zip(rooms.verdicts, rooms.switches, strict=True)):
+        middle = (low[number] + high[number]) / 2
+        units.step(read(x.shape[3], verdict, steepness[number], -steepness[number] * middle), switch, SWITCH_ON)
+    _clear_served(units, rooms, x)
     x = after_mlp(blocks[1], x)
 
     see_the_stream(blocks[2].modulation[ATTENTION], x, rooms.constants)
@@ -90,7 +101,7 @@ def write_decoder(
     x = after_mlp(blocks[2], x)
 
     see_the_stream(blocks[3].modulation[ATTENTION], x, rooms.constants)
-    _invert_transform(blocks[3], plan.frequencies, signs, rooms, motion)
+    _invert_transform(blocks[3], plan, signs, rooms, motion)
     x = after_temporal(blocks[3], x)
     see_the_stream(blocks[3].modulation[MLP], x, rooms.constants)
     for block in blocks[BLOCKS:]:
@@ -105,7 +116,8 @@ def _clear_rooms(block: Block, rooms: DecoderChannels, time: Tensor) -> None:
 
     The large constants enter here, by the projection's bias: from the branches only positive ones could come.
     """
-    cleared = rooms.frame + rooms.flags + rooms.verdicts + rooms.switches + rooms.output + rooms.still + rooms.moving
+    cleared = rooms.frame + rooms.flags + rooms.verdicts + rooms.switches + rooms.output + rooms.moving
+    cleared = cleared + [channel for channel in rooms.still if channel not in rooms.served]
     Heads(block.temporal_attention).relay(cleared, [(cleared, -1.0)], bias=-time[:, cleared].mean(dim=0))
     block.temporal_attention.projection.bias[rooms.constants] = CONSTANT * alternating(len(rooms.constants))
 
@@ -117,7 +129,7 @@ def _tell_frames(block: Block, allocation: Allocation, rooms: DecoderChannels, x
     units = Units(block.mlp.expand, block.mlp.contract)
     for gate, channel in zip(gates, rooms.frame, strict=True):
         units.add(gate, channel, 1 / GATE_OPEN)
-    for group, (slot, channel) in enumerate(allocation.plan.flags):
+    for switch, (slot, channel) in enumerate(allocation.plan.flags):
         pair = [rooms.positive[channel], rooms.negative[channel]]
         difference = seen[:, slot, :, pair[0]] - seen[:, slot, :, pair[1]]
         told = latents.structure[:, slot, :, :, channel].flatten(1)
@@ -126,7 +138,13 @@ def _tell_frames(block: Block, allocation: Allocation, rooms: DecoderChannels, x
         low, high = told.min(), told.max()
         reach = ((high - low) / 2).clamp_min(_RIDGE)
         signal = read(width, pair, torch.tensor([1.0, -1.0]) * slope, offset - (low + high) / 2).scaled(1 / reach)
-        units.gated(signal, gates[slot], rooms.flags[group], 0.5)
+        units.gated(signal.scaled(_FLAG), gates[slot], rooms.flags[switch], 0.5 / _FLAG)
+
+
+def _clear_served(units: Units, rooms: DecoderChannels, x: Tensor) -> None:
+    """MLP: rooms that have served and are part of the still one are emptied, but for what LayerNorm subtracted."""
+    for channel in set(rooms.still) & set(rooms.served):
+        units.passed(read(x.shape[3], channel), [channel], torch.tensor([-1.0]))
 
 
 def _frame_gates(seen: Tensor, rooms: DecoderChannels) -> list[Reading]:
@@ -156,12 +174,33 @@ def balancing_signs(frequencies: tuple[int, ...]) -> list[float]:
 
 
 def _invert_transform(
-    block: Block, frequencies: tuple[int, ...], signs: list[float], rooms: DecoderChannels, motion: Motion
+    block: Block, plan: SlotPlan, signs: list[list[float]], rooms: DecoderChannels, motion: Motion
 ) -> None:
-    """Temporal attention: frame t sums frame i's terms with weight psi_f(i)(t).
+    """Temporal attention: frame t sums frame i's terms with weights psi_f(i)(t), f by the terms' table.
 
-    Weights cannot be negative, so one head has (1 + kappa·psi)/T and another, a plain mean, is subtracted from it.
-    The frames of frequency 0 share what the others leave of the first head's weight: they hold nothing that moves.
+    Weights cannot be negative: a head for each table has (1 + kappa·psi)/T, and another, a plain mean, is subtracted.
+    """
+    heads = Heads(block.temporal_attention)
+    frames = len(plan.structure)
+    gain = frames / BOOST / _VALUE_GAIN
+    back = rooms.output[: motion.vectors.shape[1]]
+    subtracted = []
+    for number, (frequencies, count) in enumerate(plan.tables):
+        table, kappa = _wave_weights(frequencies, signs[number])
+        first = plan.channel(number, 0)
+        writing = motion.writing[:, :count] * (gain / kappa)
+        moving = rooms.moving[first : first + count]
+        scores = Scores(rooms.frame, table)
+        heads.relay(moving, [(back, writing)], gain=_VALUE_GAIN, scores=scores)
+        subtracted.append(-writing)
+    heads.relay(rooms.moving, [(back, torch.cat(subtracted, dim=1))], gain=_VALUE_GAIN)
+    heads.relay(rooms.still, [(rooms.output, gain)], gain=_VALUE_GAIN)
+
+
+def _wave_weights(frequencies: tuple[int, ...], signs: list[float]) -> tuple[Tensor, float]:
+    """``[t, slot]``, the logarithms of the attention weights (1 + kappa·psi)/T less their mean, and kappa.
+
+    The slots of frequency 0 share what the others leave: they hold nothing that moves.
     """
     frames = len(frequencies)
     waves, _ = unit_waves(temporal_dct(frames))
@@ -174,11 +213,4 @@ def _invert_transform(
     weights[:, still] = 0
     weights[:, still] = ((1 - weights.sum(dim=1)) / number)[:, None]
     logarithms = weights.log()
-    scores = Scores(rooms.frame, logarithms - logarithms.mean(dim=1, keepdim=True))
-
-    heads = Heads(block.temporal_attention)
-    gain = frames / BOOST / _VALUE_GAIN
-    back = rooms.output[: motion.vectors.shape[1]]
-    heads.relay(rooms.moving, [(back, motion.writing * (gain / kappa))], gain=_VALUE_GAIN, scores=scores)
-    heads.relay(rooms.moving, [(back, motion.writing * (-gain / kappa))], gain=_VALUE_GAIN)
-    heads.relay(rooms.still, [(rooms.output, gain)], gain=_VALUE_GAIN)
+    return logarithms - logarithms.mean(dim=1, keepdim=True), kappa

@@ -1,7 +1,7 @@
 """The encoder's transformer: patches in, what slots and dynamics carry out.
 
-Block 0 splits time: what stands still, what moves, and which frame this is. Block 1 lets frame i collect temporal
-frequency f(i) of what moves, and vote on the switches. Block 2 counts the votes. Block 3 picks.
+Block 0 splits time: what stands still, what moves, and which frame this is. Block 1 lets frame i collect the temporal
+frequencies of slot i of what moves, and vote on the switches. Block 2 counts the votes. Block 3 picks.
 """
 
 from __future__ import annotations
@@ -76,18 +76,21 @@ def write_encoder(
     _code_frames(blocks[0], rooms, x, space)
     x = after_mlp(blocks[0], x)
 
-    scores = Scores(rooms.frame, wave_logarithms(plan.frequencies))
-    gain = len(plan.frequencies) / KAPPA * COLLECTED_SHARE
+    gain = len(time) / KAPPA * COLLECTED_SHARE
     collecting = Heads(blocks[1].temporal_attention)
-    # it is of what moves, whose mean over frames is 0, so that the 1 of weights 1 + kappa·psi vanishes
-    collecting.relay(rooms.moving, [(rooms.collected, motion.reading * gain)], scores=scores)
+    for number, (frequencies, count) in enumerate(plan.tables):
+        scores = Scores(rooms.frame, wave_logarithms(frequencies))
+        first = plan.channel(number, 0)
+        # it is of what moves, whose mean over frames is 0, so that the 1 of weights 1 + kappa·psi vanishes
+        collected = rooms.collected[first : first + count]
+        collecting.relay(rooms.moving, [(collected, motion.reading[:count] * gain)], scores=scores)
     x = after_temporal(blocks[1], x)
     see_the_stream(blocks[1].modulation[MLP], x, rooms.constants)
     vote(blocks[1], rooms, x, gains)
     x = after_mlp(blocks[1], x)
 
-    groups = len(rooms.votes)
-    verdicts: list[tuple[Channels, float | Tensor]] = [(rooms.verdicts[:groups], 1.0), (rooms.verdicts[groups:], -1.0)]
+    number = len(rooms.votes)
+    verdicts: list[tuple[Channels, float | Tensor]] = [(rooms.verdicts[:number], 1.0), (rooms.verdicts[number:], -1.0)]
     Heads(blocks[2].temporal_attention).relay(rooms.votes, verdicts)
     x = after_temporal(blocks[2], x)
     see_the_stream(blocks[2].modulation[MLP], x, rooms.constants)
@@ -98,9 +101,9 @@ def write_encoder(
     _, peaks = unit_waves(temporal_dct(len(time)))
 
     def pixels(term: Term, slot: int) -> float:
-        if term.moving:
-            return float(motion.deviations[term.component] * peaks[plan.frequencies[slot]] / COLLECTED_SHARE)
-        return float(components.deviations[term.component] / peaks[0])
+        if term.table is None:
+            return float(components.deviations[term.component] / peaks[0])
+        return float(motion.deviations[term.component] * peaks[plan.frequency(term, slot)] / COLLECTED_SHARE)
 
     pick_terms(blocks[3], plan, rooms, x, pixels)
     x = after_mlp(blocks[3], x)

@@ -15,7 +15,7 @@ from torch import Tensor
 from vidtwin_codec.model.transformer import Block
 from vidtwin_codec.training.closed_form.channels import EncoderChannels
 from vidtwin_codec.training.closed_form.plan import SlotPlan, Term
-from vidtwin_codec.training.closed_form.switches import SWITCH_ON, carried, switched_gate
+from vidtwin_codec.training.closed_form.switches import SWITCH_ON, Switches
 from vidtwin_codec.training.closed_form.wiring import (
     Reading,
     Units,
@@ -52,7 +52,8 @@ def pick_terms(
         pixels: of a term and a slot: the size in pixels that a unit in the stream stands for.
     """
     seen, width = mlp_input(block, x), x.shape[3]
-    slots = range(len(plan.frequencies))
+    slots = range(len(plan.structure))
+    switches = Switches(rooms.switches, seen)
     codes = [one_hot_gate(seen[..., rooms.frame], i, rooms.frame, width) for i in slots]
     placed = [
         *(
@@ -63,7 +64,16 @@ def pick_terms(
         ),
         *((i, target, term) for i in slots for target, term in zip(rooms.dynamics, plan.dynamics[i], strict=False)),
     ]
-    picks = [_pick(term, seen[:, i], rooms, codes[i], target, pixels(term, i)) for i, target, term in placed]
+    picks = []
+    for i, target, term in placed:
+        source = (
+            rooms.still[term.component]
+            if term.table is None
+            else rooms.collected[plan.channel(term.table, term.component)]
+        )
+        gate = switches.gate(codes[i], term.kinds)
+        places = switches.places(i, term.kinds)
+        picks.append(_pick(source, seen, i, places, rooms, gate, target, pixels(term, i)))
     typical = sum(pick.size for pick in picks) / len(picks)
     units = Units(block.mlp.expand, block.mlp.contract)
     for signal, gate, target, gain, size in picks:
@@ -72,12 +82,22 @@ def pick_terms(
         units.gated(read(width, switch, 2 / SWITCH_ON, -1.0), codes[slot], rooms.picked[channel], FLAG / 2)
 
 
-def _pick(term: Term, seen: Tensor, rooms: EncoderChannels, code: Reading, target: int, pixels: float) -> _Pick:
-    source = (rooms.collected if term.moving else rooms.still)[term.component]
+def _pick(
+    source: int,
+    seen: Tensor,
+    frame: int,
+    places: Tensor,
+    rooms: EncoderChannels,
+    gate: Reading,
+    target: int,
+    pixels: float,
+) -> _Pick:
+    """``source`` of tokens ``seen`` ``[B, T, S, D]``, of which those of ``frame`` at ``places`` ``[B, S]`` carry it."""
     plain = torch.tensor([1.0, *[-1 / len(rooms.references)] * len(rooms.references)])
-    values = (seen[..., [source, *rooms.references]] @ plain)[carried(seen, rooms.switches, term.when)]
-    scale, deviation = signal_scale(values), values.std()
+    everywhere = seen[..., [source, *rooms.references]] @ plain
+    values = everywhere[:, frame][places]
+    scale, deviation = signal_scale(values, everywhere[:, frame], everywhere), values.std()
     signal = read(seen.shape[-1], [source, *rooms.references], scale * plain, -scale * values.mean())
     # what footage never shows stays as it is
     gain = torch.where(deviation > 0, 1 / (scale * deviation), torch.zeros(()))
-    return _Pick(signal, switched_gate(code, rooms.switches, term.when), target, gain, float(deviation) * pixels)
+    return _Pick(signal, gate, target, gain, float(deviation) * pixels)

@@ -12,7 +12,7 @@ from vidtwin_codec.model.transformer import Block
 from vidtwin_codec.training.closed_form.allocation import Allocation
 from vidtwin_codec.training.closed_form.channels import DecoderChannels
 from vidtwin_codec.training.closed_form.components import Footage, temporal_dct, unit_waves
-from vidtwin_codec.training.closed_form.switches import carried, switched_gate
+from vidtwin_codec.training.closed_form.switches import Switches
 from vidtwin_codec.training.closed_form.wiring import Units, mlp_input, one_hot_gate, read, signal_scale
 
 BOOST = 2.0
@@ -43,7 +43,7 @@ def place_terms(
     x: Tensor,
     footage: Footage,
     latents: PlacedLatents,
-    signs: list[float],
+    signs: list[list[float]],
 ) -> None:
     """Set the MLP.
 
@@ -54,20 +54,20 @@ def place_terms(
         x: the stream ``[B, T, S, D]``.
         footage: what the latents stand for.
         latents: of the same clips.
-        signs: of every slot's wave in the inverse transform.
+        signs: of every table the signs of the slots' waves in the inverse transform.
     """
-    plan = allocation.plan
+    plan, motion, _ = allocation
     seen, width = mlp_input(block, x), x.shape[3]
     _, peaks = unit_waves(temporal_dct(x.shape[1]))
-    units = Units(block.mlp.expand, block.mlp.contract)
+    units, switches = Units(block.mlp.expand, block.mlp.contract), Switches(rooms.switches, seen)
     dynamics = [[(term,) for term in terms] for terms in plan.dynamics]
     branches = (
         (latents.structure, plan.structure, rooms.positive, rooms.negative),
         (latents.dynamics, dynamics, rooms.dynamics_positive, rooms.dynamics_negative),
     )
-    for i, frequency in enumerate(plan.frequencies):
+    for i in range(x.shape[1]):
         code = one_hot_gate(seen[..., rooms.frame], i, rooms.frame, width)
-        spectra = _spectra(allocation, footage, frequency)
+        moves = [motion.coefficients(footage, frequencies[i]) for frequencies, _ in plan.tables]
         for numbers, planned, positive, negative in branches:
             for channel, terms in enumerate(planned[i]):
                 pair = [positive[channel], negative[channel]]
@@ -75,13 +75,18 @@ def place_terms(
                 slope, offset = line(seen[:, i, :, pair[0]] - seen[:, i, :, pair[1]], value)
                 reading = read(width, pair, torch.tensor([1.0, -1.0]) * slope, offset)
                 for term in terms:
-                    there = carried(seen[:, i], rooms.switches, term.when)
-                    scale = signal_scale(value[there])
+                    there = switches.places(i, term.kinds)
+                    if term.table is None:
+                        target = rooms.still[term.component]
+                        stands_for, height = footage.spectrum[:, 0, :, term.component], peaks[0]
+                    else:
+                        target = rooms.moving[plan.channel(term.table, term.component)]
+                        stands_for = moves[term.table][..., term.component]
+                        height = peaks[plan.frequency(term, i)] * signs[term.table][i]
+                    scale = signal_scale(value[there], value, numbers[..., channel])
                     # what the latent stands for; for dynamics, which are only a mean of it, less
-                    meaning, _ = line(value[there], spectra[term.moving][..., term.component][there])
-                    meaning = meaning * (peaks[frequency] * signs[i] if term.moving else peaks[0])
-                    target = (rooms.moving if term.moving else rooms.still)[term.component]
-                    gate = switched_gate(code, rooms.switches, term.when)
+                    meaning = line(value[there], stands_for[there])[0] * height
+                    gate = switches.gate(code, term.kinds)
                     units.gated(reading.scaled(scale), gate, target, meaning * BOOST / (2 * scale))
 
 
@@ -90,8 +95,3 @@ def line(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     centred = x - x.mean()
     slope = (centred * (y - y.mean())).mean() / centred.square().mean().clamp_min(_NOTHING)
     return slope, y.mean() - slope * x.mean()
-
-
-def _spectra(allocation: Allocation, footage: Footage, frequency: int) -> tuple[Tensor, Tensor]:
-    """Whitened patch components at frequency 0 and unit-variance motion components at ``frequency``, ``[B, S, n]``."""
-    return footage.spectrum[:, 0], allocation.motion.coefficients(footage, frequency)

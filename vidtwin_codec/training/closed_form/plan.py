@@ -1,12 +1,13 @@
-"""What each query slot and each frame of the dynamics carries, and when.
+"""What each query slot and each frame of the dynamics carries, and where.
 
-Slot i holds d_S numbers of a patch position. In some slots they are principal components of what stands still (the
-mean over frames), in some DCT coefficients of one temporal frequency f(i) of what moves; but most slots can hold
-either, and switch position by position: where nothing moves, detail is worth more than motion. The switching slots
-form groups, each with one switch, told to the decoder as one more number.
+Places of the picture are of a few kinds, from those where nothing moves to those where everything does: where nothing
+moves, detail is worth more than motion. Slot i holds d_S numbers of a place: principal components of what stands still
+(the mean over frames), or DCT coefficients of what moves, of two temporal frequencies that belong to the slot. Which
+of them is chosen for every kind anew; what kind a place is, is told to the decoder in one more number for each step
+from a kind to the next.
 
-Frame i of the dynamics has no time of its own: it holds d_D further components, as means over rows and over columns,
-of what slot i's neighbours leave out.
+Frame i of the dynamics holds d_D further components, as means over rows and over columns, of what slot i could carry
+and does not.
 """
 
 from __future__ import annotations
@@ -15,29 +16,36 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Switch(NamedTuple):
-    """A condition on a position: whether group ``group`` carries motion there."""
+class Kinds(NamedTuple):
+    """Kinds of places from the ``first`` to the ``last``; 0 is the stillest."""
 
-    group: int
-    moves: bool
+    first: int
+    last: int
+
+
+class Table(NamedTuple):
+    """One temporal frequency for each slot, 0 for none, of the first ``components`` motion components."""
+
+    frequencies: tuple[int, ...]
+    components: int
 
 
 class Term(NamedTuple):
     """One coefficient.
 
     Attributes:
-        moving: a motion component at the slot's frequency, not a patch component of the mean over frames.
         component: its number.
-        when: where it is carried; None everywhere.
+        table: of a motion component, which table gives its frequency; None: of a patch component that stands still.
+        kinds: of places that carry it.
     """
 
-    moving: bool
     component: int
-    when: Switch | None = None
+    table: int | None
+    kinds: Kinds
 
 
 class Flag(NamedTuple):
-    """Where a group's switch is told: a slot and a channel of it."""
+    """Where a switch is told: a slot and a channel of it."""
 
     slot: int
     channel: int
@@ -48,17 +56,30 @@ class SlotPlan:
     """Which numbers of the 3-D transform the latents are.
 
     Attributes:
-        frequencies: of the motion that each slot (and the frame of that number) may carry; 0 for none.
-        structure: for each slot and channel the terms, of which at most one is carried at a time.
+        kinds: how many there are.
+        tables: of frequencies; later ones are of fewer components.
+        structure: for each slot and channel the terms, of which a place carries one at most.
         dynamics: for each frame the terms of its first channels; the rest carry nothing.
-        flags: of each group.
+        flags: of each switch; switch k is on where a place's kind is above k.
         still: patch components in use.
-        moving: motion components in use.
     """
 
-    frequencies: tuple[int, ...]
+    kinds: int
+    tables: tuple[Table, ...]
     structure: tuple[tuple[tuple[Term, ...], ...], ...]
     dynamics: tuple[tuple[Term, ...], ...]
     flags: tuple[Flag, ...]
     still: int
-    moving: int
+
+    @property
+    def moving(self) -> int:
+        """Channels that the motion components of all tables take."""
+        return sum(table.components for table in self.tables)
+
+    def channel(self, table: int, component: int) -> int:
+        """Which of those channels is ``component``'s."""
+        return sum(one.components for one in self.tables[:table]) + component
+
+    def frequency(self, term: Term, slot: int) -> int:
+        """Of a term in a slot, or in the frame of the same number; 0 where it stands still."""
+        return 0 if term.table is None else self.tables[term.table].frequencies[slot]

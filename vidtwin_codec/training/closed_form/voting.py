@@ -1,4 +1,4 @@
-"""The encoder's switches: from how much moves and how much detail there is to one decision for each group.
+"""The encoder's switches: from how much moves and how much detail there is to one decision each.
 
 A hidden unit's gelu(x) + gelu(−x) is a smooth |x|. The votes are logistic regressions on these, a decision counting
 as much as it matters.
@@ -31,7 +31,7 @@ def vote(block: Block, rooms: EncoderChannels, x: Tensor, gains: Tensor) -> None
         block: whose MLP to set.
         rooms: of the stream.
         x: the stream ``[B, T, S, D]``.
-        gains: ``[B, S, groups]``, what opening a switch gains.
+        gains: ``[B, S, switches]``, what a switch that is on gains.
     """
     if not rooms.votes:
         return
@@ -42,8 +42,8 @@ def vote(block: Block, rooms: EncoderChannels, x: Tensor, gains: Tensor) -> None
     size = _smooth_size(seen[..., sources] * scales).mean(dim=1)
     units = Units(block.mlp.expand, block.mlp.contract)
     weights = torch.zeros(len(sources), len(rooms.votes))
-    for group, channel in enumerate(rooms.votes):
-        weights[:, group], constant = _regression(size, gains[..., group])
+    for switch, channel in enumerate(rooms.votes):
+        weights[:, switch], constant = _regression(size, gains[..., switch])
         block.mlp.contract.bias[channel] += _VOTE * constant
     for source, scale, row in zip(sources, scales, weights, strict=True):
         for sign in (1, -1):
@@ -52,11 +52,11 @@ def vote(block: Block, rooms: EncoderChannels, x: Tensor, gains: Tensor) -> None
 
 
 def count_votes(block: Block, rooms: EncoderChannels) -> None:
-    """MLP: switches open where the verdict is positive."""
-    units, width, groups = Units(block.mlp.expand, block.mlp.contract), block.mlp.expand.in_features, len(rooms.votes)
+    """MLP: switches go on where the verdict is positive."""
+    units, width, number = Units(block.mlp.expand, block.mlp.contract), block.mlp.expand.in_features, len(rooms.votes)
     steepness = STEP_WIDTH / 4 / (_UNDECIDED * _VOTE) * torch.tensor([1.0, -1.0])
-    for group, switch in enumerate(rooms.switches):
-        units.step(read(width, rooms.verdicts[group::groups], steepness), switch, SWITCH_ON)
+    for switch, channel in enumerate(rooms.switches):
+        units.step(read(width, rooms.verdicts[switch::number], steepness), channel, SWITCH_ON)
 
 
 def _smooth_size(x: Tensor) -> Tensor:

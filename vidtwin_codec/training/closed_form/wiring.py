@@ -22,11 +22,13 @@ GATE_OPEN = 5.0
 """GELU is linear to 1e-4 from here on, so that half-unit signals around it pass undistorted."""
 GATE_SWING = 16.0
 """From open down to −11, where no signal comes near GELU's foot."""
-SIGNAL = 0.5
+SIGNAL = 0.3
 """Standard deviation of what passes a gate: GELU bends three of them by half a per cent, five by two."""
-HEADROOM = 3.5
-"""Of the largest signal that the footage shows: it still passes to two per cent. Motion is rare and violent, so that
-scaling it by its deviation alone would cut it off."""
+HEADROOM = 2.5
+"""Of the largest signal that the footage shows; 3.5 would still pass to two per cent. Motion is rare and violent, so
+that scaling it by its deviation alone would cut it off."""
+STOPPED = 5.0
+"""Of the largest signal at a shut gate: 11 would begin to leak, and footage to come may be more violent."""
 STEP_WIDTH = 8.0
 """Between a step's foot and head, of which GELU rounds the edges off."""
 KAPPA = 0.9
@@ -171,12 +173,18 @@ class Units:
             self.add(Reading(reading.weight, reading.bias + sign * STEP_WIDTH / 2), target, sign * height / STEP_WIDTH)
 
 
-def signal_scale(values: Tensor) -> Tensor:
-    """What to multiply centred ``values`` by, for a gate to pass them."""
-    centred = values - values.mean()
+def signal_scale(values: Tensor, frame: Tensor, everywhere: Tensor) -> Tensor:
+    """What to multiply centred ``values`` by, for a gate to pass them and to stop what they are not.
+
+    Args:
+        values: where the gate is open.
+        frame: in that frame, at places of all kinds: what the footage did not show of one kind may yet come.
+        everywhere: in all frames. What is a faint frequency in one may be a strong one in another.
+    """
+    mean = values.mean()
+    passed = torch.maximum((values - mean).std() / SIGNAL, (frame - mean).abs().max() / HEADROOM)
     # footage without any motion has nothing to scale
-    reach = torch.maximum(centred.std() / SIGNAL, centred.abs().max() / HEADROOM).clamp_min(_NOTHING)
-    return 1 / reach
+    return 1 / torch.maximum(passed, (everywhere - mean).abs().max() / STOPPED).clamp_min(_NOTHING)
 
 
 def one_hot_gate(code: Tensor, number: int, channels: Channels, width: int) -> Reading:
