@@ -6,11 +6,11 @@ set -eu
 videos=$1
 here=$(dirname "$0")
 
-python -m vidtwin_codec.training.closed_form "$videos" start.safetensors --clips 480 --seed 0
+python -m vidtwin_codec.training.closed_form "$videos" start.safetensors --clips 640 --seed 0
 
 # every thirtieth video calibrates the quantisation steps
 set --
 for video in $(find "$videos" -name '*.mp4' | sort | awk 'NR % 30 == 1'); do set -- "$@" --clips "$video"; done
 vidtwin weights import start.safetensors --name mini --force --output "$here/vidtwin-mini.safetensors" "$@" \
-    --description "A switching transform codec written in closed form from statistics of 480 clips" \
-    --origin "vidtwin_codec.training.closed_form, 480 clips of 727 short public videos, seed 0; no gradient"
+    --description "A switching transform codec written in closed form from statistics of 640 clips" \
+    --origin "vidtwin_codec.training.closed_form, 640 clips of 727 short public videos, seed 0; no gradient"

@@ -13,7 +13,7 @@ from vidtwin_codec.model import VidTwin
 from vidtwin_codec.model.transformer import patchify
 from vidtwin_codec.training.closed_form.components import Clips, PatchComponents, batches
 
-_RIDGE = 1e-6
+_RIDGE = 1e-5
 """Beside features of about unit variance: only keeps directions that footage never shows from growing."""
 
 
@@ -35,9 +35,11 @@ def write_readout(model: VidTwin, clips: Clips, components: PatchComponents) -> 
         for batch in batches(clips, config):
             model.decode(model.encode(batch))
             features = captured.pop().flatten(0, 2)
-            features = torch.cat([features, torch.ones(len(features), 1)], dim=1)
+            # latents come as plus and minus themselves on an offset: in single precision what nearly cancels is noise,
+            # and weights that use it are too large for float16
+            features = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
             moment += features.T @ features
-            response += features.T @ components.whiten(patchify(batch, config.patch_size)).flatten(0, 2)
+            response += features.T @ components.whiten(patchify(batch, config.patch_size)).flatten(0, 2).double()
             rows += len(features)
     finally:
         handle.remove()
