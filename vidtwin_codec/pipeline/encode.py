@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +16,7 @@ from vidtwin_codec.media import MediaInfo, probe, spool_stdin
 from vidtwin_codec.pipeline.codec import Codec, LoadCodec
 from vidtwin_codec.pipeline.encoder import Encoder
 from vidtwin_codec.pipeline.options import EncodeOptions, EncodeResult, Reporter
+from vidtwin_codec.pipeline.segments import Segment, write_joined
 from vidtwin_codec.pipeline.writing import Sound, Written, extract_sound, write_vtw
 from vidtwin_codec.rate.control import Controller
 from vidtwin_codec.refinement.refiner import load_refiner
@@ -30,6 +32,7 @@ def encode(
     reporter: Reporter | None = None,
     load: LoadCodec = Codec.load,
     info: MediaInfo | None = None,
+    segments: Sequence[Segment] = (),
 ) -> EncodeResult:
     """Encode a video to a .vtw file.
 
@@ -40,6 +43,8 @@ def encode(
         reporter: is told of progress and warnings.
         load: reads the network; :meth:`Codecs.load` of one object for many files reads it once.
         info: of the source, where it has been probed before with the same ``options.fps``.
+        segments: the whole video, of :func:`~vidtwin_codec.pipeline.segments.encode_segment` with the same ``options``
+            (which have no target): they are joined, and the network does nothing.
 
     Raises:
         VidtwinError: the input holds no video, the output cannot be written, the weights cannot be read.
@@ -62,7 +67,13 @@ def encode(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-")))
         sound = extract_sound(info, folder, options)
         stream = stack.enter_context(temporary.open("wb"))
-        if options.target is None:
+        if segments:
+            encoder = Encoder(info, codec, entry, options)
+            for text in info.warnings:
+                warn(text)
+            counts = write_joined(stream, encoder, segments, quality=options.quality, sound=sound)
+            written = Written(counts, encoder, options.quality)
+        elif options.target is None:
             refiner = load_refiner(entry, options, load)
             written = _write(stream, Encoder(info, codec, entry, options, warn, refiner), sound, reporter)
         else:

@@ -71,8 +71,14 @@ class Encoder:
         self.clips_per_group = self.geometry.clips_per_group(self.fps)
         self.most_clips_per_group = self.geometry.most_clips_per_group(self.fps)
 
-    def groups(self, reporter: Reporter | None = None) -> Generator[LatentGroup, None, None]:
+    def groups(
+        self, reporter: Reporter | None = None, *, first: int = 0, count: int | None = None
+    ) -> Generator[LatentGroup, None, None]:
         """Every group in order; reads the video anew each time.
+
+        Args:
+            first: number of the group to begin with. count: of groups; None: to the end. They are what they are in a
+                run over the whole video, to the last bit.
 
         Raises:
             VidtwinError: the video cannot be read, or the memory does not suffice for one tile.
@@ -81,10 +87,14 @@ class Encoder:
         for text in self.info.warnings:
             self._warned(text)
         geometry = self.geometry
-        with FrameReader(self.info, width=geometry.width, height=geometry.height, fps=self.options.fps) as frames:
+        first_clip = first * self.clips_per_group
+        if first_clip and self._refiner is not None:
+            self._measure_beginning(self._refiner)
+        limit = None if count is None else count * self.clips_per_group * geometry.clip_frames
+        with self._open(first_clip * geometry.clip_frames, limit) as frames:
             reporter.started(frames.frames, str(self.codec.device))
             with Prefetch(self._read(frames)) as pieces:
-                group = _OpenGroup(0, 0, len(geometry.tiles))
+                group = _OpenGroup(first_clip * geometry.clip_frames, first_clip, len(geometry.tiles))
                 for piece, closes_group in pieces:
                     group.add(*self._latents(piece), len(piece), geometry.clips(len(piece)))
                     reporter.advanced(len(piece))
@@ -95,6 +105,23 @@ class Encoder:
                 yield self._closed(group)
         for text in frames.warnings[len(self.info.warnings) :]:
             self._warned(text)
+
+    def _open(self, first_frame: int, limit: int | None) -> FrameReader:
+        return FrameReader(
+            self.info,
+            width=self.geometry.width,
+            height=self.geometry.height,
+            fps=self.options.fps,
+            start=first_frame / self.fps,
+            max_frames=limit,
+        )
+
+    def _measure_beginning(self, refiner: Refiner) -> None:
+        """What refining a video from its beginning measures there."""
+        clips = min(self.codec.clips_at_once(self.geometry), self.clips_per_group)
+        with self._open(0, clips * self.geometry.clip_frames) as frames:
+            piece = frames.read(clips * self.geometry.clip_frames)
+        refiner.measure(self.codec.encode(piece, self.geometry))
 
     def _latents(self, frames: Frames) -> tuple[LatentArrays, Alternative | None]:
         """What is to be coded, and the posterior means where they are not the same."""

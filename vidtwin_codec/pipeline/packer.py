@@ -3,16 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from vidtwin_codec import __version__
-from vidtwin_codec.coding import DEFAULT_LEVEL, Group, pack_group
+from vidtwin_codec.coding import DEFAULT_LEVEL, Group, GroupSpan, pack_group
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
 from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
 from vidtwin_codec.pipeline.options import EncodeOptions
 from vidtwin_codec.pipeline.stillness import Joiner
 from vidtwin_codec.refinement import LEVELS
 from vidtwin_codec.refinement.symbols import choose_symbols, quality_steps
+
+
+class Packed(NamedTuple):
+    """A group as it is stored: one Zstandard frame, and which part of the video it holds."""
+
+    data: bytes
+    span: GroupSpan
+
+
+class GroupPacker:
+    """Latents to packed groups: symbols chosen, groups joined where the scene stands still, and coded.
+
+    Args:
+        encoder: where the groups come from.
+        quality: 0 to 100. level: zstd's, 1 to 22.
+
+    Attributes:
+        steps: of quantisation.
+    """
+
+    def __init__(self, encoder: Encoder, quality: float, level: int) -> None:
+        base = encoder.entry.metadata.steps
+        assert base is not None  # weights without steps are not resolved
+        self._passes = LEVELS[encoder.options.effort].passes
+        self.steps = quality_steps(base, quality, self._passes)
+        self._layout, self._level = encoder.codec.layout, level
+        self._joiner = Joiner(encoder.most_clips_per_group)
+
+    def add(self, group: LatentGroup) -> Packed | None:
+        """Quantise the next group; the one before it, packed, unless the scene stands still across both."""
+        symbols = choose_symbols(
+            group.latents,
+            self.steps,
+            self._layout,
+            clips=group.span.clips,
+            tiles=group.tiles,
+            passes=self._passes,
+            sensitivity=group.sensitivity,
+            alternative=group.alternative,
+        )
+        return self._pack(self._joiner.add(Group(*group.span, group.tiles, symbols)))
+
+    def rest(self) -> Packed | None:
+        """The last group, if there was any."""
+        return self._pack(self._joiner.rest())
+
+    def _pack(self, group: Group | None) -> Packed | None:
+        return None if group is None else Packed(pack_group(group, self._layout, self._level), group.span)
 
 
 class Packer:
@@ -23,6 +71,9 @@ class Packer:
         encoder: where the groups come from; the header describes its video.
         quality: 0 to 100. level: zstd's, 1 to 22.
         audio: announces the sound that :meth:`add_audio` will be given.
+
+    Attributes:
+        header: already written.
     """
 
     def __init__(
@@ -34,17 +85,13 @@ class Packer:
         level: int = DEFAULT_LEVEL,
         audio: AudioInfo | None = None,
     ) -> None:
-        base = encoder.entry.metadata.steps
-        assert base is not None  # weights without steps are not resolved
-        self._passes = LEVELS[encoder.options.effort].passes
-        self._steps = quality_steps(base, quality, self._passes)
-        self._layout, self._level = encoder.codec.layout, level
+        self._groups = GroupPacker(encoder, quality, level)
         info, geometry = encoder.info, encoder.geometry
-        header = Header(
+        self.header = Header(
             weights_name=encoder.entry.name,
             weights_sha256=encoder.entry.sha256,
-            layout=self._layout,
-            steps=self._steps,
+            layout=encoder.codec.layout,
+            steps=self._groups.steps,
             width=info.width,
             height=info.height,
             coded_width=geometry.width,
@@ -61,8 +108,7 @@ class Packer:
             source={"bytes": info.file_bytes},
             created_by=f"vidtwin {__version__}",
         )
-        self._writer = VtwWriter(stream, header)
-        self._joiner = Joiner(header.clips_per_group)
+        self._writer = VtwWriter(stream, self.header)
 
     def add_audio(self, chunks: Iterable[bytes]) -> None:
         """Store the audio file that ``chunks`` make up; before the first group, so that a file cut short has it."""
@@ -70,26 +116,17 @@ class Packer:
 
     def add(self, group: LatentGroup) -> None:
         """Quantise the next group; pack and store the one before it, unless the scene stands still across both."""
-        symbols = choose_symbols(
-            group.latents,
-            self._steps,
-            self._layout,
-            clips=group.span.clips,
-            tiles=group.tiles,
-            passes=self._passes,
-            sensitivity=group.sensitivity,
-            alternative=group.alternative,
-        )
-        self._store(self._joiner.add(Group(*group.span, group.tiles, symbols)))
+        self.store(self._groups.add(group))
+
+    def store(self, packed: Packed | None) -> None:
+        """Store what is packed already, if it is anything."""
+        if packed is not None:
+            self._writer.write_group(packed.data, packed.span)
 
     def finish(self) -> Counts:
         """Pack and store the last group, write the index and flush."""
-        self._store(self._joiner.rest())
+        self.store(self._groups.rest())
         return self._writer.finish()
-
-    def _store(self, group: Group | None) -> None:
-        if group is not None:
-            self._writer.write_group(pack_group(group, self._layout, self._level), group.span)
 
 
 def _told(options: EncodeOptions) -> dict[str, Any]:

@@ -65,7 +65,8 @@ class Refiner:
             VidtwinError: the memory does not suffice for one tile.
         """
         if self.sensitivity is None:
-            self.sensitivity = self._measure(latents)
+            self.measure(latents)
+        assert self.sensitivity is not None
         if not self.level.descents:
             return Refined(latents, 0.0)
         tiles = geometry.cut(torch.from_numpy(frames))
@@ -83,7 +84,12 @@ class Refiner:
         columns = zip(*(part.latents for part in parts), strict=True)
         return Refined(LatentArrays(*map(np.concatenate, columns)), sum(part.saved for part in parts))
 
-    def _measure(self, latents: LatentArrays) -> LatentArrays:
+    def measure(self, latents: LatentArrays) -> None:
+        """Set :attr:`sensitivity` to that at ``latents``, the first ones of a video.
+
+        Raises:
+            VidtwinError: the memory does not suffice for one tile.
+        """
         count = len(latents.structure)
         chosen = np.unique(np.linspace(0, count - 1, min(count, PROBED_TILES)).round().astype(np.int64))
         some = [torch.from_numpy(part[chosen]).to(self.codec.device.device) for part in latents]
@@ -93,7 +99,7 @@ class Refiner:
 
         # one by one: the signs of a probe follow from the shape of the batch
         parts = list(Batches(1).run(lambda piece: self.codec.alone(lambda: run(piece)), len(chosen)))
-        return LatentArrays(*(np.mean(column, axis=0) for column in zip(*parts, strict=True)))
+        self.sensitivity = LatentArrays(*(np.mean(column, axis=0) for column in zip(*parts, strict=True)))
 
 
 def load_refiner(entry: Entry, options: EncodeOptions, load: LoadCodec = Codec.load) -> Refiner | None:
