@@ -11,6 +11,7 @@ from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.pipeline.codec import LoadCodec
 from vidtwin_codec.pipeline.options import Reporter
+from vidtwin_codec.pipeline.segments import Segment
 
 Row = dict[str, Any]
 """A line of the report."""
@@ -27,6 +28,8 @@ class Job:
         work: clips times tiles, what the network has to do for it.
         memory: bytes of frames that may be under way at once while it is worked on.
         reason: why it is to be done, in words.
+        group_frames: of the video's groups, the last excepted; 0 for a .vtw.
+        segments: the video, encoded before: it is only joined.
     """
 
     source: Path
@@ -39,6 +42,8 @@ class Job:
     work: float
     memory: int
     reason: str
+    group_frames: int = 0
+    segments: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,13 @@ class Engine(Protocol):
 
     Leaving the iteration early, by an interrupt or by closing it, stops all work: what is in hand is finished or leaves
     no trace.
+
+    Attributes:
+        kind: of the devices that the network runs on: ``cpu``, ``cuda`` or ``mps``.
     """
+
+    @property
+    def kind(self) -> str: ...
 
     def run(self, jobs: Sequence[Job], perform: Perform) -> Iterator[Event]:
         """Do them; exactly one :class:`Ended` for each job.

@@ -214,10 +214,11 @@ class SharedCodecs:
 
     Args:
         device: where they run, such as ``cuda:1``; in place of what the options say.
+        share: of the device's memory that is there for them.
     """
 
-    def __init__(self, device: str, threads: NetworkThreads) -> None:
-        self._device, self._threads = device, threads
+    def __init__(self, device: str, threads: NetworkThreads, share: float = 1.0) -> None:
+        self._device, self._threads, self._share = device, threads, share
         self._codecs = Codecs(self._read)
         self._lock = threading.Lock()
 
@@ -229,5 +230,6 @@ class SharedCodecs:
     def _read(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
         codec = Codec.load(entry, options, part)
         # all that run at once fit where one largest batch would
-        self._threads.limit(tiles_in_memory(codec.model.config, codec.device) // codec.batches.size)
+        tiles = int(self._share * tiles_in_memory(codec.model.config, codec.device))
+        self._threads.limit(tiles // codec.batches.size)
         return SharedCodec(codec.model, codec.device, options.batch, self._threads)

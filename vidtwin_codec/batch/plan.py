@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from vidtwin_codec.media import MediaInfo, probe, stated_seconds
 from vidtwin_codec.media.ffmpeg import end_children, thread_count
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.pipeline.decoder import matching_weights
-from vidtwin_codec.pipeline.device import MAX_BATCH, select_device
+from vidtwin_codec.pipeline.device import MAX_BATCH
 from vidtwin_codec.pipeline.geometry import Geometry, scaled_size
 from vidtwin_codec.pipeline.options import EncodeOptions
 
@@ -60,19 +60,19 @@ class Planner:
     Args:
         destination: where outputs go.
         records: what earlier runs made there.
+        kind: of the devices that the network will run on.
 
     Attributes:
         entry: the weights to encode with; None for decoding.
 
     Raises:
-        VidtwinError: the weights or the device are not there.
+        VidtwinError: the weights are not there.
     """
 
-    def __init__(self, destination: Path, options: BatchOptions, records: Records) -> None:
+    def __init__(self, destination: Path, options: BatchOptions, records: Records, kind: str) -> None:
         self._destination, self._options, self._records = destination, options, records
         work = options.work
         self.entry = None if options.decodes else weights.resolve(work.weights)
-        kind = select_device(work.device.split(",")[0], "float32", "float32").device.type
         self._batch = work.batch or MAX_BATCH[kind]
 
     def plan(self, sources: Sequence[str], lists: Sequence[str] = (), tell: Tell = lambda *_: None) -> Plan:
@@ -162,7 +162,8 @@ class Planner:
         fps = work.fps or info.fps
         seconds = float(info.duration) if info.duration else info.file_bytes / _BYTES_PER_SECOND
         frames = round(seconds * fps)
-        return self._job(source, output, name, stamp, info, geometry, frames, seconds, reason)
+        job = self._job(source, output, name, stamp, info, geometry, frames, seconds, reason)
+        return replace(job, group_frames=geometry.clips_per_group(fps) * geometry.clip_frames)
 
     def _vtw_job(self, source: Path, output: Path, name: str, stamp: Stamp, reason: str) -> Job:
         with VtwReader(source, recover=getattr(self._options.work, "recover", False)) as reader:

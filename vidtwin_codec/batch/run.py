@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -48,9 +49,11 @@ class Batch:
         self.destination, self.options = Path(destination), options
         if self.destination.exists() and not self.destination.is_dir():
             raise VidtwinError(f"{destination}: is not a folder", "name a folder to write to")
-        self._records = Records(self.destination)
-        self._planner = Planner(self.destination, options, self._records)
-        self._engine = engine
+        # where the current folder is another one, too: an engine may work elsewhere
+        self._folder = Path(os.path.abspath(destination))
+        self._records = Records(self._folder)
+        self._engine = engine or LocalEngine(options.work, options.jobs, options.merge)
+        self._planner = Planner(self.destination, options, self._records, self._engine.kind)
         self.rows: list[Row] = []
         self._began = time.monotonic()
 
@@ -85,11 +88,10 @@ class Batch:
             self.destination.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise explain_os_error(error, self.destination) from error
-        worker = Worker(self.destination, options, self._planner, self._records)
-        engine = self._engine or LocalEngine(options.work, options.jobs, options.merge)
+        worker = Worker(self._folder, options, self._planner, self._records)
         places = {row["source"]: number for number, row in enumerate(self.rows)}
         try:
-            with closing(_closeable(engine.run(plan.jobs, worker))) as events:
+            with closing(_closeable(self._engine.run(plan.jobs, worker))) as events:
                 for event in events:
                     if isinstance(event, Ended):
                         job = event.job

@@ -58,7 +58,7 @@ class Worker:
 
     def _make(self, job: Job, load: LoadCodec, reporter: Reporter, stopped: Callable[[], bool]) -> Row:
         if Stamp.of(job.source) != job.stamp:
-            job = replace(job, stamp=Stamp.of(job.source), info=None)  # it is probed anew
+            job = replace(job, stamp=Stamp.of(job.source), info=None, segments=())  # it is probed and read anew
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -87,7 +87,9 @@ class Worker:
         """The row, and the digest of the weights."""
         work = replace(self._options.work, force=True)  # the target is ours, and empty
         if isinstance(work, EncodeOptions):
-            result = encode(job.source, target, work, reporter=reporter, load=load, info=job.info)
+            result = encode(
+                job.source, target, work, reporter=reporter, load=load, info=job.info, segments=job.segments
+            )
             with VtwReader(target) as reader:
                 clips = sum(group.clips for group in reader.groups)
                 return encoded_row(result, clips), reader.header.weights_sha256

@@ -1,0 +1,217 @@
+"""Several files in hand at once in one process: each on its own thread, and threads for the network of each device."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from vidtwin_codec.batch.engine import Ended, Event, Job, Perform, Progress, Warned
+from vidtwin_codec.batch.locks import BusyError
+from vidtwin_codec.batch.network import NetworkThreads, SharedCodecs, StoppedError
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.media.ffmpeg import end_children
+from vidtwin_codec.pipeline.codec import LoadCodec
+from vidtwin_codec.pipeline.options import EncodeOptions, NetworkOptions, Reporter
+from vidtwin_codec.refinement import LEVELS
+
+LEAST_JOBS = 4
+"""Enough that one file always waits for the network while others are opened and packed."""
+MOST_CALLS = 8
+"""Of the network at once, on a CPU."""
+MEMORY_SHARE = 0.25
+"""Of the machine's memory, for frames of all files in hand."""
+# Packing runs Python code beside the network's threads, which need the interpreter for a moment after every operation
+# (some milliseconds long) and by default get it back only 5 ms later.
+_SWITCH_SECONDS = 0.0005
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """How much is done at once in one process.
+
+    Attributes:
+        jobs: in hand.
+        calls: of the network, on each device; those on a CPU part its cores among them.
+        merge: clips of different files in one call.
+    """
+
+    jobs: int
+    calls: int
+    merge: bool
+
+    @classmethod
+    def choose(
+        cls, work: NetworkOptions, kind: str, cores: int, *, devices: int = 1, jobs: int | None, merge: bool | None
+    ) -> AtOnce:
+        """What suits the work, as far as it is not given.
+
+        Args:
+            kind: of the devices. cores: of the CPU, for this process.
+            jobs, merge: None chooses.
+        """
+        if merge is None:
+            merge = kind != "cpu"
+        # Latents are the same to the last bit on one core and on many. Refining them adds up over whole pictures, which
+        # is not, so it is done on as many cores as for a file alone.
+        refines = isinstance(work, EncodeOptions) and LEVELS[work.effort].decodes
+        calls = 1 if kind != "cpu" or merge or refines else min(MOST_CALLS, cores)
+        return cls(jobs or max(LEAST_JOBS, devices * min(LEAST_JOBS, cores), calls + 2), calls, merge)
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Another run is at a job's output: give it again, after everything else, and let it wait."""
+
+    job: Job
+
+
+class Lanes:
+    """Does the jobs that it is given, the first ones first; a context manager that drops what is in hand at its end.
+
+    Args:
+        devices: where networks run.
+        perform: does one job.
+        share: of this machine's memory that is there for these; one job and one call are always let in.
+
+    Attributes:
+        events: what happens; exactly one :class:`Ended` or :class:`Busy` for each job.
+    """
+
+    def __init__(self, devices: Sequence[str], at_once: AtOnce, perform: Perform, share: float = 1.0) -> None:
+        self.events: queue.SimpleQueue[Event | Busy] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Job, bool] | None] = queue.SimpleQueue()
+        self._perform = perform
+        self._stopped = threading.Event()
+        self._room = _Room(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * MEMORY_SHARE * share)
+        self._lock = threading.Lock()
+        self._left = 0  # jobs given that have not ended
+        self._networks = [
+            NetworkThreads(at_once.merge, at_once.calls, lambda: min(at_once.jobs, self._left)) for _ in devices
+        ]
+        codecs = [SharedCodecs(*pair, share) for pair in zip(devices, self._networks, strict=True)]
+        loads = [codecs[number % len(codecs)].load for number in range(at_once.jobs)]
+        # no daemons: one that an interrupt catches while it is being started is waited for at the end
+        self._threads = [threading.Thread(target=self._run, args=(load,), name="vidtwin-file") for load in loads]
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(_quick_switching())
+            for network in self._networks:
+                stack.enter_context(network)
+            stack.callback(self._end)
+            for thread in self._threads:
+                thread.start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def put(self, job: Job, *, wait: bool = False) -> None:
+        """Have a job done; ``wait`` for another run that is at its output."""
+        self._count(1)
+        self._jobs.put((job, wait))
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._left += more
+
+    def _end(self) -> None:
+        self._stopped.set()
+        self._room.open()
+        for network in self._networks:
+            network.stop()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            while thread.is_alive():
+                if self._left:
+                    end_children()
+                thread.join(_POLL_SECONDS)
+
+    def _run(self, load: LoadCodec) -> None:
+        """Take one job after the other."""
+        while (taken := self._jobs.get()) is not None and not self._stopped.is_set():
+            job, wait = taken
+            self._room.take(job.memory)
+            try:
+                ended = self._do(job, load, wait)
+            finally:
+                self._room.give_back(job.memory)
+            self._count(-1)
+            self.events.put(ended)
+
+    def _do(self, job: Job, load: LoadCodec, wait: bool) -> Ended | Busy:
+        try:
+            return Ended(job, self._perform(job, load, self._reporter(job), self._stopped.is_set, wait))
+        except (BusyError, StoppedError):
+            return Busy(job)
+        except VidtwinError as error:
+            return Ended(job, None, error.message)
+        except Exception as error:  # a bug, but one file's: the others shall not suffer
+            self.events.put(Warned(job, f"internal error\n{traceback.format_exc()}"))
+            return Ended(job, None, f"internal error: {type(error).__name__}: {error}")
+
+    def _reporter(self, job: Job) -> Reporter:
+        stage, done, total = "", 0, None
+
+        def started(frames: int | None, device: str) -> None:
+            nonlocal stage, done, total
+            stage, done, total = device, 0, frames
+            self.events.put(Progress(job, stage, done, total))
+
+        def advanced(frames: int) -> None:
+            nonlocal done
+            if self._stopped.is_set():
+                raise StoppedError
+            done += frames
+            self.events.put(Progress(job, stage, done, total))
+
+        return Reporter(started, advanced, lambda text: self.events.put(Warned(job, text)))
+
+
+class _Room:
+    """Memory for frames: a file waits until there is room for it beside the others, or until it is alone."""
+
+    def __init__(self, size: float) -> None:
+        self._size = size
+        self._taken = 0
+        self._changed = threading.Condition()
+
+    def take(self, size: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + size <= self._size)
+            self._taken += size
+
+    def give_back(self, size: int) -> None:
+        with self._changed:
+            self._taken -= size
+            self._changed.notify_all()
+
+    def open(self) -> None:
+        """Let everyone in, to be told to stop."""
+        with self._changed:
+            self._size = float("inf")
+            self._changed.notify_all()
+
+
+@contextmanager
+def _quick_switching() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
