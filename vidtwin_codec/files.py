@@ -53,6 +53,22 @@ def check_output(
         raise VidtwinError(f"{path.parent}: no permission to write here", "choose another output folder")
 
 
+_mark = ""
+
+
+def mark_temporaries(mark: str) -> None:
+    """From now on put ``mark`` into the names of this process's temporary files, for :func:`remove_marked`."""
+    global _mark  # noqa: PLW0603
+    _mark = f"{mark}-" if mark else ""
+
+
+def remove_marked(folder: Path, mark: str) -> None:
+    """Remove the temporary files that a process of that mark, which was killed, has left in a folder."""
+    for path in folder.glob(f".vidtwin-{mark}-*"):
+        with contextlib.suppress(OSError):  # gone already, or its disk is: no more than untidy
+            path.unlink()
+
+
 @contextlib.contextmanager
 def atomic_path(destination: str | os.PathLike[str], suffix: str | None = None) -> Iterator[Path]:
     """Give a temporary path beside ``destination``; rename it there on success, delete it on error.
@@ -71,7 +87,9 @@ def atomic_path(destination: str | os.PathLike[str], suffix: str | None = None) 
     stream = is_pipe(destination) or (target.exists() and not target.is_file())
     folder = tempfile.gettempdir() if stream else target.parent
     try:
-        handle, name = tempfile.mkstemp(prefix=".vidtwin-", suffix=suffix or Path(destination).suffix, dir=folder)
+        handle, name = tempfile.mkstemp(
+            prefix=f".vidtwin-{_mark}", suffix=suffix or Path(destination).suffix, dir=folder
+        )
     except OSError as error:
         raise explain_os_error(error, folder) from error
     os.close(handle)

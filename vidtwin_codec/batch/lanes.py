@@ -80,7 +80,7 @@ class Lanes:
     Args:
         devices: where networks run.
         perform: does one job.
-        share: of this machine's memory that is there for these; one job and one call are always let in.
+        share: of the memory, where others have the rest; one job and one call are always let in.
 
     Attributes:
         events: what happens; exactly one :class:`Ended` or :class:`Busy` for each job.

@@ -214,7 +214,7 @@ class SharedCodecs:
 
     Args:
         device: where they run, such as ``cuda:1``; in place of what the options say.
-        share: of the device's memory that is there for them.
+        share: of the memory, where others have the rest.
     """
 
     def __init__(self, device: str, threads: NetworkThreads, share: float = 1.0) -> None:

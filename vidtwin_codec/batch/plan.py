@@ -72,7 +72,7 @@ class Planner:
     def __init__(self, destination: Path, options: BatchOptions, records: Records, kind: str) -> None:
         self._destination, self._options, self._records = destination, options, records
         work = options.work
-        self.entry = None if options.decodes else weights.resolve(work.weights)
+        self.entry = None if options.decodes else weights.resolve(weights.whole_name(work.weights))
         self._batch = work.batch or MAX_BATCH[kind]
 
     def plan(self, sources: Sequence[str], lists: Sequence[str] = (), tell: Tell = lambda *_: None) -> Plan:

@@ -121,6 +121,10 @@ class Records:
         self._lock = threading.Lock()
         self.refresh()
 
+    def __reduce__(self) -> tuple[type[Records], tuple[Path]]:
+        # a copy elsewhere reads the same journals and writes one of its own
+        return Records, (self._folder.parent,)
+
     def find(self, output: str) -> Record | None:
         """The newest record of an output."""
         with self._lock:

@@ -23,10 +23,12 @@ from vidtwin_codec.pipeline.codec import LoadCodec
 from vidtwin_codec.pipeline.decode import decode
 from vidtwin_codec.pipeline.encode import encode
 from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions, NetworkOptions, Reporter
+from vidtwin_codec.weights import same_weights, whole_name
 
 
 class Worker:
-    """Does jobs: an :data:`~vidtwin_codec.batch.engine.Perform`. Any thread may call.
+    """Does jobs: an :data:`~vidtwin_codec.batch.engine.Perform`. Any thread may call. Can be pickled, to do the same
+    in another process; there, :meth:`settle` comes first.
 
     Args:
         destination: where the locks are kept.
@@ -35,8 +37,25 @@ class Worker:
     """
 
     def __init__(self, destination: Path, options: BatchOptions, planner: Planner, records: Records) -> None:
-        self._options, self._planner, self._records = options, planner, records
+        work = replace(options.work, weights=whole_name(options.work.weights))
+        self._options, self._planner, self._records = replace(options, work=work), planner, records
         self._locks = OutputLocks(destination / FOLDER / "locks")
+
+    @property
+    def options(self) -> BatchOptions:
+        """Of the whole batch."""
+        return self._options
+
+    def settle(self) -> None:
+        """Find the weights on this machine: the same file, wherever it lies.
+
+        Raises:
+            VidtwinError: they are not here.
+        """
+        entry = self._planner.entry  # a .vtw names its own, and is not decoded with others
+        if entry is not None:
+            here = same_weights(entry)
+            self._options = replace(self._options, work=replace(self._options.work, weights=str(here.path)))
 
     def __call__(
         self, job: Job, load: LoadCodec, reporter: Reporter, stopped: Callable[[], bool], wait: bool = False

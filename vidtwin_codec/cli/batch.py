@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,26 @@ def parse_shard(context: click.Context, parameter: click.Parameter, text: str | 
 )
 @click.option("--extension", metavar="EXT", default=".mp4", show_default=True, help="Of decoded videos.")
 @click.option("-f", "--force", is_flag=True, help="Replace outputs that no batch has made.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="This machine, or the machines of a Ray cluster.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="Of the Ray cluster; auto: one that was started here (default: $RAY_ADDRESS, or a new one on this machine).",
+)
+@click.option("--worker-cores", type=click.IntRange(1), help="CPU cores of each Ray worker (default: chosen).")
+@click.option(
+    "--split-minutes",
+    type=click.FloatRange(0),
+    default=10,
+    show_default=True,
+    help="Length of the parts that Ray workers encode of long files; 0: files stay whole.",
+)
 @encoding_options
 @decoding_options
 @network_options
@@ -98,13 +119,22 @@ def batch_command(
     *sources, destination = names
     if not sources and not lists:
         raise click.UsageError("name what to work on, then the folder to write to")
+    ray = _ray_choices(choices)
     options = _options(decode, force, choices)
     screen = console(quiet)
     # torch is imported only now: help and wrong usage need not wait for it
     from vidtwin_codec.batch.rows import FAILED, LEFT
     from vidtwin_codec.batch.run import Batch
 
-    with Batch(destination, options) as batch:
+    with contextlib.ExitStack() as held:
+        engine = None
+        if ray is not None:
+            from vidtwin_codec.batch.ray_cluster import RayOptions
+            from vidtwin_codec.batch.ray_engine import RayEngine
+
+            tell_note = functools.partial(screen.print, markup=False)
+            engine = held.enter_context(RayEngine(destination, options, RayOptions(**ray), tell_note))
+        batch = held.enter_context(Batch(destination, options, engine))
         with planning(screen) as tell:
             plan = batch.plan(sources, lists, tell)
         for note in plan.notes:
@@ -136,6 +166,19 @@ def batch_command(
         print_summary(batch, screen)
         if summary[FAILED]:
             raise VidtwinError(f"{summary[FAILED]} of {summary['files']} files failed", f"see {batch.report_path}")
+
+
+def _ray_choices(choices: dict[str, Any]) -> dict[str, Any] | None:
+    """Arguments of :class:`RayOptions`, taken out of ``choices``; None for another engine."""
+    minutes = choices.pop("split_minutes")
+    ray = {"address": choices.pop("ray_address"), "cores": choices.pop("worker_cores"), "split": 60 * minutes}
+    if choices.pop("engine") == "ray":
+        return ray
+    context = click.get_current_context()
+    for name in ("ray_address", "worker_cores", "split_minutes"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} is about --engine ray")
+    return None
 
 
 def _options(decode: bool, force: bool, choices: dict[str, Any]) -> BatchOptions:

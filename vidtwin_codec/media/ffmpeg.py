@@ -76,13 +76,22 @@ def _listing(what: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False).stdout
 
 
+_most_threads = 8
+
+
+def limit_threads(count: int) -> None:
+    """Let ffmpeg children have at most so many threads, where several processes share a machine."""
+    global _most_threads  # noqa: PLW0603
+    _most_threads = count
+
+
 def thread_count() -> int:
     """Threads for one ffmpeg child: the CPUs this process may use, at most 8.
 
     Frame threads each hold a picture, so more would cost memory on a large machine without feeding the network faster.
     """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(8, usable))
+    return max(1, min(_most_threads, usable))
 
 
 _running: weakref.WeakSet[Child] = weakref.WeakSet()

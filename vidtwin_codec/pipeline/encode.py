@@ -102,7 +102,7 @@ def encode(
         short_side=encoder.options.short_side,
         weights=entry.name,
         device=str(codec.device),
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - began + sum(segment.seconds for segment in segments),
         target=written.achieved,
         warnings=warnings,
     )

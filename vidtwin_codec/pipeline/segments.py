@@ -7,6 +7,7 @@ what encoding the whole video gives.
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -37,11 +38,13 @@ class Segment:
     Attributes:
         path: of that file. groups: where each group lies in it.
         warnings: what was remarkable about reading it, besides what is known of the whole video.
+        seconds: that making it took.
     """
 
     path: Path
     groups: tuple[GroupEntry, ...]
     warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     @property
     def frames(self) -> tuple[int, int]:
@@ -95,6 +98,7 @@ def encode_segment(
     Raises:
         VidtwinError: the video cannot be read, the file not be written, or there are no such groups.
     """
+    began = time.monotonic()
     entry = weights.resolve(options.weights)
     said: list[str] = []
     encoder = Encoder(
@@ -114,7 +118,7 @@ def encode_segment(
                 _pack(latents, GroupPacker(encoder, options.quality, options.level), store)
     except OSError as error:
         raise explain_os_error(error, target) from error
-    return Segment(target, tuple(groups), tuple(said[len(info.warnings) :]))
+    return Segment(target, tuple(groups), tuple(said[len(info.warnings) :]), time.monotonic() - began)
 
 
 def write_joined(

@@ -11,7 +11,9 @@ from vidtwin_codec.weights.store import (
     find_by_digest,
     list_entries,
     resolve,
+    same_weights,
     verify,
+    whole_name,
 )
 
 __all__ = [
@@ -29,5 +31,7 @@ __all__ = [
     "list_entries",
     "read_metadata",
     "resolve",
+    "same_weights",
     "verify",
+    "whole_name",
 ]

@@ -137,6 +137,34 @@ def find_by_digest(sha256: str) -> Entry | None:
     return _entry(next(iter(matches.values()))) if matches else None
 
 
+def whole_name(spec: str | None) -> str | None:
+    """``spec`` with a path made absolute, for a process in another folder."""
+    if spec is None or any(_name_of(path) == spec for path in _files()) or not Path(spec).is_file():
+        return spec
+    return os.path.abspath(spec)
+
+
+def same_weights(entry: Entry) -> Entry:
+    """The weights that ``entry`` tells of on another machine: those at the same place, or of the same digest here.
+
+    Raises:
+        VidtwinError: they are not here, or under another name, which would go into files.
+    """
+    found = _entry(entry.path) if entry.path.is_file() else None
+    if found is None or found.sha256 != entry.sha256:
+        found = find_by_digest(entry.sha256)
+    if found is None:
+        raise VidtwinError(
+            f"the weights {entry.name} (SHA-256 {entry.sha256[:12]}…) are not on this machine",
+            "put the file where all machines see it, and name it with --weights",
+        )
+    if found.name != entry.name:
+        raise VidtwinError(
+            f"the weights {entry.name} are called {found.name} on this machine", "name a file that both see"
+        )
+    return found
+
+
 def list_entries() -> list[Entry]:
     """All usable weights on this machine: the embedded ones, then the imported ones, newest first."""
     entries = []

@@ -1,0 +1,76 @@
+"""What the tests of the Ray engine share: running a batch on a cluster, and getting at its processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from vidtwin_codec.batch.engine import Ended, Event, Warned
+from vidtwin_codec.batch.options import BatchOptions
+from vidtwin_codec.batch.ray_cluster import RayOptions
+from vidtwin_codec.batch.ray_engine import RayEngine
+from vidtwin_codec.batch.run import Batch
+
+
+class OnRay:
+    """A whole batch on the cluster that this process is connected to, one core a worker.
+
+    Attributes:
+        batch: its rows and summary say how it went. notes: what the engine told. warnings: of files.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        destination: Path,
+        work: Any,
+        *,
+        split: float = 0,
+        watch: Callable[[Event], object] = lambda _: None,
+        **changes: Any,
+    ) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        options = BatchOptions(work=work, **changes)
+        choices = RayOptions(cores=1, split=split)
+        with (
+            RayEngine(destination, options, choices, self.notes.append) as engine,
+            Batch(destination, options, engine) as self.batch,
+        ):
+            ended = []
+            for event in self.batch.run(self.batch.plan([str(source)])):
+                watch(event)
+                if isinstance(event, Warned):
+                    self.warnings.append(event.text)
+                elif isinstance(event, Ended):
+                    ended.append(event.job.name)
+        assert sorted(ended) == sorted(set(ended))
+
+
+def workers() -> list[psutil.Process]:
+    """The processes of all workers of this machine's user that hold an actor of ours."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if (process.info["cmdline"] or [""])[0].startswith("ray::RayWorker"):
+            found.append(process)
+    return found
+
+
+def kill_worker() -> int:
+    """SIGKILL for one of them; its number."""
+    chosen = workers()[0]
+    os.kill(chosen.pid, signal.SIGKILL)
+    return chosen.pid
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)

@@ -1,0 +1,160 @@
+"""The Ray engine on a real cluster of this machine: two workers, of one core each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from batches import encoding, outputs, run_batch, spread, statuses
+from conftest import MakeVideo
+from ray_clusters import OnRay, kill_worker, wait_for, workers
+
+from vidtwin_codec import VidtwinError
+from vidtwin_codec.batch import agreement
+from vidtwin_codec.batch.engine import Ended, Event, Job
+from vidtwin_codec.batch.options import BatchOptions
+from vidtwin_codec.batch.ray_cluster import RayOptions
+from vidtwin_codec.batch.ray_engine import RayEngine
+from vidtwin_codec.batch.records import Stamp
+from vidtwin_codec.batch.rows import DONE, LEFT, SKIPPED
+from vidtwin_codec.batch.run import Batch
+from vidtwin_codec.container import verify
+from vidtwin_codec.pipeline.options import DecodeOptions
+
+# a cluster of several processes takes its time on a busy machine
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """Two cores; every run of this module starts workers of its own on it."""
+    import ray
+
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+def journal(packed: Path) -> list[str]:
+    """Outputs that are recorded, each as often as it was made."""
+    lines = [line for path in (packed / ".vidtwin").glob("journal-*") for line in path.read_text().splitlines()]
+    return sorted(json.loads(line)["output"] for line in lines)
+
+
+def leftovers(packed: Path) -> list[Path]:
+    """Hidden files that a run should have removed."""
+    state = packed / ".vidtwin"
+    return [*packed.rglob(".vidtwin-*"), *state.glob("parts-*"), *state.glob("shared-*")]
+
+
+def test_outputs_are_those_of_the_local_engine(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    (videos / "sub").mkdir(parents=True)
+    # four groups, in two parts
+    make_video("long.mkv", rate=4, frames=130, audio=True).rename(videos / "long.mkv")
+    make_video("b.mp4", size="70x40", frames=6, audio=True).rename(videos / "sub" / "b.mp4")
+    (videos / "bad.mp4").write_bytes(b"no video")
+    work = encoding(micro_weights, effort=3)
+    local = run_batch(videos, tmp_path / "local", work)
+    seen: list[Event] = []
+    done = OnRay(videos, tmp_path / "ray", work, split=5, watch=seen.append)
+    assert outputs(tmp_path / "ray") == outputs(tmp_path / "local")
+    assert statuses(done.batch) == statuses(local) == {"long.mkv": DONE, "b.mp4": DONE, "bad.mp4": "failed"}
+    assert leftovers(tmp_path / "ray") == []
+    assert (done.warnings, done.notes) == ([], [])
+    times = {"seconds", "output"}
+    for ours, theirs in zip(done.batch.rows, local.rows, strict=True):
+        assert {k: v for k, v in ours.items() if k not in times} == {k: v for k, v in theirs.items() if k not in times}
+        assert Path(ours["output"] or "ray").is_relative_to(tmp_path / "ray") or ours["output"] is None
+
+    # progress of the parts adds up to that of the file
+    shares = [event.done for event in seen if event.job.name == "long.vtw" and not isinstance(event, Ended)]
+    assert shares == sorted(shares)
+    assert shares[-1] == 130
+
+    assert set(statuses(OnRay(videos, tmp_path / "ray", work).batch).values()) == {SKIPPED, "failed"}
+
+
+def test_a_killed_worker_loses_nothing_and_doubles_nothing(
+    make_video: MakeVideo, micro_weights: Path, tmp_path: Path
+) -> None:
+    names = [f"{n}.mp4" for n in range(7)]
+    videos = spread(make_video("one.mp4", frames=60), tmp_path / "videos", *names)
+    make_video("long.mkv", rate=4, frames=230).rename(videos / "long.mkv")
+    killed: list[int] = []
+
+    def kill_once(event: Event) -> None:
+        if isinstance(event, Ended) and not killed:
+            wait_for(lambda: len(workers()) == 2)
+            killed.append(kill_worker())
+
+    packed = tmp_path / "packed"
+    done = OnRay(videos, packed, encoding(micro_weights), watch=kill_once, jobs=3, split=25)
+    assert len(killed) == 1
+    assert statuses(done.batch) == dict.fromkeys([*names, "long.mkv"], DONE)
+    # what was recorded but not yet renamed when the worker died is recorded again: that may be what it had in hand
+    found = journal(packed)
+    assert sorted(set(found)) == [*(f"{n}.vtw" for n in range(7)), "long.vtw"]
+    assert len(found) <= 8 + 3
+    assert leftovers(packed) == []
+    (note,) = done.notes
+    assert "was lost; others get the" in note
+    assert done.warnings == []
+    assert all(verify(packed / name) == [] for name in outputs(packed))
+    run_batch(videos, tmp_path / "local", encoding(micro_weights))
+    assert outputs(packed) == outputs(tmp_path / "local")
+
+
+def test_stopping_midway_and_decoding(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> None:
+    videos = spread(make_video("one.mp4", frames=60), tmp_path / "videos", *(f"{n}.mp4" for n in range(6)))
+    packed, options = tmp_path / "packed", BatchOptions(work=encoding(micro_weights), jobs=2)
+    with RayEngine(packed, options, RayOptions(cores=1)) as engine, Batch(packed, options, engine) as batch:
+        with closing(batch.run(batch.plan([str(videos)]))) as events:
+            next(event for event in events if isinstance(event, Ended))
+        assert batch.summary[DONE] + batch.summary[LEFT] == 6
+        assert batch.summary[LEFT] > 0
+    assert leftovers(packed) == []
+    assert not list((packed / ".vidtwin" / "locks").iterdir())
+    wait_for(lambda: not workers())
+    run_batch(videos, packed, encoding(micro_weights))  # the other engine goes on
+    assert journal(packed) == [f"{n}.vtw" for n in range(6)]
+
+    decoding = DecodeOptions(weights=str(micro_weights), device="cpu", preset="ultrafast")
+    done = OnRay(packed, tmp_path / "back", decoding)
+    assert set(statuses(done.batch).values()) == {DONE}
+    run_batch(packed, tmp_path / "local", decoding)
+    assert outputs(tmp_path / "back") == outputs(tmp_path / "local")
+
+
+def test_a_worker_that_does_not_fit_ends_the_run(
+    make_video: MakeVideo, micro_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = spread(make_video("one.mp4"), tmp_path / "videos", "a.mp4")
+    packed, options = tmp_path / "packed", BatchOptions(work=encoding(micro_weights))
+
+    def error(jobs: list[Job] | None = None) -> VidtwinError:
+        with RayEngine(packed, options, RayOptions(cores=2)) as engine, Batch(packed, options, engine) as batch:
+            plan = batch.plan([str(videos)])
+            plan.jobs = [replace(job, stamp=Stamp(1, 1)) for job in plan.jobs] if jobs is None else jobs
+            with pytest.raises(VidtwinError) as caught:
+                list(batch.run(plan))
+        return caught.value
+
+    # a folder of that name, but not this one
+    found = error()
+    assert "a.mp4 is another file on" in found.message
+    assert "file system that they share" in (found.hint or "")
+
+    other = agreement.Program("9.9", agreement.Program.here().code)
+    monkeypatch.setattr(agreement.Program, "here", classmethod(lambda _: other))
+    found = error()
+    assert "this is vidtwin 9.9" in found.message
+    assert "same version" in (found.hint or "")
+    assert outputs(packed) == {}
+    assert leftovers(packed) == []

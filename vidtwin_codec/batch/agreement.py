@@ -1,0 +1,140 @@
+"""What a process elsewhere must have in common with the one that gives it work: the program, the files, the folder."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import vidtwin_codec
+from vidtwin_codec.batch.engine import Job
+from vidtwin_codec.batch.records import FOLDER, Stamp
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import explain_os_error
+
+_SAMPLES = 16
+# Network file systems show a new file to others only after a while.
+_PATIENCE_SECONDS = 20.0
+_POLL_SECONDS = 0.2
+SHARE_HINT = "all machines must see SRC and DST at the same paths, on a file system that they share"
+
+
+@dataclass(frozen=True)
+class Program:
+    """Which vidtwin this is.
+
+    Attributes:
+        version: as released. code: SHA-256 of its source files: checkouts of one version may differ.
+    """
+
+    version: str
+    code: str
+
+    @classmethod
+    @functools.cache
+    def here(cls) -> Program:
+        """That of this process."""
+        folder = Path(vidtwin_codec.__file__).parent
+        digest = hashlib.sha256()
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+        return cls(vidtwin_codec.__version__, digest.hexdigest())
+
+    def check(self) -> None:
+        """Make sure that this process runs the same.
+
+        Raises:
+            VidtwinError: it does not.
+        """
+        here = Program.here()
+        if here.version != self.version:
+            raise VidtwinError(
+                f"vidtwin {here.version} is installed on {platform.node()}, this is vidtwin {self.version}",
+                "install the same version on all machines",
+            )
+        if here.code != self.code:
+            raise VidtwinError(
+                f"the vidtwin {here.version} on {platform.node()} is not the same program as this one",
+                "install the very same version on all machines",
+            )
+
+
+@dataclass(frozen=True)
+class SharedFiles:
+    """Files that every process must see as this one does.
+
+    Attributes:
+        token: a file below the destination. secret: what is in it.
+        samples: some of the inputs, as they are.
+    """
+
+    token: Path
+    secret: str
+    samples: tuple[tuple[Path, Stamp], ...]
+
+    def check(self) -> None:
+        """Look at them, and write beside them.
+
+        Raises:
+            VidtwinError: they are not seen, or not as they should be.
+        """
+        machine = platform.node()
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while (found := _read(self.token)) != self.secret:
+            if time.monotonic() > until:
+                what = "is not to be seen" if found is None else "is another one"
+                raise VidtwinError(f"the destination {self.token.parent.parent} {what} on {machine}", SHARE_HINT)
+            time.sleep(_POLL_SECONDS)
+        for path, stamp in self.samples:
+            try:
+                seen = Stamp.of(path)
+            except VidtwinError as error:
+                raise VidtwinError(f"{path} cannot be read on {machine} ({error.message})", SHARE_HINT) from error
+            if seen != stamp:
+                raise VidtwinError(f"{path} is another file on {machine}", SHARE_HINT)
+        mine = self.token.with_name(f"{self.token.name}-{secrets.token_hex(4)}")
+        try:
+            mine.touch()
+            mine.unlink()
+        except OSError as error:
+            raise VidtwinError(f"{self.token.parent} cannot be written to on {machine} ({error.strerror})") from error
+
+
+@contextmanager
+def shared_files(destination: Path, jobs: Sequence[Job]) -> Iterator[SharedFiles]:
+    """What others are to check while this lasts.
+
+    Args:
+        destination: absolute. jobs: their inputs, absolute; some are taken.
+
+    Raises:
+        VidtwinError: the destination cannot be written.
+    """
+    secret = secrets.token_hex(16)
+    token = destination / FOLDER / f"shared-{platform.node()}-{os.getpid()}"
+    some = jobs[:: max(1, -(-len(jobs) // _SAMPLES))]
+    try:
+        token.parent.mkdir(parents=True, exist_ok=True)
+        token.write_text(secret)
+    except OSError as error:
+        raise explain_os_error(error, token) from error
+    try:
+        yield SharedFiles(token, secret, tuple((job.source, job.stamp) for job in some))
+    finally:
+        with suppress(OSError):
+            token.unlink()
+
+
+def _read(path: Path) -> str | None:
+    try:
+        # opened anew each time, which makes a network file system look again
+        return path.read_text()
+    except OSError:
+        return None
