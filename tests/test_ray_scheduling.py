@@ -224,7 +224,8 @@ def fake_ray(*machines: dict[str, float], error: Exception | None = None) -> Any
             raise error
 
     nodes = [{"Alive": True, "Resources": machine} for machine in machines]
-    return SimpleNamespace(init=init, nodes=lambda: nodes, is_initialized=lambda: True)
+    exceptions = SimpleNamespace(RayError=RecursionError)
+    return SimpleNamespace(exceptions=exceptions, init=init, nodes=lambda: nodes, is_initialized=lambda: True)
 
 
 def test_clusters(monkeypatch: pytest.MonkeyPatch) -> None:

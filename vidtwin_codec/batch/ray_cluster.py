@@ -142,11 +142,12 @@ def _connect(ray: Any, address: str | None) -> None:
             ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())
         raise VidtwinError(
             f"no Ray cluster at {address or 'this machine'}: {reason}",
-            "start one with ray start --head; without an address one is started on this machine",
+            "is it up (ray status)? Where it asks for a token, RAY_AUTH_MODE=token must be set here, too; "
+            "without an address a cluster is started on this machine",
         ) from error
     finally:
         if here:
