@@ -126,9 +126,9 @@ def test_stopping_midway_and_decoding(make_video: MakeVideo, micro_weights: Path
     assert journal(packed) == [f"{n}.vtw" for n in range(6)]
 
     decoding = DecodeOptions(weights=str(micro_weights), device="cpu", preset="ultrafast")
-    done = OnRay(packed, tmp_path / "back", decoding)
-    assert set(statuses(done.batch).values()) == {DONE}
-    run_batch(packed, tmp_path / "local", decoding)
+    done = OnRay(packed / "0.vtw", tmp_path / "back", decoding)
+    assert statuses(done.batch) == {"0.vtw": DONE}
+    run_batch(packed / "0.vtw", tmp_path / "local", decoding)
     assert outputs(tmp_path / "back") == outputs(tmp_path / "local")
 
 

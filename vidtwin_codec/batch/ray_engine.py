@@ -224,9 +224,10 @@ class _Run:
         count = len(lost.hand.orders)
         where = f" on {lost.hand.machine}" if lost.hand.machine else ""
         self._tell(f"a worker{where} was lost; others get the {count} jobs it had in hand ({lost.reason})")
+        untold = {order.number for order in lost.hand.given}
         for number in list(lost.hand.orders):
             unit = self._take(lost.hand, number)
-            unit.losses += 1
+            unit.losses += number not in untold
             if unit.losses < MOST_LOSSES:
                 self._add(unit)
             elif isinstance(unit.job, PartJob):
