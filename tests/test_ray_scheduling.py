@@ -25,7 +25,7 @@ from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.ray_cluster import RayCluster, RayOptions, _connect
 from vidtwin_codec.batch.ray_engine import MOST_LOSSES, _Run
 from vidtwin_codec.batch.ray_pool import Hand, Lost
-from vidtwin_codec.batch.ray_worker import Order, Told
+from vidtwin_codec.batch.ray_worker import Order, RayWorker, Refused, Told
 from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.batch.rows import DONE, SKIPPED
 from vidtwin_codec.batch.splitting import PartJob, count_parts
@@ -168,6 +168,10 @@ def test_the_program_and_the_files_are_checked(tmp_path: Path, monkeypatch: pyte
     Program.here().check()
     with pytest.raises(VidtwinError, match="is not the same program"):
         replace(Program.here(), code="0").check()
+    refused = RayWorker().prepare(("9.9", Program.here().code), "mark", b"what another version has pickled")
+    assert isinstance(refused, Refused)
+    assert "this is vidtwin 9.9" in refused.message
+    assert "same version" in (refused.hint or "")
     monkeypatch.setattr(agreement, "_PATIENCE_SECONDS", 0.3)
     source = tmp_path / "a.mp4"
     source.write_bytes(b"1")

@@ -103,8 +103,8 @@ def test_still_scenes_across_segments(micro_weights: Path, tmp_path: Path) -> No
 def test_variable_rate_and_another_rate(micro_weights: Path, tmp_path: Path) -> None:
     source, codec = tmp_path / "a.mkv", ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "3", "-g", "25"]
     # frames left out and late ones: no constant rate is near
-    times = "select='not(mod(n*n,7)-2)+not(mod(n,3))',setpts=PTS+0.4*random(1)/TB/8"
-    picture = f"testsrc2=size=32x32:rate=12,{times}"
+    times = "select='not(mod(n*n,7)-2)+not(mod(n,3))',setpts=PTS+0.4*random(1)/TB/4"
+    picture = f"testsrc2=size=32x32:rate=6,{times}"
     ffmpeg("-f", "lavfi", "-i", picture, "-t", "36", "-fps_mode", "vfr", *codec, f"file:{source}")
     assert probe(source).variable_rate
     options = encoding(micro_weights, force=True)
@@ -114,7 +114,7 @@ def test_variable_rate_and_another_rate(micro_weights: Path, tmp_path: Path) -> 
 
 def test_a_real_video(micro_weights: Path, tmp_path: Path) -> None:
     """Reordered frames in an MP4, several batches of tiles in a group."""
-    options = encoding(micro_weights, short_side=48, fps=Fraction(6), batch=2, force=True)
+    options = encoding(micro_weights, short_side=32, fps=Fraction(3), batch=2, force=True)
     source = tmp_path / "long.mp4"
     ffmpeg("-stream_loop", "2", "-i", f"file:{EXAMPLE}", "-c", "copy", f"file:{source}")
     check(source, options, [0, 1], tmp_path)
