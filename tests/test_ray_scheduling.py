@@ -23,8 +23,8 @@ from vidtwin_codec.batch.agreement import Program, SharedFiles, shared_files
 from vidtwin_codec.batch.engine import Ended, Event, Job, Warned
 from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.ray_cluster import RayCluster, RayOptions, _connect
-from vidtwin_codec.batch.ray_engine import MOST_LOSSES, _Run
 from vidtwin_codec.batch.ray_pool import Hand, Lost
+from vidtwin_codec.batch.ray_schedule import MOST_LOSSES, Schedule
 from vidtwin_codec.batch.ray_worker import Order, RayWorker, Refused, Told
 from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.batch.rows import DONE, SKIPPED
@@ -99,7 +99,7 @@ def carry_out(
     pool: Workers, jobs: list[Job], options: BatchOptions, folder: Path, split: float = 0
 ) -> tuple[list[Event], list[str]]:
     notes: list[str] = []
-    going = _Run(pool, options, 4, notes.append)  # type: ignore[arg-type]
+    going = Schedule(pool, options, 4, notes.append)  # type: ignore[arg-type]
     going.plan([(one, one) for one in jobs], pool.size, split, folder)
     events: list[Event] = []
     for _ in range(10_000):
