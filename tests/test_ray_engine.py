@@ -113,7 +113,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(
 def test_stopping_midway_and_decoding(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> None:
     videos = spread(make_video("one.mp4", frames=60), tmp_path / "videos", *(f"{n}.mp4" for n in range(6)))
     packed, options = tmp_path / "packed", BatchOptions(work=encoding(micro_weights), jobs=2)
-    with RayEngine(packed, options, RayOptions(cores=1)) as engine, Batch(packed, options, engine) as batch:
+    with RayEngine(packed, options, RayOptions(cores=2)) as engine, Batch(packed, options, engine) as batch:
         with closing(batch.run(batch.plan([str(videos)]))) as events:
             next(event for event in events if isinstance(event, Ended))
         assert batch.summary[DONE] + batch.summary[LEFT] == 6
