@@ -234,6 +234,25 @@ def test_descent_finds_the_least_squares() -> None:
     assert bool((found.before > 1.5 * best).all())
 
 
+def test_errors_are_the_same_bits_on_any_number_of_threads() -> None:
+    class Still:
+        def decode(self, latents: Latents) -> Tensor:
+            return latents.structure.flatten()[0].expand(1, 3, 16, 112, 112)
+
+    _, start, _ = linear_case()
+    start = Latents(*(part[:1] for part in start))
+    ones = Latents(*(torch.ones((1,) * part.ndim) for part in start))
+    pixels = torch.rand(8, 1, 3, 16, 112, 112, generator=torch.Generator().manual_seed(0))
+    found, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            found.append([descend(Still(), start, clip, ones, 1).before.item() for clip in pixels])  # type: ignore[arg-type]
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1] == found[2]
+
+
 def test_channels_without_sensitivity_stay() -> None:
     model, start, pixels = linear_case()
     some = Latents(*(torch.full((1,) * part.ndim, value) for part, value in zip(start, (0.3, 0.0, 0.3), strict=True)))

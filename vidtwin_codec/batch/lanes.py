@@ -60,8 +60,8 @@ class AtOnce:
         """
         if merge is None:
             merge = kind != "cpu"
-        # Latents are the same to the last bit on one core and on many. Refining them adds up over whole pictures, which
-        # is not, so it is done on as many cores as for a file alone.
+        # Latents are the same to the last bit on one core and on many. Refining them takes the memory of several calls,
+        # for it keeps what every layer gave.
         refines = isinstance(work, EncodeOptions) and LEVELS[work.effort].decodes
         calls = 1 if kind != "cpu" or merge or refines else min(MOST_CALLS, cores)
         return cls(jobs or max(LEAST_JOBS, devices * min(LEAST_JOBS, cores), calls + 2), calls, merge)

@@ -81,7 +81,7 @@ def _errors(model: VidTwin, latents: list[Tensor], pixels: Tensor) -> tuple[Tens
     inputs = Latents(*(part.detach().requires_grad_(True) for part in latents))
     with torch.enable_grad():
         squares = (model.decode(inputs).clamp(-1, 1) - pixels).square()
-        errors = squares.flatten(1).sum(dim=1)
+        errors = _sums(squares)
         slopes = torch.autograd.grad(errors.sum(), inputs, materialize_grads=True)
     # where a step of the decoder is too steep for float32, the latent stays where it is
     return errors.detach().double(), [torch.nan_to_num(part, nan=0.0, posinf=0.0, neginf=0.0) for part in slopes]
@@ -94,8 +94,15 @@ def _products(a: list[Tensor], b: list[Tensor], over: list[Tensor] | None = None
         product = left.double() * right.double()
         if over is not None:
             product = torch.where(over[number] > 0, product / over[number], 0.0)
-        total += product.flatten(1).sum(dim=1)
+        total += _sums(product)
     return total
+
+
+def _sums(values: Tensor) -> Tensor:
+    """Of each tile, one axis after the other: the sum of a whole tile at once depends on the number of threads."""
+    while values.ndim > 1:
+        values = values.sum(dim=-1)
+    return values
 
 
 def _wide(values: Tensor, like: Tensor) -> Tensor:
