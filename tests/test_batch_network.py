@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
-from vidtwin_codec.batch.network import NetworkThreads, StoppedError
+from vidtwin_codec import weights
+from vidtwin_codec.batch import network as network_module
+from vidtwin_codec.batch.lanes import LEAST_JOBS, MOST_CALLS, AtOnce
+from vidtwin_codec.batch.network import NetworkThreads, SharedCodecs, StoppedError
+from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
 
 
 def rows(*values: int) -> tuple[torch.Tensor]:
@@ -122,3 +127,36 @@ def test_several_calls_run_side_by_side_each_on_its_share_of_the_cores() -> None
             assert pool.submit(torch.get_num_threads).result() == 4
     finally:
         torch.set_num_threads(before)
+
+
+def test_how_much_is_done_at_once() -> None:
+    encoding, decoding = EncodeOptions(), DecodeOptions()
+
+    def chosen(
+        work: EncodeOptions | DecodeOptions, kind: str, cores: int, jobs: int | None = None, merge: bool | None = None
+    ) -> tuple[int, int, bool]:
+        found = AtOnce.choose(work, kind, cores, jobs=jobs, merge=merge)
+        return found.jobs, found.calls, found.merge
+
+    assert chosen(encoding, "cpu", 1) == (LEAST_JOBS, 1, False)
+    assert chosen(decoding, "cpu", 4) == (6, 4, False)
+    assert chosen(encoding, "cpu", 64) == (MOST_CALLS + 2, MOST_CALLS, False)
+    assert chosen(encoding, "cpu", 4, jobs=2) == (2, 4, False)
+    assert chosen(encoding, "cpu", 4, merge=True) == (LEAST_JOBS, 1, True)
+    assert chosen(EncodeOptions(effort=4), "cpu", 4) == (LEAST_JOBS, 1, False)
+    assert chosen(encoding, "cuda", 16) == (LEAST_JOBS, 1, True)
+    assert chosen(encoding, "cuda", 16, merge=False) == (LEAST_JOBS, 1, False)
+    assert AtOnce.choose(encoding, "cuda", 2, devices=4, jobs=None, merge=None).jobs == 8
+
+
+@pytest.mark.parametrize(("share", "calls"), [(1.0, 4), (0.5, 2), (0.1, 0)])
+def test_who_has_a_share_of_the_memory_makes_fewer_calls(
+    share: float, calls: int, micro_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr(network_module, "tiles_in_memory", lambda config, device: 8)
+    threads = NetworkThreads(merge=False, count=4)
+    monkeypatch.setattr(threads, "limit", limits.append)
+    options = EncodeOptions(device="cpu", batch=2)
+    SharedCodecs("cpu", threads, share).load(weights.resolve(str(micro_weights)), options, "encoder")
+    assert limits == [calls]
