@@ -19,7 +19,7 @@ from vidtwin_codec.batch.run import Batch
 
 
 class OnRay:
-    """A whole batch on the cluster that this process is connected to, one core a worker.
+    """A whole batch on the cluster that this process is connected to, by default one core a worker.
 
     Attributes:
         batch: its rows and summary say how it went. notes: what the engine told. warnings: of files.
@@ -31,6 +31,7 @@ class OnRay:
         destination: Path,
         work: Any,
         *,
+        cores: int = 1,
         split: float = 0,
         watch: Callable[[Event], object] = lambda _: None,
         **changes: Any,
@@ -38,7 +39,7 @@ class OnRay:
         self.notes: list[str] = []
         self.warnings: list[str] = []
         options = BatchOptions(work=work, **changes)
-        choices = RayOptions(cores=1, split=split)
+        choices = RayOptions(cores=cores, split=split)
         with (
             RayEngine(destination, options, choices, self.notes.append) as engine,
             Batch(destination, options, engine) as self.batch,
