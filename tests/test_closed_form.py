@@ -132,7 +132,7 @@ def test_telling_kinds_of_places_apart_pays(model: VidTwin) -> None:
     switching, without = (
         psnr((net.decode(net.encode(source)) - source).transpose(1, 2).numpy()) for net in (model, fixed)
     )
-    assert switching > without + 0.2
+    assert switching > without + 0.05
 
 
 def test_both_branches_carry_something(model: VidTwin) -> None:

@@ -15,7 +15,7 @@ from vidtwin_codec.training.closed_form.channels import DecoderChannels
 LATENT_GAIN = 0.25
 HINGE_STEP = 0.125
 """Both powers of two: offsets and hinges are then exact in bfloat16."""
-_DEVIATIONS = 24
+_DEVIATIONS = 32
 """Of a latent, which pass uncut in every frame."""
 
 

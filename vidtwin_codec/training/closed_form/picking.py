@@ -1,7 +1,7 @@
 """The encoder's last MLP: at frame i, the terms that slot i and the dynamics of frame i carry.
 
-A term's size among the latents is the square root of its size in pixels: between all alike, which wastes bits on what
-hardly shows, and coefficients as they are, whose range is wide.
+A term's size among the latents is its size in pixels. A channel's quantisation step serves places of every kind, which
+carry different terms in it: where an error of a latent shows alike in all, one step is right for all.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from vidtwin_codec.training.closed_form.wiring import (
     signal_scale,
 )
 
-FLAG = 2.0
-"""Of a switch told as a latent, plus or minus."""
+FLAG = 12.0
+"""Of a switch told as a latent, plus or minus: it is to outlive the coarsest quantisation, and costs a bit at most."""
 
 
 class _Pick(NamedTuple):
@@ -77,7 +77,7 @@ def pick_terms(
     typical = sum(pick.size for pick in picks) / len(picks)
     units = Units(block.mlp.expand, block.mlp.contract)
     for signal, gate, target, gain, size in picks:
-        units.gated(signal, gate, target, gain * (size / typical) ** 0.5 / 2)
+        units.gated(signal, gate, target, gain * size / typical / 2)
     for (slot, channel), switch in zip(plan.flags, rooms.switches, strict=True):
         units.gated(read(width, switch, 2 / SWITCH_ON, -1.0), codes[slot], rooms.picked[channel], FLAG / 2)
 
