@@ -265,3 +265,13 @@ def test_what_shapes_cannot_tell_is_asked_for(tmp_path: Path) -> None:
         load_checkpoint(path)
     assert "--config" in (caught.value.hint or "")
     assert_same(load_checkpoint(path, config=fixture.config), fixture.model())
+
+
+def test_a_header_as_long_as_a_pickles_first_byte_is_still_safetensors(tmp_path: Path) -> None:
+    from vidtwin_codec.weights.safetensors_file import is_torch_file
+
+    (tmp_path / "ours").write_bytes(b"\x80\x5c" + bytes(6) + b'{"__metadata__"')
+    (tmp_path / "pickle").write_bytes(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20")
+    (tmp_path / "zip").write_bytes(b"PK\x03\x04" + bytes(20))
+    found = {name: is_torch_file(tmp_path / name) for name in ("ours", "pickle", "zip")}
+    assert found == {"ours": False, "pickle": True, "zip": True}

@@ -24,7 +24,13 @@ from vidtwin_codec.model.deduce import deduce_config
 from vidtwin_codec.model.torchfile import TorchFile
 from vidtwin_codec.model.upstream import UNUSED, upstream_names
 from vidtwin_codec.model.vidtwin import VidTwin
-from vidtwin_codec.weights.safetensors_file import SafetensorsHeader, check_file, read_header, write_safetensors
+from vidtwin_codec.weights.safetensors_file import (
+    SafetensorsHeader,
+    check_file,
+    is_torch_file,
+    read_header,
+    write_safetensors,
+)
 
 if TYPE_CHECKING:
     from vidtwin_codec.coding import Steps
@@ -124,10 +130,8 @@ def load_checkpoint(
 def open_checkpoint(path: str | Path, *, config: VidTwinConfig | None = None) -> Checkpoint:
     """Read what a checkpoint holds, but no tensor yet. Arguments and errors as :func:`load_checkpoint`."""
     path = Path(path)
-    with check_file(path).open("rb") as stream:
-        start = stream.read(9)
     try:
-        if start[:2] == b"PK" or start[:1] == b"\x80":
+        if is_torch_file(check_file(path)):
             return _open_torch(path, config)
         return _open_safetensors(path, config)
     except VidtwinError as error:

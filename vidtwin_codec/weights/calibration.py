@@ -63,11 +63,12 @@ def calibrate(model: VidTwin, clips: Iterable[Tensor]) -> Calibration:
     steps = _rounded(from_sigma)
     curve = trial.curve(steps)
     elements = [part[0].numel() // channels.size for part, channels in zip(latents[0], from_sigma, strict=True)]
-    from_decoder = sensitivity.steps(sensitivity.measure(model, latents), elements, from_sigma)
+    squares = sensitivity.measure(model, latents)
+    from_decoder = sensitivity.steps(squares, elements, from_sigma)
     if from_decoder is None:
         notes.append("steps from sigma: the decoder's derivatives say nothing")
     else:
-        other = _rounded(from_decoder)
+        other = _rounded(sensitivity.checked(model, latents, squares, from_decoder, from_sigma))
         other_curve = trial.curve(other)
         gain = change(curve, other_curve)
         if gain is None:

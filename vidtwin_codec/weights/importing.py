@@ -16,7 +16,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, explain_os_error
 from vidtwin_codec.weights import store
 from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
-from vidtwin_codec.weights.safetensors_file import check_file, read_header
+from vidtwin_codec.weights.safetensors_file import check_file, is_torch_file, read_header
 
 if TYPE_CHECKING:
     from vidtwin_codec.model import VidTwinConfig
@@ -183,9 +183,7 @@ def _make_folder(folder: Path) -> None:
 
 def _ready(path: Path) -> WeightsMetadata | None:
     """The metadata, when the file already is in this project's format."""
-    with path.open("rb") as stream:
-        start = stream.read(2)
-    if start == b"PK" or start[:1] == b"\x80" or read_header(path).metadata.get("format") != "vidtwin":
+    if is_torch_file(path) or read_header(path).metadata.get("format") != "vidtwin":
         return None
     return read_metadata(path)
 

@@ -163,3 +163,11 @@ def build_header(
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # the numbers start at a multiple of 8 bytes
     return struct.pack("<Q", len(text)) + text, [8 + len(text) + start for start in starts]
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether a file begins like what ``torch.save`` writes, a ZIP archive or a pickle."""
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    # safetensors begin with the header's length, whose first byte may be a pickle's, and then have the header's brace
+    return start[:2] == b"PK" or (start[:1] == b"\x80" and start[8:] != b"{")

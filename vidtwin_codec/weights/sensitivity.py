@@ -26,6 +26,9 @@ bring the error of a step to about 3 %."""
 SILENT_STEP = 2.0**15
 """Step of a channel that the decoder does not look at: all its symbols are 0, at every quality."""
 _SEED = 20241217
+_CHECKED_CLIPS = 3
+_TRUST = 4.0
+"""Times the error that the derivatives foretell, from where on they are not believed."""
 
 
 def measure(model: VidTwin, latents: Sequence[Latents]) -> Channels:
@@ -62,3 +65,39 @@ def steps(sensitivity: Channels, elements: Sequence[int], reference: Channels) -
     level = noise / heard
     with np.errstate(divide="ignore"):
         return tuple(np.minimum(np.sqrt(level / square), SILENT_STEP) for square in sensitivity)
+
+
+@torch.inference_mode()
+def checked(
+    model: VidTwin, latents: Sequence[Latents], sensitivity: Channels, steps: Channels, reference: Channels
+) -> Channels:
+    """``steps``, but those of ``reference`` where a channel matters more than its derivatives say.
+
+    Derivatives hold near the latents. A channel that only tells one of two things apart has none, and must be told all
+    the same. So each channel whose step is wider than its spread, and would silence it, is tried: quantised alone.
+
+    Args:
+        model: as in :func:`measure`.
+        latents: as in :func:`measure`; the first few are decoded once for every channel tried.
+        sensitivity: what :func:`measure` gives.
+        steps: to check.
+        reference: steps that are known to do.
+    """
+    kept = tuple(part.copy() for part in steps)
+    few = latents[:_CHECKED_CLIPS]
+    plain = [model.decode(one) for one in few]
+    for part, found in enumerate(kept):
+        whole = torch.cat([one[part] for one in latents])
+        spread = whole.double().square().mean(dim=(0, 2, 3)).sqrt().cpu().numpy()
+        for channel in zip(*np.nonzero((found > spread) & (found < SILENT_STEP)), strict=True):
+            step, foretold, real = float(found[channel]), 0.0, 0.0
+            for one, picture in zip(few, plain, strict=True):
+                values = one[part].clone()
+                place = (slice(None), channel[0], slice(None), slice(None), *channel[1:])
+                values[place] = torch.round(values[place] / step) * step
+                moved = model.decode(one._replace(**{Latents._fields[part]: values}))
+                foretold += float(sensitivity[part][channel]) * float((values - one[part]).double().square().sum())
+                real += float((moved - picture).double().square().sum())
+            if real > _TRUST * foretold:
+                found[channel] = reference[part][channel]
+    return kept
