@@ -147,6 +147,32 @@ def test_the_factor_brings_the_default_to_its_loss(factor: float, expected: floa
     assert math.isclose(factor_for_default(curve, 40.0), expected, rel_tol=1e-6)
 
 
+class Switching(Linear):
+    """Whose structure channel (2, 1) has no slope: its sign alone turns the picture over."""
+
+    def decode(self, latents: Latents, *, only: object = None) -> torch.Tensor:
+        told = latents.structure[:, 2, :, :, 1].mean(dim=(1, 2)).sign()
+        return super().decode(latents, only=only) * (1 + told)[:, None, None, None, None]
+
+
+def test_a_channel_that_only_tells_one_of_two_things_apart_is_not_silenced() -> None:
+    model = Switching(gains(silent=True))
+    latents = latents_of(model, 4)
+    for number, one in enumerate(latents):
+        one.structure[:, 2, :, :, 1] = 3.0 if number % 2 else -3.0
+    squares = sensitivity.measure(model, latents)
+    reference = (np.full((3, 2), 0.5), np.full(3, 0.5), np.full(3, 0.5))
+    wide = tuple(np.full_like(part, 100.0) for part in reference)
+    squares[0][2, 1] = 1e-9  # all but flat
+    steps = sensitivity.checked(model, latents, squares, wide, reference)
+    assert steps[0][2, 1] == 0.5
+    faint = np.ones((3, 2), dtype=bool)
+    faint[2, 1] = False
+    assert (steps[0][faint] == 100.0).all(), "what the derivatives foretell is believed"
+    assert (steps[1] == 100.0).all()
+    assert (wide[0] == 100.0).all(), "its input is left alone"
+
+
 def test_a_silent_channel_is_zero_at_every_quality() -> None:
     steps = Steps(np.full((1, 1), sensitivity.SILENT_STEP), np.ones(1), np.ones(1))
     for quality in (0, DEFAULT_QUALITY, 100):

@@ -32,6 +32,7 @@ from vidtwin_codec.model import (
     save_checkpoint,
 )
 from vidtwin_codec.model.deduce import deduce_config
+from vidtwin_codec.weights.safetensors_file import is_torch_file
 
 
 @pytest.fixture
@@ -268,8 +269,6 @@ def test_what_shapes_cannot_tell_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_header_as_long_as_a_pickles_first_byte_is_still_safetensors(tmp_path: Path) -> None:
-    from vidtwin_codec.weights.safetensors_file import is_torch_file
-
     (tmp_path / "ours").write_bytes(b"\x80\x5c" + bytes(6) + b'{"__metadata__"')
     (tmp_path / "pickle").write_bytes(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20")
     (tmp_path / "zip").write_bytes(b"PK\x03\x04" + bytes(20))

@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from vidtwin_codec.batch.engine import Ended, Event, Job, Perform, Progress, Warned
 from vidtwin_codec.batch.locks import BusyError
 from vidtwin_codec.batch.network import NetworkThreads, SharedCodecs, StoppedError
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import end_children
 from vidtwin_codec.pipeline.codec import LoadCodec
@@ -74,7 +74,7 @@ class Busy:
     job: Job
 
 
-class Lanes:
+class Lanes(Closing):
     """Does the jobs that it is given, the first ones first; a context manager that drops what is in hand at its end.
 
     Args:
@@ -114,9 +114,8 @@ class Lanes:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Drop what is in hand, without a trace."""
         self._stack.close()
 
     def put(self, job: Job, *, wait: bool = False) -> None:

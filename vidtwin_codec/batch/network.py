@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Any, TypeVar
 
 import torch
 
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.pipeline.codec import Codec, Codecs
 from vidtwin_codec.pipeline.device import Device, tiles_in_memory
@@ -48,7 +48,7 @@ class _Request:
         return len(self.inputs[0])
 
 
-class NetworkThreads:
+class NetworkThreads(Closing):
     """Run what they are asked to, first come, first served; a context manager.
 
     Args:
@@ -75,9 +75,8 @@ class NetworkThreads:
             thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Stop, and wait for the calls at hand."""
         self.stop()
         for thread in self._threads:
             thread.join()

@@ -145,7 +145,7 @@ class RayWorker:
     def close(self) -> None:
         """Drop what is in hand, without a trace."""
         if self._lanes is not None:
-            self._lanes.__exit__(None, None, None)
+            self._lanes.close()
 
     def _note(self, event: Progress | Warned | Ended | Busy, told: Told) -> None:
         number = self._numbers[event.job]

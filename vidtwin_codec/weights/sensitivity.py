@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vidtwin_codec.model.sensitivity import squared_derivatives
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
@@ -87,17 +88,25 @@ def checked(
     few = latents[:_CHECKED_CLIPS]
     plain = [model.decode(one) for one in few]
     for part, found in enumerate(kept):
-        whole = torch.cat([one[part] for one in latents])
-        spread = whole.double().square().mean(dim=(0, 2, 3)).sqrt().cpu().numpy()
+        spread = torch.cat([one[part] for one in latents]).double().square().mean(dim=(0, 2, 3)).sqrt().cpu().numpy()
         for channel in zip(*np.nonzero((found > spread) & (found < SILENT_STEP)), strict=True):
-            step, foretold, real = float(found[channel]), 0.0, 0.0
-            for one, picture in zip(few, plain, strict=True):
-                values = one[part].clone()
-                place = (slice(None), channel[0], slice(None), slice(None), *channel[1:])
-                values[place] = torch.round(values[place] / step) * step
-                moved = model.decode(one._replace(**{Latents._fields[part]: values}))
-                foretold += float(sensitivity[part][channel]) * float((values - one[part]).double().square().sum())
-                real += float((moved - picture).double().square().sum())
+            rounded = [_rounded(one, part, channel, float(found[channel])) for one in few]
+            foretold = sensitivity[part][channel] * sum(map(_distance, few, rounded))
+            real = sum(_distance((picture,), (model.decode(one),)) for picture, one in zip(plain, rounded, strict=True))
             if real > _TRUST * foretold:
                 found[channel] = reference[part][channel]
     return kept
+
+
+def _rounded(latents: Latents, part: int, channel: tuple[int, ...], step: float) -> Latents:
+    """``latents`` with one channel of a part quantised."""
+    values = latents[part].clone()
+    # channels are [d] or [n_q, d]; their elements lie along the batch and two axes more
+    place: tuple[slice | int, ...] = (slice(None), channel[0], slice(None), slice(None), *channel[1:])
+    values[place] = torch.round(values[place] / step) * step
+    return latents._replace(**{Latents._fields[part]: values})
+
+
+def _distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    """Sum of squared differences."""
+    return sum(float((one - other).double().square().sum()) for one, other in zip(a, b, strict=True))

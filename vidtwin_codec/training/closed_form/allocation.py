@@ -76,7 +76,7 @@ def allocate(footage: Footage, components: PatchComponents, config: VidTwinConfi
         # footage without so many: what would tell them apart is better spent
         return allocate(footage, components, config, search.used)
     tables = tuple(Table(tuple(table), number) for table, number in zip(choice.tables, sizes, strict=True))
-    plan = SlotPlan(kinds, tables, (), (), flags, still)
+    plan = SlotPlan(tables, (), (), flags, still)
     structure = tuple(_channels(plan, choice.seatings, slot, size) for slot in range(slots))
     dynamics = _dynamics(plan, choice, values, config)
     return Allocation(replace(plan, structure=structure, dynamics=dynamics), motion, choice.gains)

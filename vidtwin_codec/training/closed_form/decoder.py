@@ -116,8 +116,8 @@ def _clear_rooms(block: Block, rooms: DecoderChannels, time: Tensor) -> None:
 
     The large constants enter here, by the projection's bias: from the branches only positive ones could come.
     """
-    cleared = rooms.frame + rooms.flags + rooms.verdicts + rooms.switches + rooms.output + rooms.moving
-    cleared = cleared + [channel for channel in rooms.still if channel not in rooms.served]
+    still = [channel for channel in rooms.still if channel not in rooms.served]
+    cleared = rooms.frame + rooms.flags + rooms.verdicts + rooms.switches + rooms.output + rooms.moving + still
     Heads(block.temporal_attention).relay(cleared, [(cleared, -1.0)], bias=-time[:, cleared].mean(dim=0))
     block.temporal_attention.projection.bias[rooms.constants] = CONSTANT * alternating(len(rooms.constants))
 

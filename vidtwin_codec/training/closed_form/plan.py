@@ -56,7 +56,6 @@ class SlotPlan:
     """Which numbers of the 3-D transform the latents are.
 
     Attributes:
-        kinds: how many there are.
         tables: of frequencies; later ones are of fewer components.
         structure: for each slot and channel the terms, of which a place carries one at most.
         dynamics: for each frame the terms of its first channels; the rest carry nothing.
@@ -64,12 +63,16 @@ class SlotPlan:
         still: patch components in use.
     """
 
-    kinds: int
     tables: tuple[Table, ...]
     structure: tuple[tuple[tuple[Term, ...], ...], ...]
     dynamics: tuple[tuple[Term, ...], ...]
     flags: tuple[Flag, ...]
     still: int
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds of places there are."""
+        return len(self.flags) + 1
 
     @property
     def moving(self) -> int:

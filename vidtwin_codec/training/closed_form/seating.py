@@ -33,18 +33,19 @@ class Seats:
 
     def __init__(self, tables: Sequence[Sequence[int]], components: Sequence[int], still: int) -> None:
         """``tables`` of frequencies for each slot, each for the first so many motion ``components``."""
-        self.number, self.components, self.still = len(tables[0]), components, still
+        self.components, self.still = components, still
+        self._slots = range(len(tables[0]))
         self._open: dict[tuple[int, int], list[int]] = {}
         for frequency in {f for table in tables for f in table} - {0}:
             for reach in range(1, len(tables) + 1):
                 self._open[frequency, reach] = [
-                    slot for slot in range(self.number) if frequency in (table[slot] for table in tables[:reach])
+                    slot for slot in self._slots if frequency in (table[slot] for table in tables[:reach])
                 ]
 
     def allowed(self, one: Coefficient) -> Sequence[int]:
         """Slots that may hold it."""
         if one.frequency == 0:
-            return range(self.number) if one.component < self.still else ()
+            return self._slots if one.component < self.still else ()
         return self._open.get((one.frequency, self._reach(one)), ())
 
     def _reach(self, one: Coefficient) -> int:
