@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.errors import VidtwinError
 
 MAX_DIMENSION = 0xFFFF
@@ -35,25 +36,31 @@ class LatentLayout:
         structure: ``(n_q, h, w, d_S)``; a structure channel is a (query slot, channel) pair, so n_q * d_S of them.
         dynamics_x: ``(d_D, T, w_D)``; d_D channels.
         dynamics_y: ``(d_D, T, h_D)``; d_D channels.
+        patterns: which cosine each of the d_S structure channels is, slots being temporal frequencies; None where
+            channels have no such order. The sparse coder needs it.
 
     Raises:
-        VidtwinError: a size is not an integer, not positive or absurdly large, or the two dynamics disagree.
+        VidtwinError: a size is not an integer, not positive or absurdly large, the two dynamics disagree, or there are
+            not as many patterns as channels.
     """
 
     structure: tuple[int, int, int, int]
     dynamics_x: tuple[int, int, int]
     dynamics_y: tuple[int, int, int]
+    patterns: Patterns | None = None
 
     def __post_init__(self) -> None:
-        for field, rank in zip(fields(self), (4, 3, 3), strict=True):
-            shape = getattr(self, field.name)
+        for name, rank in zip(LatentArrays._fields, (4, 3, 3), strict=True):
+            shape = getattr(self, name)
             if not isinstance(shape, tuple) or len(shape) != rank:
-                raise VidtwinError(f"latent layout: {field.name} must have {rank} sizes, got {shape!r}")
+                raise VidtwinError(f"latent layout: {name} must have {rank} sizes, got {shape!r}")
             for size in shape:
                 if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_DIMENSION:
-                    raise VidtwinError(
-                        f"latent layout: {field.name} has size {size!r}, allowed are 1 to {MAX_DIMENSION}"
-                    )
+                    raise VidtwinError(f"latent layout: {name} has size {size!r}, allowed are 1 to {MAX_DIMENSION}")
+        if self.patterns is not None and self.patterns.channels != self.structure[3]:
+            raise VidtwinError(
+                f"latent layout: {self.patterns.channels} patterns for {self.structure[3]} structure channels"
+            )
         if self.dynamics_x[:2] != self.dynamics_y[:2]:
             raise VidtwinError("latent layout: dynamics x and y must have the same channels and frames")
         if self.elements > MAX_CLIP_ELEMENTS:
@@ -90,8 +97,9 @@ class LatentLayout:
         return expected
 
     def to_json(self) -> dict[str, list[int]]:
-        """A JSON object with one list of sizes for each array."""
-        return {name: list(shape) for name, shape in zip(LatentArrays._fields, self.shapes(), strict=True)}
+        """A JSON object with one list of sizes for each array, and the patterns where there are any."""
+        sizes = {name: list(shape) for name, shape in zip(LatentArrays._fields, self.shapes(), strict=True)}
+        return sizes if self.patterns is None else {**sizes, "patterns": self.patterns.to_json()}
 
     @classmethod
     def from_json(cls, value: object) -> LatentLayout:
@@ -102,7 +110,9 @@ class LatentLayout:
         """
         if not isinstance(value, dict) or not all(isinstance(value.get(name), list) for name in LatentArrays._fields):
             raise VidtwinError("latent layout: expected an object with lists structure, dynamics_x and dynamics_y")
-        return cls(*(tuple(value[name]) for name in LatentArrays._fields))
+        patterns = Patterns.from_json(value["patterns"]) if "patterns" in value else None
+        structure, dynamics_x, dynamics_y = (tuple(value[name]) for name in LatentArrays._fields)
+        return cls(structure, dynamics_x, dynamics_y, patterns)
 
 
 class LatentShapes(NamedTuple):

@@ -1,0 +1,73 @@
+"""Which two-dimensional cosine of which colour each structure channel is, where a network says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.errors import VidtwinError
+
+COLOURS = 3
+MAX_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Structure channels that are cosines of a square patch, in zonal order.
+
+    Each colour has its cosines of least ``row² + column²``; of equals, those of lower row frequency come first. Channels
+    are the first colour's patterns, then the second's, then the third's.
+
+    Attributes:
+        size: pixels along a side of a patch, so that frequencies go from 0 to ``size - 1``.
+        counts: patterns of the three colours.
+
+    Raises:
+        VidtwinError: a number is out of range.
+    """
+
+    size: int
+    counts: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        numbers = (self.size, *self.counts)
+        if len(self.counts) != COLOURS or not all(type(number) is int for number in numbers):
+            raise VidtwinError(f"patterns: expected a size and {COLOURS} counts, got {numbers!r}")
+        if not 2 <= self.size <= MAX_SIZE or not all(0 <= count <= self.size**2 for count in self.counts):
+            raise VidtwinError(f"patterns: {numbers} are out of range")
+
+    @property
+    def channels(self) -> int:
+        """Patterns of all colours together."""
+        return sum(self.counts)
+
+    @cached_property
+    def frequencies(self) -> NDArray[np.int64]:
+        """``[channels, 3]``: colour, row frequency and column frequency of each channel."""
+        rows, columns = np.divmod(np.arange(self.size**2), self.size)
+        zonal = np.lexsort((rows, rows**2 + columns**2))
+        parts = []
+        for colour, count in enumerate(self.counts):
+            chosen = zonal[:count]
+            parts.append(np.stack([np.full(count, colour), rows[chosen], columns[chosen]], axis=1))
+        return np.concatenate(parts).astype(np.int64)
+
+    def to_json(self) -> list[int]:
+        """Size and counts, as `from_json` reads them."""
+        return [self.size, *self.counts]
+
+    @classmethod
+    def from_json(cls, value: object) -> Patterns:
+        """Inverse of `to_json`.
+
+        Raises:
+            VidtwinError: not a list of four whole numbers in range.
+        """
+        if not isinstance(value, list) or len(value) != 1 + COLOURS:
+            raise VidtwinError("patterns: expected a list of a size and three counts")
+        numbers: list[Any] = value
+        return cls(numbers[0], (numbers[1], numbers[2], numbers[3]))
