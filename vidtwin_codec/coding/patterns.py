@@ -19,8 +19,8 @@ MAX_SIZE = 64
 class Patterns:
     """Structure channels that are cosines of a square patch, in zonal order.
 
-    Each colour has its cosines of least ``row² + column²``; of equals, those of lower row frequency come first. Channels
-    are the first colour's patterns, then the second's, then the third's.
+    Each colour has its cosines of least ``row² + column²``; of equals, those of lower row frequency come first.
+    Channels are the first colour's patterns, then the second's, then the third's.
 
     Attributes:
         size: pixels along a side of a patch, so that frequencies go from 0 to ``size - 1``.
