@@ -59,7 +59,7 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option(
     "--optimizer",
     type=click.Choice(OPTIMIZERS),
-    help="muon: for the blocks' matrices. centred: for weights set by hand, like mini.",
+    help="muon: for the blocks' matrices.",
 )
 @_option("--lr", type=float, help="AdamW's rate.")
 @_option("--muon-lr", type=float, help="Muon's rate.")

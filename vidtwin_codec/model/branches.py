@@ -11,11 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidtwin_codec.model.config import VidTwinConfig
+from vidtwin_codec.model.idle import Convolution, Linear, PosteriorHead
 from vidtwin_codec.model.qformer import QFormer
-
-
-def _conv(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=stride, padding=1)
 
 
 class StructureEncoder(nn.Module):
@@ -23,51 +20,84 @@ class StructureEncoder(nn.Module):
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
-        first, blocks = config.structure_width, config.structure_blocks
-        self.qformer = QFormer(config.qformer, config.encoder.hidden_size)
-        self.input = _conv(config.qformer.hidden_size, first)
-        self.downsample = nn.ModuleList(_conv(first << i, first << (i + 1), stride=2) for i in range(blocks))
-        self.head = _conv(first << blocks, 2 * config.structure_channels)
+        first, blocks, width = config.structure_width, config.structure_blocks, config.encoder.hidden_size
+        self.qformer = None if config.linear else QFormer(config.qformer, width)
+        self.slots = LinearSlots(config) if config.linear else None
+        self.input = Convolution(config.qformer.hidden_size, first)
+        self.downsample = nn.ModuleList(Convolution(first << i, first << (i + 1), stride=2) for i in range(blocks))
+        self.head = PosteriorHead(first << blocks, 2 * config.structure_channels)
+
+    def forward(self, tokens: Tensor, *, means: bool = False) -> Tensor:
+        """``[B, T, h, w, D]`` → ``[B, n_q, h_S, w_S, 2·d_S]``; ``means``: the first half of the channels alone."""
+        x = self._slots(tokens)
+        x = self.input.over(x)
+        for conv in self.downsample:
+            assert isinstance(conv, Convolution)
+            x = functional.relu(conv.over(x))
+        return self.head.means(x) if means else self.head.over(x)
+
+    def _slots(self, tokens: Tensor) -> Tensor:
+        """``[B, T, h, w, D]`` → ``[B, n_q, h, w, d_q]``."""
+        if self.slots is not None:
+            linear: Tensor = self.slots(tokens)
+            return linear
+        assert self.qformer is not None
+        batch, frames, rows, columns, width = tokens.shape
+        slots: Tensor = self.qformer(tokens.permute(0, 2, 3, 1, 4).reshape(batch * rows * columns, frames, width))
+        return slots.view(batch, rows, columns, slots.shape[1], -1).permute(0, 3, 1, 2, 4).contiguous()
+
+
+class LinearSlots(nn.Module):
+    """Frames to slots by one matrix over the token axis: the decoder's way, turned around."""
+
+    def __init__(self, config: VidTwinConfig) -> None:
+        super().__init__()
+        self.frames_to_slots = nn.Linear(config.frames, config.qformer.num_queries)
+        self.narrow = Linear(config.encoder.hidden_size, config.qformer.hidden_size)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        batch, frames, rows, columns, width = tokens.shape
-        sequences = tokens.permute(0, 2, 3, 1, 4).reshape(batch * rows * columns, frames, width)
-        slots = self.qformer(sequences)
-        number = slots.shape[1]
-        images = slots.view(batch, rows, columns, number, -1).permute(0, 3, 4, 1, 2)
-        x = self.input(images.reshape(batch * number, -1, rows, columns))
-        for conv in self.downsample:
-            x = functional.relu(conv(x))
-        out: Tensor = self.head(x)
-        return out.view(batch, number, *out.shape[1:]).permute(0, 1, 3, 4, 2)
+        """``[B, T, h, w, D]`` → ``[B, n_q, h, w, d_q]``."""
+        slots = mix_tokens(self.frames_to_slots, tokens)
+        narrow: Tensor = self.narrow(slots)
+        return narrow
+
+
+def mix_tokens(mix: nn.Linear, maps: Tensor) -> Tensor:
+    """A linear map over the second axis of ``[B, L, ...]``."""
+    batch, length = maps.shape[:2]
+    mixed = torch.matmul(mix.weight, maps.reshape(batch, length, -1)) + mix.bias[:, None]
+    return mixed.view(batch, -1, *maps.shape[2:])
 
 
 class StructureDecoder(nn.Module):
-    """Structure latents ``[B, n_q, h_S, w_S, d_S]`` → token map."""
+    """Structure latents ``[B, n_q, h_S, w_S, d_S]`` → token map ``[B, T, h, w, D]``."""
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
         first, blocks = config.structure_width, config.structure_blocks
         self.grid = config.grid
-        self.input = _conv(config.structure_channels, first << blocks)
-        self.upsample = nn.ModuleList(_conv(first << i, first << (i - 1)) for i in range(blocks, 0, -1))
-        self.output = _conv(first, config.qformer.hidden_size)
-        self.widen = nn.Linear(config.qformer.hidden_size, config.decoder.hidden_size)
+        self.linear = config.linear
+        self.input = Convolution(config.structure_channels, first << blocks)
+        self.upsample = nn.ModuleList(Convolution(first << i, first << (i - 1)) for i in range(blocks, 0, -1))
+        self.output = Convolution(first, config.qformer.hidden_size)
+        self.widen = Linear(config.qformer.hidden_size, config.decoder.hidden_size)
         # upstream: a Conv1d of kernel 1 over the token axis, which is this linear map
         self.slots_to_frames = nn.Linear(config.qformer.num_queries, config.frames)
 
     def forward(self, structure: Tensor) -> Tensor:
-        batch, number = structure.shape[:2]
-        rows, columns = self.grid
-        x = functional.relu(self.input(structure.permute(0, 1, 4, 2, 3).flatten(0, 1)))
+        x = self._bent(self.input.over(structure))
         for conv in self.upsample:
-            x = functional.interpolate(functional.relu(conv(x)), scale_factor=2, mode="nearest")
-        x = self.output(x)
-        top, left = (x.shape[2] - rows) // 2, (x.shape[3] - columns) // 2
-        x = x[:, :, top : top + rows, left : left + columns]
-        slots = functional.relu(self.widen(x.permute(0, 2, 3, 1))).reshape(batch, number, -1)
-        frames = torch.matmul(self.slots_to_frames.weight, slots) + self.slots_to_frames.bias[:, None]
-        return functional.relu(frames).view(batch, -1, rows, columns, self.widen.out_features)
+            assert isinstance(conv, Convolution)
+            x = functional.relu(conv.over(x)).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        x = self.output.over(x)
+        if self.upsample:
+            rows, columns = self.grid
+            top, left = (x.shape[2] - rows) // 2, (x.shape[3] - columns) // 2
+            x = x[:, :, top : top + rows, left : left + columns]
+        return self._bent(mix_tokens(self.slots_to_frames, self._bent(self.widen(x))))
+
+    def _bent(self, x: Tensor) -> Tensor:
+        return x if self.linear else functional.relu(x)
 
 
 class DynamicsEncoder(nn.Module):
@@ -76,16 +106,35 @@ class DynamicsEncoder(nn.Module):
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
         width = config.encoder.hidden_size
-        self.downsample = nn.ModuleList(_conv(width, width, stride=2) for _ in range(config.dynamics_blocks))
-        self.head = _conv(width, 2 * config.dynamics_channels)
+        self.downsample = nn.ModuleList(Convolution(width, width, stride=2) for _ in range(config.dynamics_blocks))
+        self.head = PosteriorHead(width, 2 * config.dynamics_channels)
+        # what the means stand for among the tokens, so that the structure need not say it again
+        self.shown = nn.Linear(config.dynamics_channels, width) if config.linear else None
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        batch, frames = tokens.shape[:2]
-        x = tokens.flatten(0, 1).permute(0, 3, 1, 2)
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``[B, T, h, w, D]`` → dynamics x, dynamics y, and the tokens less what they show (linear networks)."""
+        if self.shown is not None:
+            return self._of_motion(tokens, self.shown)
+        maps = tokens
         for conv in self.downsample:
-            x = functional.relu(conv(x))
-        x = x.view(batch, frames, *x.shape[1:]).transpose(1, 2)
-        return self.head(x.mean(dim=3)), self.head(x.mean(dim=4))
+            assert isinstance(conv, Convolution)
+            maps = functional.relu(conv.over(maps))
+        return self._read(maps.mean(dim=2)), self._read(maps.mean(dim=3)), tokens
+
+    def _read(self, lines: Tensor) -> Tensor:
+        """``[B, T, positions, D]`` → ``[B, 2·d_D, T, positions]``: a convolution over the plane of both."""
+        return self.head.over(lines[:, None])[:, 0].permute(0, 3, 1, 2)
+
+    def _of_motion(self, tokens: Tensor, shown: nn.Linear) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, of how tokens differ from their mean over time; rows are read after columns are taken out."""
+        channels = self.head.out_channels // 2
+        motion = tokens.mean(dim=2)
+        x = self._read(motion - motion.mean(dim=1, keepdim=True))
+        columns = shown(x[:, :channels].permute(0, 2, 3, 1))  # [B, T, w, D]
+        motion = tokens.mean(dim=3)
+        y = self._read(motion - motion.mean(dim=1, keepdim=True) - columns.mean(dim=2, keepdim=True))
+        rows = shown(y[:, :channels].permute(0, 2, 3, 1))  # [B, T, h, D]
+        return x, y, tokens - columns[:, :, None] - rows[:, :, :, None]
 
 
 class DynamicsDecoder(nn.Module):
@@ -94,8 +143,9 @@ class DynamicsDecoder(nn.Module):
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
         width = config.decoder.hidden_size
+        self.linear = config.linear
         self.first = nn.Linear(config.dynamics_channels, width)
-        self.second = nn.Linear(width, width)
+        self.second = Linear(width, width)
         self.upsample: nn.ModuleList | None = None
         if config.dynamics_blocks:
             # one map serves rows and columns, which is why upstream's grids are square
@@ -103,8 +153,11 @@ class DynamicsDecoder(nn.Module):
             self.upsample = nn.ModuleList([nn.Linear(small, full), nn.Linear(full, full)])
 
     def _widen(self, dynamics: Tensor) -> Tensor:
-        x = functional.relu(self.first(dynamics.permute(0, 2, 3, 1)))
-        x = functional.relu(self.second(x))
+        x = self.first(dynamics.permute(0, 2, 3, 1))
+        if self.linear:
+            plain: Tensor = self.second(x)
+            return plain
+        x = functional.relu(self.second(functional.relu(x)))
         if self.upsample is not None:
             x = x.transpose(2, 3)
             for linear in self.upsample:

@@ -21,6 +21,8 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path
 from vidtwin_codec.model.config import Shape, VidTwinConfig
 from vidtwin_codec.model.deduce import deduce_config
+from vidtwin_codec.model.idle import settle
+from vidtwin_codec.model.sparse_tensors import SPARSE_KEY, DenseSource, dense_shapes, is_sparse, split_sparse
 from vidtwin_codec.model.torchfile import TorchFile
 from vidtwin_codec.model.upstream import UNUSED, upstream_names
 from vidtwin_codec.model.vidtwin import VidTwin
@@ -73,8 +75,14 @@ class Checkpoint:
         parts: tuple[str, ...] = HALVES,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        trainable: bool = False,
     ) -> VidTwin:
-        """The network, in evaluation mode; see :func:`load_checkpoint`."""
+        """The network, in evaluation mode; see :func:`load_checkpoint`.
+
+        Args:
+            parts, device, dtype: as there.
+            trainable: keep layers that do nothing at work, since they may learn something.
+        """
         # no memory is taken and nothing is initialised before the tensors take their places
         with torch.device("meta"):
             model = VidTwin(self.config, parts=parts)
@@ -92,7 +100,10 @@ class Checkpoint:
                 model.load_upstream_state_dict(tensors)
         except VidtwinError as error:
             raise VidtwinError(f"{self.path}: {error.message}", error.hint) from error
-        return model.to(device, dtype).requires_grad_(False).eval()
+        model = model.to(device, dtype).requires_grad_(False).eval()
+        if not trainable:
+            settle(model)
+        return model
 
     def _belongs(self, name: str, stored_name: str, parts: tuple[str, ...]) -> bool:
         """Whether a tensor is wanted: of a half that is loaded, or unknown (for the strict loader to report)."""
@@ -153,6 +164,10 @@ def _open_safetensors(path: Path, config: VidTwinConfig | None) -> Checkpoint:
     shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
     if header.metadata.get("format") == "vidtwin":
         config = config or VidTwinConfig.from_dict(_json(path, header, "config"))
+        if SPARSE_KEY in header.metadata:
+            sparse = dense_shapes(_json(path, header, SPARSE_KEY), shapes)
+            stored = {name: shape for name, shape in shapes.items() if name.partition("#")[0] not in sparse}
+            return Checkpoint(path, config, True, {**stored, **sparse}, DenseSource(source, sparse, shapes))
         return Checkpoint(path, config, True, shapes, source)
     if config is None and "config" in header.metadata:
         config = VidTwinConfig.from_upstream(_json(path, header, "config"))
@@ -257,6 +272,10 @@ def save_checkpoint(
     if steps is not None:
         metadata["steps"] = json.dumps(steps.to_json())
     state = model.state_dict()
+    sparse = {key: list(tensor.shape) for key, tensor in state.items() if is_sparse(tensor)}
+    if sparse:
+        metadata[SPARSE_KEY] = json.dumps(sparse, sort_keys=True)
+        state = split_sparse(state, sparse)
     dtypes = {key: _storage_dtype(key, tensor, STORAGE_DTYPES[storage]) for key, tensor in state.items()}
     order = sorted(state, key=lambda key: (-dtypes[key].itemsize, key))  # so that every tensor is aligned
     layout = [(key, str(dtypes[key]).removeprefix("torch."), tuple(state[key].shape)) for key in order]
@@ -271,6 +290,8 @@ def save_checkpoint(
 
 
 def _storage_dtype(name: str, tensor: Tensor, asked: torch.dtype) -> torch.dtype:
+    if not tensor.is_floating_point():
+        return tensor.dtype
     largest = tensor.detach().abs().amax().float().item()
     if not largest < float("inf"):
         raise VidtwinError(f"tensor {name} holds values that are not finite; these weights are not usable")

@@ -9,6 +9,7 @@ from typing import Any
 from vidtwin_codec.errors import VidtwinError
 
 Shape = tuple[int, ...]
+_OURS = ("linear", "any_grid", "lapping", "patterns")
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,24 @@ class VidTwinConfig:
     """Halvings of the dynamics' positions; 0 for none (``downsample_motion: false``)."""
     structure_width: int = 128
     """Channels of the structure branch's first convolution (``init_ch``)."""
+    linear: bool = False
+    """Whether everything outside the transformer blocks is linear: frames become slots by one map in place of a
+    Q-Former, no ReLU stands between maps, no norm before the last layer, and the structure is read from what the
+    dynamics leave over. Not of the released network."""
+    any_grid: bool = False
+    """Whether any number of rows and columns of patches is taken, all places being treated alike: there are no spatial
+    positions. ``height`` and ``width`` are then those of a training clip. Not of the released network."""
+    lapping: int = 0
+    """Pixels on each side of a patch's border that are filtered across it; see ``model/lapping.py``. Not of the
+    released network."""
+    patterns: tuple[int, int, int] | None = None
+    """How many of the structure channels are cosines of each of three colours, in the order of
+    :class:`~vidtwin_codec.coding.patterns.Patterns`; slots are then temporal frequencies. Not of the released
+    network."""
 
     def __post_init__(self) -> None:
         for name, value in _sizes(self):
-            least = 0 if name in {"structure_blocks", "dynamics_blocks"} else 1
+            least = 0 if name in {"structure_blocks", "dynamics_blocks", "lapping"} else 1
             if value < least or value > 1 << 16:
                 raise VidtwinError(f"weights configuration: {name} = {value} is out of range")
         if self.height % self.patch_size or self.width % self.patch_size:
@@ -72,9 +87,14 @@ class VidTwinConfig:
         for transformer in (self.encoder, self.decoder):
             if transformer.hidden_size % 4:
                 raise VidtwinError("weights configuration: hidden sizes must be multiples of 4 (sine-cosine positions)")
-
         if self.dynamics_blocks and self.grid[0] != self.grid[1]:
             raise VidtwinError("weights configuration: downsampled dynamics need a square grid of patches")
+        if (self.any_grid or self.linear) and (self.structure_blocks or self.dynamics_blocks):
+            raise VidtwinError("weights configuration: linear networks, and those of any grid, do not downsample")
+        if self.lapping > self.patch_size // 2:
+            raise VidtwinError(f"weights configuration: {self.lapping} pixels are more than half a patch")
+        if self.patterns is not None and sum(self.patterns) != self.structure_channels:
+            raise VidtwinError("weights configuration: there must be one pattern for each structure channel")
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -112,8 +132,10 @@ class VidTwinConfig:
         return self.dynamics_channels, self.frames, self.dynamics_grid[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dictionary that :meth:`from_dict` reads back."""
-        return dataclasses.asdict(self)
+        """A JSON-able dictionary that :meth:`from_dict` reads back; without what is as in the released network."""
+        values = dataclasses.asdict(self)
+        defaults = {name: VidTwinConfig.__dataclass_fields__[name].default for name in _OURS}
+        return {name: value for name, value in values.items() if name not in _OURS or value != defaults[name]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> VidTwinConfig:
@@ -128,6 +150,8 @@ class VidTwinConfig:
                 "decoder": TransformerConfig(**values["decoder"]),
                 "qformer": QFormerConfig(**values["qformer"]),
             }
+            if isinstance(values.get("patterns"), list):
+                parts["patterns"] = tuple(values["patterns"])
             return cls(**{**values, **parts})
         except (TypeError, KeyError) as error:
             raise VidtwinError(f"weights configuration is not readable: {error}") from error
@@ -202,7 +226,7 @@ def _sizes(config: VidTwinConfig) -> list[tuple[str, int]]:
     for part in (config, config.encoder, config.decoder, config.qformer):
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
-            if dataclasses.is_dataclass(value) or isinstance(value, bool):
+            if dataclasses.is_dataclass(value) or isinstance(value, bool) or field.name == "patterns":
                 continue
             if not isinstance(value, int):
                 raise VidtwinError(f"weights configuration: {field.name} = {value!r} is not a whole number")

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from vidtwin_codec.model.config import TransformerConfig
+from vidtwin_codec.model.idle import is_shut
 
 LAYER_NORM_EPS = 1e-6
 
@@ -51,7 +52,13 @@ class Block(nn.Module):
 
     ``modulation`` ``[6, D]`` holds shift, scale and gate of the attentions, then of the MLP. The
     temporal attention reads the un-normalised stream and shares the spatial one's gate.
+
+    Attributes:
+        attends, mixes: whether the attentions and the MLP are not known to add nothing; see ``model/idle.py``.
     """
+
+    attends = True
+    mixes = True
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -62,45 +69,66 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
         self.modulation = nn.Parameter(torch.randn(6, width) / width**0.5)
 
+    def settle(self) -> None:
+        """Find out which sub-layers add nothing."""
+        gate_a, gate_m = self.modulation[2], self.modulation[5]
+        attentions = (self.spatial_attention, self.temporal_attention)
+        self.attends = not all(is_shut(gate_a, part.projection) for part in attentions)
+        self.mixes = not is_shut(gate_m, self.mlp.contract)
+
     def forward(self, x: Tensor, temporal_positions: Tensor | None = None) -> Tensor:
+        if self.attends:
+            x = self._attended(x, temporal_positions)
+        if self.mixes:
+            shift_m, scale_m, gate_m = self.modulation[3:].unbind(0)
+            x = x + gate_m * self.mlp(_modulated_norm(x, shift_m, scale_m))
+        return x
+
+    def _attended(self, x: Tensor, temporal_positions: Tensor | None) -> Tensor:
         batch, frames, tokens, width = x.shape
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation.unbind(0)
+        shift_a, scale_a, gate_a = self.modulation[:3].unbind(0)
         y = _modulated_norm(x, shift_a, scale_a).view(batch * frames, tokens, width)
         x = x + gate_a * self.spatial_attention(y).view(batch, frames, tokens, width)
         y = x.transpose(1, 2).reshape(batch * tokens, frames, width)
         if temporal_positions is not None:
             y = y + temporal_positions
         y = self.temporal_attention(y, causal=self.causal).view(batch, tokens, frames, width)
-        x = x + gate_a * y.transpose(1, 2)
-        out: Tensor = x + gate_m * self.mlp(_modulated_norm(x, shift_m, scale_m))
+        out: Tensor = x + gate_a * y.transpose(1, 2)
         return out
 
 
 class Transformer(nn.Module):
     """A stack of blocks over ``[B, T, S, D]``, with fixed sine-cosine positions.
 
-    Spatial positions join every token at the input; temporal positions only the temporal attention
-    of block 0.
+    Spatial positions join every token at the input, unless there is no grid that they would be of; temporal
+    positions only the temporal attention of block 0.
 
     Attributes:
         recompute: in training, keep only what enters each block and compute the rest again for the gradient:
             memory for one block in place of all, for about a third more time.
     """
 
-    spatial_positions: Tensor
+    spatial_positions: Tensor | None
     temporal_positions: Tensor
 
-    def __init__(self, config: TransformerConfig, frames: int, grid: tuple[int, int]) -> None:
+    def __init__(self, config: TransformerConfig, frames: int, grid: tuple[int, int] | None) -> None:
         super().__init__()
         self.recompute = False
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         # fixed by the sizes, so never stored: checkpoints stay exact at 16 bits
-        spatial, temporal = spatial_positions(config.hidden_size, *grid), sine_cosine(config.hidden_size, frames)
-        self.register_buffer("spatial_positions", spatial[None], persistent=False)
-        self.register_buffer("temporal_positions", temporal[None], persistent=False)
+        spatial = None if grid is None else spatial_positions(config.hidden_size, *grid)[None]
+        self.register_buffer("spatial_positions", spatial, persistent=False)
+        self.register_buffer("temporal_positions", sine_cosine(config.hidden_size, frames)[None], persistent=False)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is known to give back what it is given."""
+        busy = any(block.attends or block.mixes for block in self.blocks if isinstance(block, Block))
+        return self.spatial_positions is None and not busy
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.spatial_positions[:, None]
+        if self.spatial_positions is not None:
+            x = x + self.spatial_positions[:, None]
         for number, block in enumerate(self.blocks):
             positions = self.temporal_positions if number == 0 else None
             if self.recompute and torch.is_grad_enabled():
@@ -125,18 +153,50 @@ def spatial_positions(width: int, rows: int, columns: int) -> Tensor:
     return torch.cat(codes, dim=-1).reshape(rows * columns, width)
 
 
-class OutputHead(nn.Module):
-    """The decoder's last layer: modulated norm, then one linear map from a token to its patch."""
+COLOURS = 3
 
-    def __init__(self, width: int, patch: int) -> None:
+
+class PatchEmbedding(nn.Linear):
+    """A patch to a token. Upstream: a Conv3d whose kernel equals its stride, which is a linear map of each patch."""
+
+    def __init__(self, patch: int, width: int) -> None:
+        super().__init__(COLOURS * patch**2, width)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """``[..., p·p·3]`` → ``[..., D]``."""
+        if self.training or not torch.is_autocast_enabled(patches.device.type):
+            return super().forward(patches)
+        # bfloat16 rounds in proportion: without a patch's mean colour, numbers are small and so are their errors
+        pixels = patches.reshape(*patches.shape[:-1], -1, COLOURS)
+        means = pixels.mean(dim=-2)
+        tokens = super().forward((pixels - means[..., None, :]).flatten(-2)).float()
+        with torch.autocast(patches.device.type, enabled=False):
+            flat = self.weight.view(self.out_features, -1, COLOURS).sum(dim=1)
+            return tokens + functional.linear(means, flat)
+
+
+class OutputHead(nn.Module):
+    """The decoder's last layer: modulated norm (or none), then one linear map from a token to its patch."""
+
+    def __init__(self, width: int, patch: int, *, norm: bool = True) -> None:
         super().__init__()
-        self.modulation = nn.Parameter(torch.randn(2, width) / width**0.5)
+        self.modulation = nn.Parameter(torch.randn(2, width) / width**0.5) if norm else None
         self.linear = nn.Linear(width, patch * patch * 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        shift, scale = self.modulation.unbind(0)
-        out: Tensor = self.linear(_modulated_norm(x, shift, scale))
-        return out
+        if self.modulation is not None:
+            shift, scale = self.modulation.unbind(0)
+            x = _modulated_norm(x, shift, scale)
+        if self.training or not torch.is_autocast_enabled(x.device.type):
+            out: Tensor = self.linear(x)
+            return out
+        # as in PatchEmbedding: the mean colour in float32, the rest, which is small, in bfloat16
+        weight, bias = self.linear.weight.view(-1, COLOURS, x.shape[-1]), self.linear.bias.view(-1, COLOURS)
+        mean_weight, mean_bias = weight.mean(dim=0), bias.mean(dim=0)
+        rest = functional.linear(x, (weight - mean_weight).flatten(0, 1), (bias - mean_bias).flatten()).float()
+        with torch.autocast(x.device.type, enabled=False):
+            means = functional.linear(x.float(), mean_weight, mean_bias)
+        return (rest.view(*x.shape[:-1], -1, COLOURS) + means[..., None, :]).flatten(-2)
 
 
 # Both ends keep a patch's colours fastest: what comes from and goes to interleaved frames is then copied in whole rows

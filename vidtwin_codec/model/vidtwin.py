@@ -12,6 +12,7 @@ Source: arXiv 2412.17726v2 (CVPR 2025), and the released model it describes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple
 
 import torch
@@ -20,7 +21,9 @@ from torch import Tensor, nn
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model.branches import DynamicsDecoder, DynamicsEncoder, StructureDecoder, StructureEncoder
 from vidtwin_codec.model.config import VidTwinConfig
-from vidtwin_codec.model.transformer import OutputHead, Transformer, patchify, unpatchify
+from vidtwin_codec.model.lapping import Lapping
+from vidtwin_codec.model.levels import decode_levels, encode_levels
+from vidtwin_codec.model.transformer import OutputHead, PatchEmbedding, Transformer, patchify, unpatchify
 from vidtwin_codec.model.upstream import from_upstream_names
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
@@ -51,24 +54,46 @@ class VidTwinEncoder(nn.Module):
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
         self.config = config
-        # upstream: a Conv3d whose kernel equals its stride, which is a linear map of each patch
-        self.patch_embedding = nn.Linear(3 * config.patch_size**2, config.encoder.hidden_size)
-        self.transformer = Transformer(config.encoder, config.frames, config.grid)
+        self.lapping = Lapping(config.patch_size, config.lapping)
+        self.patch_embedding = PatchEmbedding(config.patch_size, config.encoder.hidden_size)
+        self.transformer = Transformer(config.encoder, config.frames, None if config.any_grid else config.grid)
         self.structure = StructureEncoder(config)
         self.dynamics = DynamicsEncoder(config)
 
     def forward(self, clip: Tensor) -> Posterior:
         config = self.config
-        expected = (3, config.frames, config.height, config.width)
-        if clip.ndim != 5 or tuple(clip.shape[1:]) != expected:
-            raise ValueError(f"these weights take clips of shape [B, {expected}], not {list(clip.shape)}")
-        patches = patchify(clip.to(self.patch_embedding.weight.dtype), config.patch_size)
-        tokens = self.transformer(self.patch_embedding(patches))
-        tokens = tokens.view(*tokens.shape[:2], *config.grid, tokens.shape[-1])
-        structure = self.structure(tokens).float().chunk(2, dim=-1)
-        dynamics_x, dynamics_y = (part.float().chunk(2, dim=1) for part in self.dynamics(tokens))
-        mean, log_variance = (Latents(*parts) for parts in zip(structure, dynamics_x, dynamics_y, strict=True))
+        check_clip(config, clip.shape)
+        pixels = clip.to(self.patch_embedding.weight.dtype)
+        if config.lapping:
+            video = pixels.permute(0, 2, 3, 4, 1).clone(memory_format=torch.contiguous_format)
+            pixels = self.lapping.before(video).permute(0, 4, 1, 2, 3)
+        return self.posterior(self.patch_embedding(patchify(pixels, config.patch_size)), self.grid(clip))
+
+    def grid(self, clip: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches of ``[B, 3, T, H, W]``."""
+        return clip.shape[-2] // self.config.patch_size, clip.shape[-1] // self.config.patch_size
+
+    def posterior(self, tokens: Tensor, grid: tuple[int, int]) -> Posterior:
+        """What embedded patches ``[B, T, S, D]`` on a grid of rows and columns say of the latents."""
+        structure, *lines = self._branches(tokens, grid, means=False)
+        mean, log_variance = (
+            Latents(*parts) for parts in zip(structure.chunk(2, -1), *(line.chunk(2, 1) for line in lines), strict=True)
+        )
         return Posterior(mean, Latents(*(part.clamp(*LOG_VARIANCE_RANGE) for part in log_variance)))
+
+    def means(self, tokens: Tensor, grid: tuple[int, int]) -> Latents:
+        """The means of :meth:`posterior` alone."""
+        structure, *lines = self._branches(tokens, grid, means=True)
+        return Latents(structure, *(line.chunk(2, 1)[0] for line in lines))
+
+    def _branches(self, tokens: Tensor, grid: tuple[int, int], *, means: bool) -> tuple[Tensor, Tensor, Tensor]:
+        tokens = self.transformer(tokens)
+        maps = tokens.view(*tokens.shape[:2], *grid, tokens.shape[-1])
+        with _linear_in_full(self.config, maps):
+            maps = maps.float() if self.config.linear else maps
+            dynamics_x, dynamics_y, left = self.dynamics(maps)
+            structure = self.structure(left, means=means)
+        return structure.float(), dynamics_x.float(), dynamics_y.float()
 
 
 class VidTwinDecoder(nn.Module):
@@ -79,22 +104,63 @@ class VidTwinDecoder(nn.Module):
         self.config = config
         self.structure = StructureDecoder(config)
         self.dynamics = DynamicsDecoder(config)
-        self.transformer = Transformer(config.decoder, config.frames, config.grid)
-        self.head = OutputHead(config.decoder.hidden_size, config.patch_size)
+        self.transformer = Transformer(config.decoder, config.frames, None if config.any_grid else config.grid)
+        self.head = OutputHead(config.decoder.hidden_size, config.patch_size, norm=not config.linear)
+        self.lapping = Lapping(config.patch_size, config.lapping)
 
     def forward(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
+        grid = self.grid(latents)
+        patches = self.head(self.tokens(latents, only=only))
+        clip = unpatchify(patches.float(), self.config.patch_size, grid)
+        if self.config.lapping:
+            frames = clip.permute(0, 2, 3, 4, 1).clone(memory_format=torch.contiguous_format)
+            clip = self.lapping.after(frames).permute(0, 4, 1, 2, 3)
+        return clip
+
+    def grid(self, latents: Latents) -> tuple[int, int]:
+        """Rows and columns of patches that these latents are of."""
+        if self.config.any_grid:
+            return latents.structure.shape[2], latents.structure.shape[3]
+        return self.config.grid
+
+    def tokens(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
+        """``[B, T, S, D]``: what the last layer turns into patches."""
         config = self.config
         dtype = self.head.linear.weight.dtype
-        shape = (config.frames, *config.grid, config.decoder.hidden_size)
+        shape = (config.frames, *self.grid(latents), config.decoder.hidden_size)
         tokens = torch.zeros((), dtype=dtype, device=latents.structure.device)
-        if only != "dynamics":
-            tokens = tokens + self.structure(latents.structure.to(dtype))
-        if only != "structure":
-            columns, rows = self.dynamics(latents.dynamics_x.to(dtype), latents.dynamics_y.to(dtype))
-            tokens = tokens + columns + rows
+        with _linear_in_full(config, latents.structure):
+            if only != "dynamics":
+                tokens = tokens + self.structure(latents.structure.to(dtype))
+            if only != "structure":
+                columns, rows = self.dynamics(latents.dynamics_x.to(dtype), latents.dynamics_y.to(dtype))
+                tokens = tokens + columns + rows
         tokens = tokens.expand(latents.structure.shape[0], *shape)
-        patches = self.head(self.transformer(tokens.flatten(2, 3)))
-        return unpatchify(patches.float(), config.patch_size, config.grid)
+        out: Tensor = self.transformer(tokens.flatten(2, 3))
+        return out
+
+
+def check_clip(config: VidTwinConfig, shape: torch.Size) -> None:
+    """Make sure that the network takes clips ``[B, 3, T, H, W]`` of this shape.
+
+    Raises:
+        ValueError: it does not.
+    """
+    sides = config.patch_size if config.any_grid else (config.height, config.width)
+    fits = len(shape) == 5 and tuple(shape[1:3]) == (3, config.frames)
+    if config.any_grid:
+        fits = fits and not (shape[3] % config.patch_size or shape[4] % config.patch_size)
+        expected = f"[B, 3, {config.frames}, H, W], sides being multiples of {sides}"
+    else:
+        fits = fits and tuple(shape[3:]) == sides
+        expected = f"[B, {(3, config.frames, config.height, config.width)}]"
+    if not fits:
+        raise ValueError(f"these weights take clips of shape {expected}, not {list(shape)}")
+
+
+def _linear_in_full(config: VidTwinConfig, like: Tensor) -> AbstractContextManager[object]:
+    """Linear branches cost little, and sums over time would show bfloat16's rounding: they stay in float32."""
+    return torch.autocast(like.device.type, enabled=False) if config.linear else nullcontext()
 
 
 class VidTwin(nn.Module):
@@ -125,6 +191,26 @@ class VidTwin(nn.Module):
     def encode(self, clip: Tensor) -> Latents:
         """Posterior means of ``clip``: what a codec stores. Shapes and errors as :meth:`posterior`."""
         return self.posterior(clip).mean
+
+    def encode_levels(self, frames: Tensor) -> Latents:
+        """Posterior means of uint8 frames ``[B, T, H, W, 3]``; see ``model/levels.py``.
+
+        Raises:
+            ValueError: the clip is not of a size these weights take, or no encoder was built.
+        """
+        if self.encoder is None:
+            raise ValueError("this VidTwin was built without its encoder")
+        return encode_levels(self.encoder, frames)
+
+    def decode_levels(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
+        """uint8 frames ``[B, T, H, W, 3]``; see ``model/levels.py``.
+
+        Raises:
+            ValueError: no decoder was built.
+        """
+        if self.decoder is None:
+            raise ValueError("this VidTwin was built without its decoder")
+        return decode_levels(self.decoder, latents, only=only)
 
     def decode(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
         """``[B, 3, T, H, W]`` float32, nominally in [-1, 1].

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ from vidtwin_codec.training.world import World
 
 LOG_EVERY = 20
 """Steps a line of the log stands for."""
-MEASURED_BATCHES, MEASURED_CLIPS = 2, 4
-"""What the centred optimiser looks at before the first step."""
 STATE, LATEST = "state.pt", "latest.safetensors"
 
 
@@ -79,24 +76,6 @@ class Trainer:
         self._objective = self._wrapped(Objective(model, options.kl_weight, options.noise_scale))
         self._since: Tensor = torch.zeros(4, device=place.device)
         self._logged = (self.step, self.seconds)
-        if state is None and self.optimizers.centred is not None:
-            self.optimizers.centred.measure(self._first_losses())
-
-    def _first_losses(self) -> Iterator[Callable[[], Tensor]]:
-        """Backward passes over the first batches; every process takes the same clips, so all measure the same."""
-        setting = self.setting
-        batches = setting.sampler.batches(0, range(min(MEASURED_CLIPS, setting.options.batch)), setting.place.device)
-        objective = Objective(self.model, setting.options.kl_weight, setting.options.noise_scale)
-
-        def backward() -> Tensor:
-            batch = next(batches)
-            with setting.place.autocast():
-                losses: Losses = objective(batch.clips, batch.noise, setting.options.loss)
-            losses.total.backward()  # type: ignore[no-untyped-call]
-            return losses.total
-
-        yield from [backward] * MEASURED_BATCHES
-        batches.close()
 
     def _wrapped(self, objective: Objective) -> torch.nn.Module:
         options, place, world = self.setting.options, self.setting.place, self.setting.world

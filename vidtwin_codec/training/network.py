@@ -34,9 +34,10 @@ def _patch_32(width: int, encoder_depth: int, decoder_depth: int) -> VidTwinConf
     )
 
 
-# mini: 23 M numbers, 46 MB as float16, the sizes of the embedded weights; small: 12 M, for training on a CPU;
-# base: the released sizes. All have the released latents: 16 x 7 x 7 x 8 and 2 x 8 x 16 x 7 of 16 frames of 224 x 224.
-PRESET_CONFIGS = {"mini": _patch_32(384, 4, 4), "small": _patch_32(256, 3, 5), "base": VidTwinConfig()}
+# compact: 23 M numbers, 46 MB as float16, the sizes of the embedded weights of that name; small: 12 M, for training on
+# a CPU; base: the released sizes. All have the released latents: 16 x 7 x 7 x 8 and 2 x 8 x 16 x 7 of 16 frames of
+# 224 x 224.
+PRESET_CONFIGS = {"compact": _patch_32(384, 4, 4), "small": _patch_32(256, 3, 5), "base": VidTwinConfig()}
 
 START_CLIPS = 48
 """Clips whose patches give the principal components of a new network's first and last layer."""
@@ -82,7 +83,7 @@ def build(options: TrainOptions, config: VidTwinConfig, sampler: ClipSampler | N
             for processes that will get the first one's.
     """
     if options.init is not None:
-        model = open_checkpoint(_init_path(options.init)).load()
+        model = open_checkpoint(_init_path(options.init)).load(trainable=True)
     else:
         torch.manual_seed(options.seed)
         model = VidTwin(config)
@@ -115,7 +116,8 @@ def start_well(model: VidTwin, sampler: ClipSampler) -> None:
             assert isinstance(modulation, Tensor)
             modulation.zero_()
             modulation[[2, 5]] = _GATE
-    model.decoder.head.modulation.zero_()
+    if model.decoder.head.modulation is not None:
+        model.decoder.head.modulation.zero_()
     if config.qformer.num_queries == config.frames:
         nn.init.eye_(model.decoder.structure.slots_to_frames.weight)
         model.decoder.structure.slots_to_frames.bias.zero_()

@@ -13,7 +13,6 @@ from torch.optim import AdamW, Optimizer
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin
-from vidtwin_codec.training.centred import CentredAdam
 from vidtwin_codec.training.options import TrainOptions
 
 _BLOCK_MATRIX = re.compile(r"(encoder|decoder)\.transformer\.blocks\.\d+\..*\.weight")
@@ -25,11 +24,6 @@ class Optimizers:
     """One or two optimisers that step together; the rate of each follows :func:`rate_factor`."""
 
     def __init__(self, model: VidTwin, options: TrainOptions) -> None:
-        self.centred: CentredAdam | None = None
-        if options.optimizer == "centred":
-            self.centred = CentredAdam(model, options.lr, _BETAS)
-            self._parts: list[tuple[Optimizer, float]] = [(self.centred, options.lr)]
-            return
         muon: list[Tensor] = []
         decayed: list[Tensor] = []
         plain: list[Tensor] = []
@@ -41,7 +35,8 @@ class Optimizers:
             else:
                 plain.append(parameter)
         groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self._parts = [(AdamW(groups, lr=options.lr, betas=_BETAS, foreach=True), options.lr)]
+        adam = AdamW(groups, lr=options.lr, betas=_BETAS, foreach=True)
+        self._parts: list[tuple[Optimizer, float]] = [(adam, options.lr)]
         if muon:
             self._parts.append((_muon(muon, options), options.muon_lr))
 

@@ -11,8 +11,8 @@ from vidtwin_codec.errors import VidtwinError
 
 LOSSES = ("mse", "psnr", "l1", "charbonnier")
 NOISES = ("gaussian", "uniform")
-OPTIMIZERS = ("adamw", "muon", "centred")
-PRESETS = ("mini", "small", "base")
+OPTIMIZERS = ("adamw", "muon")
+PRESETS = ("compact", "small", "base")
 STORAGES = ("float16", "bfloat16", "float32")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -45,7 +45,7 @@ class TrainOptions:
 
     init: str | None = None
     """Weights to start from: a name, a file or a digest. None: a new network."""
-    preset: str = "mini"
+    preset: str = "compact"
     """Sizes of a new network."""
     config: Path | None = None
     """Sizes of a new network, as JSON, in place of a preset."""
@@ -89,7 +89,7 @@ class TrainOptions:
     noise_scale: float = 1.0
     """What that noise is multiplied by: less for weights that are to be used at high quality."""
     optimizer: str = "adamw"
-    """``muon``: Muon for the blocks' matrices, AdamW for the rest. ``centred``: for badly conditioned weights."""
+    """``muon``: Muon for the blocks' matrices, AdamW for the rest."""
     lr: float = 5e-4
     """AdamW's rate."""
     muon_lr: float = 0.02

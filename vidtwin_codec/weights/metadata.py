@@ -29,7 +29,7 @@ class WeightsMetadata:
         compute_dtype: ``"float32"`` or ``"bfloat16"``: the lowest precision without visible loss.
         origin: where the weights come from, in words.
         description: what they are, in a few words; may be empty.
-        parameters: how many numbers the file holds.
+        parameters: how many numbers the file holds, without those of sparse tensors that are zero.
         storage: how most of them are stored, ``"float16"``, ``"bfloat16"`` or ``"float32"``.
     """
 
@@ -74,7 +74,8 @@ def read_metadata(path: str | Path) -> WeightsMetadata:
         raise VidtwinError(f"{path}: unknown compute_dtype {compute_dtype!r} in its metadata")
     counts: dict[str, int] = {}
     for tensor in header.tensors.values():
-        counts[tensor.dtype] = counts.get(tensor.dtype, 0) + math.prod(tensor.shape)
+        if tensor.dtype != "I32":  # places of numbers, not numbers
+            counts[tensor.dtype] = counts.get(tensor.dtype, 0) + math.prod(tensor.shape)
     most = max(counts, key=lambda dtype: counts[dtype], default="")
     config = _object(path, metadata, "config")
     if config is None:

@@ -22,7 +22,7 @@ MAX_HEADER = 16 << 20
 """Bytes; a VidTwin's header has tens of kilobytes."""
 _SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 _SIZES |= {"F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1}
-_WRITTEN = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_WRITTEN = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int32": "I32"}
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def write_safetensors(
     Args:
         path: the file to write.
         metadata: text → text.
-        layout: tensor name, dtype (``float32``, ``float16``, ``bfloat16``) and shape, in file order.
+        layout: tensor name, dtype (``float32``, ``float16``, ``bfloat16``, ``int32``) and shape, in file order.
         numbers: each tensor's bytes, little-endian, in the same order.
 
     Raises:

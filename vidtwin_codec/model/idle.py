@@ -1,0 +1,112 @@
+"""Layers that know when they do nothing, and then cost nothing.
+
+A network written down rather than trained has convolutions with a centre tap alone, linear maps that change nothing and
+blocks behind gates that are shut. :func:`settle` looks for them once, after loading; nothing is approximated. Training
+never settles, so such layers can still learn.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` that is passed over while it is the identity.
+
+    Attributes:
+        idle: whether it is known to give back what it is given.
+    """
+
+    idle = False
+
+    def settle(self) -> None:
+        """Find out whether it does nothing."""
+        self.idle = _is_identity(self.weight) and _is_zero(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``[..., in]`` to ``[..., out]``."""
+        return input if self.idle else super().forward(input)
+
+
+class Convolution(nn.Conv2d):
+    """A 3 x 3 convolution over the rows and columns of ``[..., rows, columns, channels]``.
+
+    Attributes:
+        centred: whether only its centre tap is known to be used, so that it is a linear map of channels.
+        idle: whether that map is known to be the identity.
+    """
+
+    centred = False
+    idle = False
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        super().__init__(channels_in, channels_out, kernel_size=3, stride=stride, padding=1)
+
+    def settle(self) -> None:
+        """Find out what it does."""
+        around = self.weight.detach().clone()
+        around[:, :, 1, 1] = 0
+        self.centred = self.stride == (1, 1) and _is_zero(around)
+        self.idle = self.centred and _is_identity(self.weight[:, :, 1, 1]) and _is_zero(self.bias)
+
+    def over(self, maps: Tensor, first: int | None = None) -> Tensor:
+        """Channels last in and out.
+
+        Args:
+            maps: ``[..., rows, columns, channels]``.
+            first: compute so many of the output channels alone.
+        """
+        if self.idle and first is None:
+            return maps
+        weight = self.weight if first is None else self.weight[:first]
+        bias = self.bias if first is None or self.bias is None else self.bias[:first]
+        if self.centred:
+            return functional.linear(maps, weight[:, :, 1, 1], bias)
+        images = maps.flatten(0, -4).permute(0, 3, 1, 2)
+        out = functional.conv2d(images, weight, bias, self.stride, self.padding).permute(0, 2, 3, 1)
+        return out.reshape(*maps.shape[:-3], *out.shape[1:])
+
+
+class PosteriorHead(Convolution):
+    """The convolution that gives means, then log-variances.
+
+    Attributes:
+        passes_means: whether the means are known to be what goes in.
+    """
+
+    passes_means = False
+
+    def settle(self) -> None:
+        """Find out what it does."""
+        super().settle()
+        half = self.out_channels // 2
+        bias = None if self.bias is None else self.bias[:half]
+        self.passes_means = self.centred and _is_identity(self.weight[:half, :, 1, 1]) and _is_zero(bias)
+
+    def means(self, maps: Tensor) -> Tensor:
+        """The first half of the output channels of ``[..., rows, columns, channels]``."""
+        return maps if self.passes_means else self.over(maps, self.out_channels // 2)
+
+
+def settle(model: nn.Module) -> None:
+    """Let every layer of a network that is not trained any more find out what it need not do."""
+    for module in model.modules():
+        found = getattr(module, "settle", None)
+        if found is not None:
+            found()
+
+
+def is_shut(gate: Tensor, last: nn.Linear) -> bool:
+    """Whether a gated sub-layer adds nothing: its gate, or what its last map gives, is zero."""
+    return _is_zero(gate) or (_is_zero(last.weight) and _is_zero(last.bias))
+
+
+def _is_zero(values: Tensor | None) -> bool:
+    return values is None or not bool(values.detach().any())
+
+
+def _is_identity(matrix: Tensor) -> bool:
+    rows, columns = matrix.shape
+    return rows == columns and bool(torch.equal(matrix.detach(), torch.eye(rows).to(matrix)))

@@ -1,0 +1,65 @@
+"""Whole windows of 8-bit frames to latents and back, a few frames at a time.
+
+Pixels as floats take more memory than everything else together, and only the first and last layers, the lapping filter
+and the rounding to levels ever touch them. These work on each frame by itself, so they are run over as few frames as
+keep the processor busy; what lies between them sees the whole clip as tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vidtwin_codec.model.transformer import patchify, unpatchify
+
+if TYPE_CHECKING:
+    from vidtwin_codec.model.vidtwin import Branch, Latents, VidTwinDecoder, VidTwinEncoder
+
+TOKENS_AT_ONCE = {"cpu": 512}
+"""Patches whose pixels are in work at once; on a CPU few enough for its caches."""
+_TOKENS_ELSEWHERE = 1 << 15
+
+
+def encode_levels(encoder: VidTwinEncoder, frames: Tensor) -> Latents:
+    """Posterior means of uint8 frames ``[B, T, H, W, 3]``, float32.
+
+    Raises:
+        ValueError: the clip is not of a size the network takes.
+    """
+    from vidtwin_codec.model.vidtwin import check_clip
+
+    batch, count, height, width, colours = frames.shape
+    check_clip(encoder.config, torch.Size((batch, colours, count, height, width)))
+    patch = encoder.config.patch_size
+    grid = height // patch, width // patch
+    flat = frames.flatten(0, 1)
+    parts = []
+    for some in torch.split(flat, _frames_at_once(grid, frames.device)):
+        pixels = some.to(encoder.patch_embedding.weight.dtype).div_(127.5).sub_(1)
+        pixels = encoder.lapping.before(pixels)
+        parts.append(encoder.patch_embedding(patchify(pixels.permute(3, 0, 1, 2)[None], patch)[0]))
+    return encoder.means(torch.cat(parts).view(batch, count, *parts[0].shape[1:]), grid)
+
+
+def decode_levels(decoder: VidTwinDecoder, latents: Latents, *, only: Branch | None = None) -> Tensor:
+    """uint8 frames ``[B, T, H, W, 3]``: what the decoder gives, rounded and clipped to levels."""
+    patch, grid = decoder.config.patch_size, decoder.grid(latents)
+    tokens = decoder.tokens(latents, only=only)
+    batch, count = tokens.shape[:2]
+    out = torch.empty(
+        batch * count, grid[0] * patch, grid[1] * patch, 3, dtype=torch.uint8, device=latents.structure.device
+    )
+    start = 0
+    for some in torch.split(tokens.flatten(0, 1), _frames_at_once(grid, tokens.device)):
+        patches = decoder.head(some)[None].float()
+        pixels = unpatchify(patches, patch, grid)[0].permute(1, 2, 3, 0).contiguous()
+        pixels = decoder.lapping.after(pixels)
+        out[start : start + len(some)] = pixels.add_(1).mul_(127.5).round_().clamp_(0, 255)
+        start += len(some)
+    return out.view(batch, count, *out.shape[1:])
+
+
+def _frames_at_once(grid: tuple[int, int], device: torch.device) -> int:
+    return max(1, TOKENS_AT_ONCE.get(device.type, _TOKENS_ELSEWHERE) // (grid[0] * grid[1]))
