@@ -7,6 +7,7 @@ least error on them. Takes seconds; writes weights/vidtwin-mini.safetensors and 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from tools import closed_form
 from vidtwin_codec.model import save_checkpoint
 from vidtwin_codec.weights.clips import video_clips
-from vidtwin_codec.weights.store import file_digest, write_record
+from vidtwin_codec.weights.store import write_record
 
 CHANNELS = sum(closed_form.COUNTS)
 TARGET = Path(__file__).resolve().parent.parent / "weights" / "vidtwin-mini.safetensors"
@@ -39,7 +40,7 @@ def main() -> None:
         compute_dtype="bfloat16",
         extra={"description": "A lapped sparse 3-D cosine transform in a VidTwin's layers; any frame size"},
     )
-    write_record(options.output, file_digest(options.output))
+    write_record(options.output, hashlib.sha256(options.output.read_bytes()).hexdigest())
     print(f"{options.output}: {counts} patterns, {options.output.stat().st_size / 1e6:.1f} MB")
 
 
