@@ -1,6 +1,6 @@
 """Floats to integers to bytes: quantisation steps, symbols, groups. numpy and zstd only, never torch."""
 
-from vidtwin_codec.coding.coders import CODERS, CONTEXT, LATEST_CODER, PLAIN, PLAIN_BY_POSITION, Coder
+from vidtwin_codec.coding.coders import CODERS, CONTEXT, LATEST_CODER, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder
 from vidtwin_codec.coding.group import (
     DEFAULT_LEVEL,
     MAX_GROUP_SYMBOLS,
@@ -13,6 +13,7 @@ from vidtwin_codec.coding.group import (
 )
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL, dequantize, quantize, requantize
+from vidtwin_codec.coding.sparse import SparseGroupDecoder, SparseGroupEncoder
 from vidtwin_codec.coding.steps import BASE_QUALITY, DEFAULT_QUALITY, QUALITY_PER_HALVING, Steps, quality_scale
 
 __all__ = [
@@ -27,12 +28,15 @@ __all__ = [
     "PLAIN",
     "PLAIN_BY_POSITION",
     "QUALITY_PER_HALVING",
+    "SPARSE",
     "Coder",
     "CorruptGroupError",
     "Group",
     "GroupSpan",
     "LatentArrays",
     "LatentLayout",
+    "SparseGroupDecoder",
+    "SparseGroupEncoder",
     "Steps",
     "dequantize",
     "max_content",

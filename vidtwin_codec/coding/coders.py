@@ -8,6 +8,7 @@ from vidtwin_codec.coding.context import ContextCoder
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.order import CHANNEL_MAJOR, POSITION_MAJOR
 from vidtwin_codec.coding.plain import PlainCoder
+from vidtwin_codec.coding.sparse import SparseCoder
 
 
 class Coder(Protocol):
@@ -40,12 +41,14 @@ class Coder(Protocol):
 PLAIN = 1
 PLAIN_BY_POSITION = 2
 CONTEXT = 3
+SPARSE = 4
 CODERS: dict[int, Coder] = {
     coder.id: coder
     for coder in (
         PlainCoder(PLAIN, "plain, channel-major", CHANNEL_MAJOR),
         PlainCoder(PLAIN_BY_POSITION, "plain, position-major", POSITION_MAJOR),
         ContextCoder(CONTEXT, "context"),
+        SparseCoder(SPARSE, "sparse"),
     )
 }
 LATEST_CODER = max(CODERS)

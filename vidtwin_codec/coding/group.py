@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vidtwin_codec.coding import zstd_frame
-from vidtwin_codec.coding.coders import CODERS, CONTEXT, PLAIN, PLAIN_BY_POSITION, Coder
+from vidtwin_codec.coding.coders import CODERS, CONTEXT, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL
 from vidtwin_codec.errors import VidtwinError
@@ -83,13 +83,15 @@ def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, c
         group: symbols are int32 within +-`MAX_SYMBOL`.
         layout: shapes of one network input's latents.
         level: zstd's, 1 to 22.
-        coder: a key of `CODERS`; None keeps the smallest of all.
+        coder: a key of `CODERS`; None takes the sparse coder where there are patterns, else keeps the smallest of all.
 
     Raises:
         ValueError: shapes, types or ranges are wrong, or the coder cannot code so many clips (a caller's mistake).
     """
     layout.check(group.symbols, group.clips * group.tiles)
     _check_symbols(group, layout)
+    if coder is None and layout.patterns is not None:
+        coder = SPARSE
     if coder is None:
         return _pack_smallest(group, layout, level)
     if not CODERS[coder].fits(layout, group.clips):
@@ -120,7 +122,7 @@ def unpack_group(data: bytes, layout: LatentLayout, *, max_clips: int, max_tiles
 def max_content(layout: LatentLayout, *, max_clips: int, max_tiles: int) -> int:
     """Most bytes that a group's frame may announce as its content."""
     elements = min(layout.elements * max_clips * max_tiles, MAX_GROUP_SYMBOLS)
-    return PREFIX.size + max(coder.max_body(elements) for coder in CODERS.values())
+    return PREFIX.size + max(coder.max_body(elements) for coder in CODERS.values() if coder.fits(layout, 1))
 
 
 def _pack_smallest(group: Group, layout: LatentLayout, level: int) -> bytes:

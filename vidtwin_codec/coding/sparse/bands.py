@@ -1,0 +1,141 @@
+"""How the walk sees a layout: order of patterns, bands of like frequency, neighbours in the plane of frequencies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.coding.layout import LatentLayout
+from vidtwin_codec.coding.patterns import COLOURS, Patterns
+
+# Rings of squared radius, in units of a patch of 32 pixels. From the fifth on, each has three sectors.
+RING_STARTS = (0, 1, 4, 9, 16, 36, 64, 121, 196, 324, 484, 729, 1024)
+RINGS = len(RING_STARTS)
+UNDIVIDED = 4
+SECTORS = 3
+BANDS = RINGS * SECTORS
+NEIGHBOURS = 9
+SIDE = 32
+
+# What the kernels' table of sizes holds, by index.
+(SLOTS, CHANNELS, NBANDS, STRIDE, PLACE, HEIGHT, WIDTH, AT_NEIGHBOUR, AT_CELL, AT_COARSE, AT_BAND, AT_RING,
+ AT_COLOUR, AT_PERM, AT_EXPECTED, AT_SLOT) = range(16)  # fmt: skip
+SIZES = 32
+BAND_FIELDS = 8  # start, end, colour, ring, sector, canonical number, inner band, same band of the first colour
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Tables of one kind of patterns, in the walk's order of channels.
+
+    Attributes:
+        permutation: ``[C]``: the layout's channel at each position of the walk.
+        neighbours: ``[C, 9]``: positions of (u-1, v), (u, v-1), (u-1, v-1), (u-2, v), (u, v-2), (u+1, v), (u, v+1),
+            and the same frequencies of the first and second colour where the walk is past them; C where there is none.
+        cells: ``[C]``: colour, row and column frequency as one number below 3 * 32 * 32.
+        coarse: ``[C]``: class of the radius, 0 to 5.
+        bands: ``[B, 8]``: see `BAND_FIELDS`.
+        rings: first band of each ring that has any, and the end; the three colours one after the other.
+        colours: ``[4]``: where the rings of each colour begin, and the end.
+    """
+
+    permutation: NDArray[np.int64]
+    neighbours: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    coarse: NDArray[np.int64]
+    bands: NDArray[np.int64]
+    rings: NDArray[np.int64]
+    colours: NDArray[np.int64]
+
+
+@lru_cache(maxsize=8)
+def bands_of(patterns: Patterns) -> Bands:
+    """Tables for these patterns."""
+    colour, u, v = patterns.frequencies.T
+    radius = (u**2 + v**2) * SIDE**2 // patterns.size**2
+    ring = np.minimum(np.searchsorted(RING_STARTS, radius, side="right") - 1, RINGS - 1)
+    sector = np.where(ring < UNDIVIDED, 0, np.where(v >= 2 * u, 0, np.where(u >= 2 * v, 1, 2)))
+    permutation = np.lexsort((np.arange(len(u)), sector, ring, colour))
+    colour, u, v, ring, sector = (each[permutation] for each in (colour, u, v, ring, sector))
+    count = len(permutation)
+    side = patterns.size + 4
+    place = np.full((COLOURS, side, side), count)
+    place[colour, u + 2, v + 2] = np.arange(count)
+    steps = ((-1, 0), (0, -1), (-1, -1), (-2, 0), (0, -2), (1, 0), (0, 1))
+    near = [place[colour, u + 2 + du, v + 2 + dv] for du, dv in steps]
+    near += [np.where(colour > other, place[other, u + 2, v + 2], count) for other in (0, 1)]
+    cells = (colour * SIDE + u * SIDE // patterns.size) * SIDE + v * SIDE // patterns.size
+    coarse = np.asarray((0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5))[ring]
+    table, rings, colours = _divide(colour, ring, sector)
+    return Bands(permutation, np.stack(near, axis=1), cells, coarse, table, rings, colours)
+
+
+def _divide(
+    colour: NDArray[np.int64], ring: NDArray[np.int64], sector: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    number = (colour * RINGS + ring) * SECTORS + sector
+    starts = np.flatnonzero(np.diff(number, prepend=-1))
+    ends = np.append(starts[1:], len(number))
+    index = {int(number[start]): band for band, start in enumerate(starts)}
+    none = len(starts)
+    rows: list[tuple[int, ...]] = []
+    rings: list[int] = []
+    colours: list[int] = []
+    last = -1
+    for band, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        c, r, k = int(colour[start]), int(ring[start]), int(sector[start])
+        inner = (c * RINGS + r - 1) * SECTORS + (k if r > UNDIVIDED else 0) if r else -1
+        first = r * SECTORS + k if c else -1
+        rows.append(
+            (
+                int(start),
+                int(end),
+                c,
+                r,
+                k,
+                (c * RINGS + r) * SECTORS + k,
+                index.get(inner, none),
+                index.get(first, none),
+            )
+        )
+        while len(colours) <= c:
+            colours.append(len(rings))
+        if c * RINGS + r != last:
+            rings.append(band)
+            last = c * RINGS + r
+    while len(colours) <= COLOURS:
+        colours.append(len(rings))
+    return np.array(rows, np.int64).reshape(-1, BAND_FIELDS), np.array([*rings, none], np.int64), np.array(colours)
+
+
+def layout_tables(
+    layout: LatentLayout, sigmas: NDArray[np.uint8], step: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """What kernels read of a layout: sizes and one table.
+
+    Args:
+        layout: with patterns.
+        sigmas: ``[16, 3 * BANDS]``: expected size of each slot's bands, in eighths of an octave (see `step_level`).
+        step: the structure's step, in the same unit.
+    """
+    assert layout.patterns is not None
+    bands = bands_of(layout.patterns)
+    slots, height, width, channels = layout.structure
+    sizes = np.zeros(SIZES, np.int64)
+    of_slot = np.minimum(np.arange(slots), 15)
+    number = np.repeat(bands.bands[:, 5], bands.bands[:, 1] - bands.bands[:, 0])
+    expected = np.clip((sigmas[of_slot][:, number].astype(np.int64) - step + 40) >> 2, 0, 23)
+    parts = (bands.neighbours, bands.cells, bands.coarse, bands.bands, bands.rings, bands.colours, bands.permutation)
+    at, pieces = 0, []
+    for name, part in zip(range(AT_NEIGHBOUR, AT_SLOT + 1), (*parts, expected, of_slot), strict=True):
+        sizes[name] = at
+        pieces.append(part.ravel())
+        at += part.size
+    count = len(bands.bands)
+    stride = channels + 1 + count + 1 + COLOURS + 1
+    sizes[[SLOTS, CHANNELS, NBANDS, STRIDE]] = slots, channels, count, stride
+    sizes[[PLACE, HEIGHT, WIDTH]] = slots * stride + 2, height, width
+    return sizes, np.concatenate(pieces).astype(np.int32)

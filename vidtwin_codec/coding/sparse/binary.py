@@ -1,0 +1,112 @@
+"""Kernels that code one binary decision: mixed probability of six contexts, learning, arithmetic coder.
+
+``work`` holds a decision: six context numbers, their stretched probabilities, the two sets of weights, the probability.
+``register`` holds the arithmetic coder: its interval, what the decoder has read of it, where it is in its buffer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vidtwin_codec.coding.sparse.fixed import COST, INPUTS, RATE, REACH, SQUASH, STRETCH
+from vidtwin_codec.coding.sparse.jit import kernel
+
+# work
+FIRST, SECOND, CHANCE, MOST = 12, 13, 14, 15
+WORK = 16
+# register
+LOW, HIGH, VALUE, AT, END, DECODING, OVERRUN = range(7)
+REGISTERS = 8
+TOP = 40  # bits of the coder's interval
+BYTES = TOP // 8
+_ALL = (1 << TOP) - 1
+_TOP_BYTE = TOP - 8
+_ROUND = 1 << 17
+_SHIFT = 18
+_MASK = 511
+LIMIT = 255  # most decisions that a context counts: the slowest rate of learning is 1 / (LIMIT + 1.5)
+
+
+@kernel
+def predict(states: Any, weights: Any, fixed: Any, work: Any) -> Any:
+    """Probability of a 1, in 65536ths, 8 to 65528; also kept in ``work`` for `learn`."""
+    total = 0
+    first, second = work[FIRST], work[SECOND]
+    for i in range(INPUTS):
+        stretched = fixed[STRETCH + (states[work[i]] >> 19)]
+        work[INPUTS + i] = stretched
+        total += stretched * (weights[first + i] + weights[second + i])
+    total >>= 16
+    total = min(total, REACH)
+    total = max(total, -REACH)
+    chance = fixed[SQUASH + REACH + total]
+    work[CHANCE] = chance
+    return chance
+
+
+@kernel
+def cost(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> Any:
+    """What coding this bit would take, in 256ths of a bit."""
+    chance = predict(states, weights, fixed, work)
+    if bit == 0:
+        chance = 65536 - chance
+    return fixed[COST + (chance >> 4)]
+
+
+@kernel
+def learn(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> None:
+    """Move the six contexts and both sets of weights towards what came."""
+    first, second, most = work[FIRST], work[SECOND], work[MOST]
+    error = (bit << 16) - work[CHANCE]
+    target = bit << 22
+    for i in range(INPUTS):
+        at = work[i]
+        state = states[at] + 0
+        count = state & _MASK
+        chance = state >> 9
+        chance += ((target - chance) * fixed[RATE + count]) >> 16
+        if count < most:
+            count += 1
+        states[at] = (chance << 9) | count
+        change = (work[INPUTS + i] * error + _ROUND) >> _SHIFT
+        weights[first + i] += change
+        weights[second + i] += change
+
+
+@kernel
+def code(register: Any, buffer: Any, chance: int, bit: int) -> int:
+    """Write a bit of this probability, or read one; returns it."""
+    low, high = register[LOW], register[HIGH]
+    middle = low + (((high - low) * chance) >> 16)
+    if register[DECODING] != 0:
+        bit = 1 if register[VALUE] <= middle else 0
+    if bit != 0:
+        high = middle
+    else:
+        low = middle + 1
+    while (low ^ high) >> _TOP_BYTE == 0:
+        at = register[AT]
+        if register[DECODING] != 0:
+            got = 0
+            if at < register[END]:
+                got = buffer[at] + 0
+            else:
+                register[OVERRUN] += 1
+            register[VALUE] = ((register[VALUE] << 8) & _ALL) | got
+        else:
+            buffer[at] = low >> _TOP_BYTE
+        register[AT] = at + 1
+        low = (low << 8) & _ALL
+        high = ((high << 8) & _ALL) | 255
+    register[LOW] = low
+    register[HIGH] = high
+    return bit
+
+
+@kernel
+def decide(states: Any, weights: Any, fixed: Any, work: Any, register: Any, buffer: Any, bit: int) -> int:
+    """Code a bit in the contexts that ``work`` names and learn from it; returns it."""
+    chance = predict(states, weights, fixed, work)
+    bit = code(register, buffer, chance, bit)
+    learn(states, weights, fixed, work, bit)
+    return bit

@@ -1,0 +1,239 @@
+"""Kernels that choose a place's symbols by rate and distortion, with the models as they stand when its turn comes.
+
+Gains are in units of a squared step / 65536: distortion in 64ths of a step, squared, times 16; costs in 256ths of a bit
+times ``price``. All are relative to holding nothing, so what holds nothing takes no time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vidtwin_codec.coding.sparse.bands import (
+    AT_BAND,
+    AT_COLOUR,
+    AT_RING,
+    BAND_FIELDS,
+    CHANNELS,
+    NBANDS,
+    SLOTS,
+    STRIDE,
+)
+from vidtwin_codec.coding.sparse.binary import cost
+from vidtwin_codec.coding.sparse.contexts import (
+    MAX_KEPT,
+    OWN,
+    STEPS_UP,
+    band_contexts,
+    flag_contexts,
+    more_contexts,
+    near_values,
+    reach_contexts,
+    slot_contexts,
+    zero_contexts,
+)
+from vidtwin_codec.coding.sparse.jit import kernel
+from vidtwin_codec.coding.sparse.walk import MOST_COUNTED
+
+UNIT = 64  # of a step
+SCALE = 16
+BIT = 256
+FAR = 1 << 20  # targets count as no larger, so that no sum leaves 64 bits
+
+
+@kernel
+def choose_position(
+    sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any,
+    slot: int, k: int, band: int, target: int, price: int, bonus: int, least: int, best: Any,
+) -> None:  # fmt: skip
+    """Best number for a target (64ths) whose zero contexts are in ``work``; ``best``: the number, gain of it."""
+    zero = cost(states, weights, fixed, work, 0) * price
+    some = cost(states, weights, fixed, work, 1) * price + (BIT + bonus) * price
+    size = abs(target)
+    best[0] = 0
+    best[1] = zero
+    nearest = (size + UNIT // 2) // UNIT
+    if size < least:
+        return
+    if nearest > 2 * STEPS_UP:  # too large for a smaller number to pay
+        best[0] = nearest if target > 0 else -nearest
+        best[1] = some - min(size, FAR) * min(size, FAR) * SCALE
+        return
+    if nearest == 0:
+        nearest = 1
+    for magnitude in range(1, nearest + 1):
+        left = size - magnitude * UNIT
+        if magnitude + 1 >= nearest:
+            gain = some + (left * left - size * size) * SCALE
+            if magnitude <= STEPS_UP:
+                more_contexts(sizes, table, fixed, slot, k, band, magnitude, sums, work)
+                gain += cost(states, weights, fixed, work, 0) * price
+            if gain < best[1]:
+                best[0] = magnitude if target > 0 else -magnitude
+                best[1] = gain
+        if magnitude < nearest and magnitude <= STEPS_UP:
+            more_contexts(sizes, table, fixed, slot, k, band, magnitude, sums, work)
+            some += cost(states, weights, fixed, work, 1) * price
+
+
+@kernel
+def choose_band(
+    sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
+    before: Any, targets: Any, values: Any, slot: int, band: int, beyond: int, price: int, bonus: int, least: int,
+    best: Any,
+) -> Any:  # fmt: skip
+    """Choose the numbers of a band and whether it pays; returns the gain, ``values`` and ``own`` hold the choice."""
+    at = sizes[AT_BAND] + band * BAND_FIELDS
+    start, end = table[at] + 0, table[at + 1] + 0
+    base = off[OWN] + slot * sizes[STRIDE]
+    of_slot = slot * sizes[CHANNELS]
+    gain, seen = 0, 0
+    for k in range(start, end):
+        near_values(sizes, table, off, own, before, slot, k, sums)
+        zero_contexts(sizes, table, fixed, off, slot, k, band, seen, beyond, sums, work)
+        choose_position(
+            sizes, table, fixed, states, weights, work, sums,
+            slot, k, band, targets[of_slot + k] + 0, price, bonus, least, best,
+        )  # fmt: skip
+        gain += best[1]
+        if best[0] != 0:
+            seen += 1
+            values[of_slot + k] = best[0]
+            own[base + k] = min(abs(best[0]), MAX_KEPT)
+    band_contexts(sizes, table, fixed, off, own, before, slot, band, beyond, 0, work)
+    nothing = cost(states, weights, fixed, work, 0) * price
+    gain += cost(states, weights, fixed, work, 1) * price
+    if seen == 0 or gain >= nothing:
+        for k in range(start, end):
+            values[of_slot + k] = 0
+            own[base + k] = 0
+        seen = 0
+        gain = nothing
+    own[base + sizes[CHANNELS] + 1 + band] = min(seen, MAX_KEPT)
+    return gain
+
+
+@kernel
+def choose_colour(
+    sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
+    before: Any, targets: Any, values: Any, slot: int, colour: int, price: int, bonus: int, least: int, best: Any,
+) -> Any:  # fmt: skip
+    """Choose a colour of a slot; returns its gain."""
+    first, last = table[sizes[AT_COLOUR] + colour] + 0, table[sizes[AT_COLOUR] + colour + 1] + 0
+    rings = sizes[AT_RING]
+    of_slot = slot * sizes[CHANNELS]
+    base = off[OWN] + slot * sizes[STRIDE]
+    furthest = 0
+    for ring in range(first, last):
+        begin = table[sizes[AT_BAND] + table[rings + ring] * BAND_FIELDS] + 0
+        end = table[sizes[AT_BAND] + (table[rings + ring + 1] - 1) * BAND_FIELDS + 1] + 0
+        for k in range(begin, end):
+            if abs(targets[of_slot + k]) >= least:
+                furthest = ring - first + 1
+    gain, go_on, found = 0, 0, 0
+    reach, best_gain = 0, 0
+    for ring in range(furthest):
+        reach_contexts(sizes, table, off, own, before, slot, colour, ring, table[rings + first + ring] + 0, work)
+        stop = cost(states, weights, fixed, work, 0) * price + go_on + gain
+        if ring == 0:
+            best_gain = stop
+        elif found != 0 and stop < best_gain:
+            best_gain = stop
+            reach = ring
+        go_on += cost(states, weights, fixed, work, 1) * price
+        found = 0
+        for band in range(table[rings + first + ring] + 0, table[rings + first + ring + 1] + 0):
+            at = sizes[AT_BAND] + band * BAND_FIELDS
+            some = 0
+            for k in range(table[at] + 0, table[at + 1] + 0):
+                if abs(targets[of_slot + k]) >= least:
+                    some = 1
+            if some != 0:
+                gain += choose_band(
+                    sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values,
+                    slot, band, furthest - 1 - ring, price, bonus, least, best,
+                )  # fmt: skip
+                found += own[base + sizes[CHANNELS] + 1 + band]
+            else:
+                band_contexts(sizes, table, fixed, off, own, before, slot, band, furthest - 1 - ring, 0, work)
+                gain += cost(states, weights, fixed, work, 0) * price
+    if furthest > 0 and found != 0:
+        stop = go_on + gain
+        if furthest < last - first:
+            reach_contexts(
+                sizes, table, off, own, before, slot, colour, furthest, table[rings + first + furthest] + 0, work
+            )
+            stop += cost(states, weights, fixed, work, 0) * price
+        if stop < best_gain:
+            best_gain = stop
+            reach = furthest
+    elif furthest == 0 and last > first:
+        reach_contexts(sizes, table, off, own, before, slot, colour, 0, table[rings + first] + 0, work)
+        best_gain = cost(states, weights, fixed, work, 0) * price
+    for ring in range(reach, furthest):
+        for band in range(table[rings + first + ring] + 0, table[rings + first + ring + 1] + 0):
+            at = sizes[AT_BAND] + band * BAND_FIELDS
+            own[base + sizes[CHANNELS] + 1 + band] = 0
+            for k in range(table[at] + 0, table[at + 1] + 0):
+                values[of_slot + k] = 0
+                own[base + k] = 0
+    own[base + sizes[CHANNELS] + 2 + sizes[NBANDS] + colour] = reach
+    return best_gain
+
+
+@kernel
+def forget_slot(sizes: Any, off: Any, own: Any, values: Any, slot: int) -> None:
+    """Set a slot to nothing."""
+    for k in range(slot * sizes[CHANNELS], (slot + 1) * sizes[CHANNELS]):
+        values[k] = 0
+    base = off[OWN] + slot * sizes[STRIDE]
+    for k in range(base, base + sizes[STRIDE]):
+        own[k] = 0
+
+
+@kernel
+def choose_slot(
+    sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
+    before: Any, targets: Any, values: Any, slot: int, price: int, bonus: int, least: int, best: Any,
+) -> Any:  # fmt: skip
+    """Choose a slot; returns its gain."""
+    channels = sizes[CHANNELS]
+    slot_contexts(sizes, table, fixed, off, own, before, slot, work)
+    nothing = cost(states, weights, fixed, work, 0) * price
+    gain = cost(states, weights, fixed, work, 1) * price
+    some = 0
+    for k in range(slot * channels, (slot + 1) * channels):
+        if abs(targets[k]) >= least:
+            some = 1
+            break
+    if some == 0:
+        return nothing
+    for colour in range(3):
+        gain += choose_colour(
+            sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values,
+            slot, colour, price, bonus, least, best,
+        )  # fmt: skip
+    total = 0
+    for k in range(slot * channels, (slot + 1) * channels):
+        if values[k] != 0:
+            total += 1
+    if total == 0 or gain >= nothing:
+        forget_slot(sizes, off, own, values, slot)
+        return nothing
+    own[off[OWN] + (slot + 1) * sizes[STRIDE] - 1] = min(total, MOST_COUNTED)
+    return gain
+
+
+@kernel
+def choose_rest(
+    sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
+    before: Any, targets: Any, values: Any, price: int, bonus: int, least: int, best: Any,
+) -> Any:  # fmt: skip
+    """Choose all slots but the first; returns the gain, the cost of the place's first flag included."""
+    flag_contexts(sizes, off, own, before, 0, work)
+    gain = (cost(states, weights, fixed, work, 0) - cost(states, weights, fixed, work, 1)) * price
+    for slot in range(1, sizes[SLOTS]):
+        gain += choose_slot(
+            sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values,
+            slot, price, bonus, least, best,
+        )  # fmt: skip
+    return gain

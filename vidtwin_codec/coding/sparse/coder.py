@@ -1,0 +1,330 @@
+"""The sparse coder: groups of wide latents, nearly all zero, clip by clip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
+from vidtwin_codec.coding.quantizer import MAX_SYMBOL, quantize
+from vidtwin_codec.coding.steps import Steps
+from vidtwin_codec.errors import VidtwinError
+
+DEFAULT_PRICE = 1.25
+DEFAULT_BONUS = 0.5
+DEFAULT_LEAST = 0.55
+_MOST_BYTES = 160  # that one symbol can take: 14 + 25 decisions of 2 bytes, some flags, 25 plain bits
+_BUFFER = 32 << 20
+
+
+class _Walk:
+    """Models and memory of one group's walk, shared by encoder and decoder."""
+
+    def __init__(self, layout: LatentLayout, tiles: int, step: int) -> None:
+        from vidtwin_codec.coding.sparse import bands, binary, contexts, fixed, lines, places, prior
+        from vidtwin_codec.coding.sparse.jit import view
+
+        if layout.patterns is None:
+            raise ValueError("the sparse coder needs a layout with patterns")
+        self.layout, self.tiles = layout, tiles
+        self._view, self._lines, self._places = view, lines, places
+        self.sizes, self.table = bands.layout_tables(layout, prior.sigmas(), step)
+        self.states, self.weights = prior.start()
+        slots, height, width, channels = layout.structure
+        record = int(self.sizes[bands.PLACE]) * (height * width + 1)
+        self.own = np.zeros((tiles, record), np.int8)
+        self.before = np.zeros((tiles, record), np.int8)
+        self.means = np.zeros((tiles, height * width * channels), np.int32)
+        self.some = np.zeros((tiles, 2, layout.dynamics_x[0]), np.int32)
+        self.register = np.zeros(binary.REGISTERS, np.int64)
+        self.register[binary.HIGH] = (1 << binary.TOP) - 1
+        self._off = np.zeros(contexts.OFFSETS, np.int64)
+        self._shared = [view(each) for each in (self.sizes, self.table, fixed.fixed_table())]
+        self.work = np.zeros(binary.WORK, np.int64)
+        self.work[binary.MOST] = binary.LIMIT
+        self._models = [view(each) for each in (self.states, self.weights, self.work)]
+        self._register = view(self.register)
+        sums, guesses, best = np.zeros(8, np.int64), np.zeros(3, np.int64), np.zeros(2, np.int64)
+        numbers = np.zeros((2, slots * channels), np.int32)
+        self._sums, self._guesses, self._best = view(sums), view(guesses), view(best)
+        self._targets, self._values = view(numbers[0]), view(numbers[1])
+        self._offsets = view(self._off)
+        self._has_before = contexts.HAS_BEFORE
+
+    def next_clip(self, first: bool) -> None:
+        """Begin a clip: this clip's records become those of the clip before."""
+        self.own, self.before = self.before, self.own
+        self._off[self._has_before] = 0 if first else 1
+
+    def structure(
+        self, tile: int, buffer: Any, source: Any, symbols: Any, span: tuple[int, int], task: int,
+        tuning: tuple[int, int, int],
+    ) -> int:  # fmt: skip
+        """Walk over places ``span`` of a tile."""
+        return int(
+            self._places.walk_places(
+                *self._shared, *self._models, self._register, buffer, self._sums, self._offsets,
+                self._view(self.own[tile]), self._view(self.before[tile]), self._targets, self._values,
+                self._view(self.means[tile]), self._guesses, self._best, source, symbols, *span, task, *tuning,
+                MAX_SYMBOL,
+            )
+        )  # fmt: skip
+
+    def dynamics(self, tile: int, part: int, buffer: Any, symbols: NDArray[np.int32]) -> int:
+        """Walk over one of the two dynamics of a tile."""
+        fixed = self._shared[2]
+        return int(
+            self._lines.walk_lines(
+                fixed, *self._models, self._register, buffer, self._view(symbols.reshape(-1)),
+                self._view(self.some[tile, part]), part, *symbols.shape, MAX_SYMBOL,
+            )
+        )  # fmt: skip
+
+
+class SparseGroupEncoder:
+    """Chooses and codes the symbols of one group, clip by clip.
+
+    Args:
+        layout: with patterns.
+        tiles: network inputs of each clip.
+        steps: one step per channel; their middle decides which models begin where.
+        rdo: whether `add` weighs bits against error; otherwise it rounds to the nearest symbol.
+
+    Attributes:
+        clip_bits: bits spent by each clip so far.
+    """
+
+    def __init__(
+        self, layout: LatentLayout, tiles: int, steps: Steps, *, rdo: bool = True,
+        price: float = DEFAULT_PRICE, bonus: float = DEFAULT_BONUS, least: float = DEFAULT_LEAST,
+    ) -> None:  # fmt: skip
+        from vidtwin_codec.coding.sparse.choose import BIT, SCALE, UNIT
+
+        steps.check(layout)
+        self._level = step_level(steps)
+        self._walk = _Walk(layout, tiles, self._level)
+        self._steps, self._rdo = steps, rdo
+        # the slope of a fine uniform quantiser: 2 ln 2 / 12 of a squared step for one bit
+        slope = 2 * math.log(2) / 12 * UNIT**2 * SCALE / BIT
+        self._tuning = (round(price * slope), round(bonus * BIT), round(least * UNIT))
+        self._unit = UNIT
+        self._done: list[bytes] = []
+        self._bytes = 0
+        self._last = 0.0
+        self._finished = False
+        self._buffer = np.empty(_BUFFER, np.uint8)
+        self.clip_bits: list[float] = []
+
+    def add(self, latents: LatentArrays) -> LatentArrays:
+        """Choose symbols for one clip, code them, and return them.
+
+        Args:
+            latents: floats, N = tiles.
+
+        Returns:
+            Symbols, int32.
+
+        Raises:
+            VidtwinError: a latent is NaN or infinite.
+        """
+        layout, walk = self._walk.layout, self._walk
+        layout.check(latents, walk.tiles)
+        if not self._rdo:
+            symbols = quantize(latents, self._steps)
+            self.add_symbols(symbols)
+            return symbols
+        lines = quantize(latents._replace(structure=np.zeros((0, *layout.structure), np.float32)), self._steps)
+        result = lines._replace(structure=np.zeros((walk.tiles, *layout.structure), np.int32))
+        self._code(result, latents.structure)
+        return result
+
+    def add_symbols(self, symbols: LatentArrays) -> None:
+        """Code one clip's symbols as they are (int32 within +-`MAX_SYMBOL`, N = tiles)."""
+        self._walk.layout.check(symbols, self._walk.tiles)
+        self._code(symbols, None)
+
+    def finish(self) -> bytes:
+        """The body. Nothing can be added afterwards."""
+        from vidtwin_codec.coding.sparse.binary import HIGH, LOW
+
+        self._finished = True
+        low, high = int(self._walk.register[LOW]), int(self._walk.register[HIGH])
+        return b"".join((bytes([self._level]), *self._done, ending(low, high)))
+
+    def _code(self, symbols: LatentArrays, latents: NDArray[Any] | None) -> None:
+        from vidtwin_codec.coding.sparse.jit import view
+        from vidtwin_codec.coding.sparse.places import CHOOSE, GIVEN
+
+        if self._finished:
+            raise ValueError("the group is finished")
+        walk = self._walk
+        walk.next_clip(not self.clip_bits)
+        slots, height, width, channels = walk.layout.structure
+        chunk = max(1, _BUFFER // (_MOST_BYTES * slots * channels))
+        buffer = view(self._buffer)
+        for tile in range(walk.tiles):
+            out = symbols.structure[tile].reshape(-1)
+            if latents is None:
+                out = np.ascontiguousarray(out, dtype=np.int32)
+                source, out = out, np.empty_like(out)
+            else:
+                source = self._targets(latents[tile])
+            for first in range(0, height * width, chunk):
+                span = (first, min(first + chunk, height * width))
+                task = GIVEN if latents is None else CHOOSE
+                walk.structure(tile, buffer, view(source), view(out), span, task, self._tuning)
+                self._flush()
+            for part, array in enumerate(symbols[1:]):
+                walk.dynamics(tile, part, buffer, np.ascontiguousarray(array[tile], dtype=np.int32))
+                self._flush()
+        low, high = int(walk.register[0]), int(walk.register[1])
+        now = 8 * self._bytes + 40 - math.log2(high - low + 1)
+        self.clip_bits.append(now - self._last)
+        self._last = now
+
+    def _targets(self, latents: NDArray[Any]) -> NDArray[np.int32]:
+        if not bool(np.isfinite(latents).all()):
+            raise VidtwinError(
+                "the network produced latents that are not finite numbers",
+                "check the weights with `vidtwin weights verify`, or try `--device cpu`",
+            )
+        values = np.asarray(latents, np.float32) * (self._unit / self._steps.structure)[:, None, None, :].astype(
+            np.float32
+        )
+        np.rint(values, out=values)
+        np.clip(values, -(1 << 28), 1 << 28, out=values)
+        return values.astype(np.int32).reshape(-1)
+
+    def _flush(self) -> None:
+        from vidtwin_codec.coding.sparse.binary import AT
+
+        count = int(self._walk.register[AT])
+        self._done.append(self._buffer[:count].tobytes())
+        self._bytes += count
+        self._walk.register[AT] = 0
+
+
+class SparseGroupDecoder:
+    """Reads a group's symbols, clip by clip.
+
+    Raises:
+        ValueError: the body is not what the encoder writes; on construction or while iterating.
+    """
+
+    def __init__(self, body: memoryview | bytes, layout: LatentLayout, clips: int, tiles: int) -> None:
+        from vidtwin_codec.coding.sparse.binary import AT, BYTES, DECODING, END, VALUE
+
+        if len(body) < 1:
+            raise ValueError("holds no byte")
+        data = np.frombuffer(body, np.uint8)
+        self._clips = clips
+        self._buffer = np.concatenate([data[1:], np.zeros(BYTES, np.uint8)])
+        self._length = len(data) - 1
+        self._walk = _Walk(layout, tiles, int(data[0]))
+        register = self._walk.register
+        register[DECODING], register[AT], register[END] = 1, BYTES, self._length
+        register[VALUE] = int.from_bytes(self._buffer[:BYTES].tobytes(), "big")
+
+    def __iter__(self) -> Iterator[LatentArrays]:
+        """Symbols of one clip after the other, int32, N = tiles."""
+        from vidtwin_codec.coding.sparse.jit import view
+        from vidtwin_codec.coding.sparse.places import DECODE
+
+        walk, buffer = self._walk, view(self._buffer)
+        layout = walk.layout
+        nothing = view(np.zeros(1, np.int32))
+        places = layout.structure[1] * layout.structure[2]
+        for clip in range(self._clips):
+            walk.next_clip(clip == 0)
+            arrays = LatentArrays(*(np.zeros((walk.tiles, *shape), np.int32) for shape in layout.shapes()))
+            for tile in range(walk.tiles):
+                out = view(arrays.structure[tile].reshape(-1))
+                wrong = walk.structure(tile, buffer, nothing, out, (0, places), DECODE, (0, 0, 0))
+                wrong += sum(walk.dynamics(tile, part, buffer, arrays[1 + part][tile]) for part in (0, 1))
+                if wrong:
+                    raise ValueError("a symbol is out of range, or the body ends early")
+            if clip == self._clips - 1:
+                self._check_end()
+            yield arrays
+
+    def _check_end(self) -> None:
+        from vidtwin_codec.coding.sparse.binary import AT, BYTES, HIGH, LOW
+
+        register = self._walk.register
+        at = int(register[AT]) - BYTES
+        end = ending(int(register[LOW]), int(register[HIGH]))
+        if self._length != at + len(end) or self._buffer[at : self._length].tobytes() != end:
+            raise ValueError("does not end where its last symbol does")
+
+
+@dataclass(frozen=True)
+class SparseCoder:
+    """Whole groups of symbols to bytes and back, as a `Coder`."""
+
+    id: int
+    name: str
+
+    def max_body(self, elements: int) -> int:
+        """Most bytes for so many symbols: 3 of them plain bits, the rest what models that learn can be wrong by."""
+        return 8 * elements + 4096
+
+    def fits(self, layout: LatentLayout, clips: int) -> bool:
+        """Whether the layout says which cosine each channel is."""
+        return layout.patterns is not None
+
+    def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
+        """Body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
+        encoder = SparseGroupEncoder(layout, tiles, guess_steps(symbols, layout))
+        for clip in range(clips):
+            encoder.add_symbols(LatentArrays(*(array[clip * tiles : (clip + 1) * tiles] for array in symbols)))
+        return encoder.finish()
+
+    def decode(self, body: memoryview, layout: LatentLayout, clips: int, tiles: int) -> LatentArrays:
+        """Inverse of `encode`.
+
+        Raises:
+            ValueError: not what `encode` writes.
+        """
+        parts = list(SparseGroupDecoder(body, layout, clips, tiles))
+        return LatentArrays(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def step_level(steps: Steps) -> int:
+    """The structure's middle step in eighths of an octave above 2**-15: its binary16 without 7 bits of mantissa."""
+    middle = np.sort(steps.structure.astype("<f2").view("<u2"), axis=None)[steps.structure.size // 2]
+    return int(middle) >> 7
+
+
+def guess_steps(symbols: LatentArrays, layout: LatentLayout) -> Steps:
+    """Steps with which a usual video would have about as many symbols that are not zero.
+
+    Only how well symbols pack depends on it.
+    """
+    from vidtwin_codec.coding.sparse import bands, prior
+
+    assert layout.patterns is not None
+    slots, _, _, channels = layout.structure
+    table = bands.bands_of(layout.patterns).bands
+    of_slot = np.minimum(np.arange(slots), 15)
+    sizes = 2.0 ** (prior.sigmas()[of_slot][:, table[:, 5]] / 8.0 - 15)
+    weight = (table[:, 1] - table[:, 0]) / channels / slots
+    share = np.count_nonzero(symbols.structure) / symbols.structure.size
+    steps = 2.0 ** (np.arange(8, 248) / 8.0 - 15)
+    expected = [float((np.exp(-step / sizes) * weight).sum()) for step in steps]
+    step = steps[int(np.argmin(np.abs(np.log((np.array(expected) + 1e-6) / (share + 1e-6)))))]
+    return Steps(np.full((slots, channels), step, np.float32), *np.ones((2, layout.dynamics_x[0]), np.float32))
+
+
+def ending(low: int, high: int) -> bytes:
+    """Fewest bytes that, with zeros behind them, lie within the arithmetic coder's last interval."""
+    for count in range(6):
+        rest = (1 << (40 - 8 * count)) - 1
+        value = (low + rest) & ~rest
+        if value <= high:
+            return value.to_bytes(6, "big")[1 : 1 + count]
+    raise AssertionError("an interval holds at least one number")

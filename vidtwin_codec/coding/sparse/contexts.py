@@ -1,0 +1,324 @@
+"""Kernels that name the contexts of each kind of decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vidtwin_codec.coding.sparse.bands import (
+    AT_BAND,
+    AT_CELL,
+    AT_COARSE,
+    AT_EXPECTED,
+    AT_NEIGHBOUR,
+    AT_SLOT,
+    BAND_FIELDS,
+    CHANNELS,
+    NBANDS,
+    NEIGHBOURS,
+    STRIDE,
+)
+from vidtwin_codec.coding.sparse.fixed import INPUTS, LEVEL, LEVEL4, LEVEL5
+from vidtwin_codec.coding.sparse.jit import kernel
+
+# Where the place being coded and its neighbours have their records: in this clip's, then in the clip before's.
+OWN, LEFT, UP, UP_LEFT, UP_RIGHT, BEFORE, BEFORE_RIGHT, BEFORE_BELOW = range(8)
+MODE, HAS_BEFORE = 8, 9  # whether slot 0 is a difference to the clip before; whether there is one
+OFFSETS = 10
+MAX_KEPT = 15  # magnitudes and counts are kept up to here
+
+EXPECTED = 24
+GROUPS = 6
+STEPS_UP = 14  # magnitudes below 1 + STEPS_UP are coded one by one
+
+# Contexts: six tables for each kind of decision, one after the other; then sets of weights.
+ZERO_0 = 0
+ZERO_1 = ZERO_0 + EXPECTED * 7 * 5
+ZERO_2 = ZERO_1 + EXPECTED * 7 * 5
+ZERO_3 = ZERO_2 + 4 * 4 * 4 * 3 * 3 * 3
+ZERO_4 = ZERO_3 + GROUPS * 3 * 1024
+ZERO_5 = ZERO_4 + EXPECTED * 4 * 4 * 4
+MORE_0 = ZERO_5 + 81 * 6 * 3
+MORE_1 = MORE_0 + STEPS_UP * EXPECTED
+MORE_2 = MORE_1 + STEPS_UP * 7 * 3
+MORE_3 = MORE_2 + STEPS_UP * 7
+MORE_4 = MORE_3 + STEPS_UP * 7 * 3
+MORE_5 = MORE_4 + STEPS_UP * 3 * GROUPS * 6
+BAND_0 = MORE_5 + 4 * 4 * 4 * 4
+BAND_1 = BAND_0 + EXPECTED * 5 * 5
+BAND_2 = BAND_1 + EXPECTED * 5 * 5
+BAND_3 = BAND_2 + 117 * GROUPS * 3
+BAND_4 = BAND_3 + 4 * 3 * 2 * 4 * 12
+BAND_5 = BAND_4 + 243 * 3
+REACH_0 = BAND_5 + 3 * 4 * 4 * 13
+REACH_1 = REACH_0 + 16 * 3 * 16
+REACH_2 = REACH_1 + 125 * 6
+REACH_3 = REACH_2 + 125 * 6
+REACH_4 = REACH_3 + 16 * 25 * 3
+REACH_5 = REACH_4 + EXPECTED * 5 * GROUPS
+SLOT_0 = REACH_5 + 125 * 3 * 8
+SLOT_1 = SLOT_0 + 16 * 3 * 2
+SLOT_2 = SLOT_1 + 16 * 4 * 2
+SLOT_3 = SLOT_2 + 128
+SLOT_4 = SLOT_3 + EXPECTED * 7
+SLOT_5 = SLOT_4 + 5 * 5 * 5
+FLAG_0 = SLOT_5 + 5 * 5 * GROUPS  # of a place: 2 kinds
+FLAGS = 2 * 64
+ESCAPE_0 = FLAG_0 + FLAGS
+ESCAPES = 32
+DYNAMICS_0 = ESCAPE_0 + ESCAPES
+DYNAMICS = 256  # of each of the two
+STATES = DYNAMICS_0 + 2 * DYNAMICS
+
+ZERO_A = 0
+ZERO_B = ZERO_A + EXPECTED * 2 * INPUTS
+MORE_A = ZERO_B + 3 * 16 * INPUTS
+MORE_B = MORE_A + STEPS_UP * INPUTS
+BAND_A = MORE_B + GROUPS * 3 * INPUTS
+BAND_B = BAND_A + EXPECTED * INPUTS
+REACH_A = BAND_B + 16 * INPUTS
+REACH_B = REACH_A + 16 * 3 * INPUTS
+SLOT_A = REACH_B + GROUPS * 2 * INPUTS
+SLOT_B = SLOT_A + 16 * INPUTS
+ONE = SLOT_B + 4 * INPUTS  # flags of a place, escapes, dynamics: where all six contexts are few
+NONE = ONE + INPUTS
+WEIGHTS = NONE + INPUTS
+
+
+@kernel
+def group_of(slot: int) -> int:
+    """Class of a temporal frequency, 0 to 5."""
+    if slot < 2:
+        return slot
+    if slot < 4:
+        return 2
+    if slot < 7:
+        return 3
+    return 4 if slot < 11 else 5
+
+
+@kernel
+def near_values(sizes: Any, table: Any, off: Any, own: Any, before: Any, slot: int, k: int, sums: Any) -> None:
+    """Sums of magnitudes around a position: left and above, lower frequencies, lower slots, clip before, colours."""
+    stride = sizes[STRIDE]
+    shift = slot * stride + k
+    left, up = own[off[LEFT] + shift], own[off[UP] + shift]
+    corners = own[off[UP_LEFT] + shift] + own[off[UP_RIGHT] + shift]
+    at = sizes[AT_NEIGHBOUR] + k * NEIGHBOURS
+    base = off[OWN] + slot * stride
+    n0, n1 = table[at], table[at + 1]
+    low = 2 * (own[base + n0] + own[base + n1]) + own[base + table[at + 2]]
+    low += own[base + table[at + 3]] + own[base + table[at + 4]]
+    n5, n6 = table[at + 5], table[at + 6]
+    time = 0
+    if slot > 0:
+        b = base - stride
+        time = 2 * own[b + k] + own[b + n0] + own[b + n1] + own[b + n5] + own[b + n6]
+        if slot > 1:
+            time += own[b - stride + k]
+    past = 0
+    if off[HAS_BEFORE] != 0:
+        b = off[BEFORE] + slot * stride
+        past = 2 * before[b + k] + before[b + n0] + before[b + n1] + before[b + n5] + before[b + n6]
+        past += before[off[BEFORE_RIGHT] + shift] + before[off[BEFORE_BELOW] + shift]
+    sums[0] = left
+    sums[1] = up
+    sums[2] = corners
+    sums[3] = 2 * (left + up) + corners
+    sums[4] = low
+    sums[5] = time
+    sums[6] = past
+    sums[7] = own[base + table[at + 7]] + own[base + table[at + 8]]
+
+
+@kernel
+def zero_contexts(
+    sizes: Any, table: Any, fixed: Any, off: Any, slot: int, k: int, band: int, seen: int, beyond: int, sums: Any,
+    work: Any,
+) -> None:  # fmt: skip
+    """Contexts of "not zero" in a band that has ``seen`` others so far, ``beyond`` rings inside the reach."""
+    expected = table[sizes[AT_EXPECTED] + slot * sizes[CHANNELS] + k]
+    near, low, time, past, others = sums[3], sums[4], sums[5], sums[6], sums[7]
+    near4, low4, time4 = fixed[LEVEL4 + near], fixed[LEVEL4 + low], fixed[LEVEL4 + time]
+    past5 = fixed[LEVEL5 + past]
+    past3 = min(past5, 2)
+    others3 = min(others, 2)
+    colour = table[sizes[AT_BAND] + band * BAND_FIELDS + 2]
+    left = table[sizes[AT_BAND] + band * BAND_FIELDS + 1] - k
+    where = table[sizes[AT_SLOT] + slot]
+    group = group_of(where)
+    third = 2 if slot > 0 else off[MODE]
+    coarse = table[sizes[AT_COARSE] + k]
+    work[0] = ZERO_0 + (expected * 7 + fixed[LEVEL + low]) * 5 + fixed[LEVEL5 + near]
+    work[1] = ZERO_1 + (expected * 7 + fixed[LEVEL + time]) * 5 + past5
+    work[2] = ZERO_2 + ((((near4 * 4 + low4) * 4 + time4) * 3 + past3) * 3 + others3) * 3 + colour
+    work[3] = ZERO_3 + group * 3072 + table[sizes[AT_CELL] + k]
+    size = 0 if left <= 2 else 1 if left <= 6 else 2 if left <= 16 else 3
+    work[4] = ZERO_4 + ((expected * 4 + min(beyond, 3)) * 4 + min(seen, 3)) * 4 + size
+    sides = (min(sums[0] + 0, 2) * 3 + min(sums[1] + 0, 2)) * 3 + min(sums[2] + 0, 2)
+    work[5] = ZERO_5 + ((sides * 3 + past3) * 6 + coarse) * 3 + third
+    work[12] = ZERO_A + (expected * 2 + (1 if third == 1 else 0)) * INPUTS
+    work[13] = ZERO_B + ((near4 * 4 + low4) * 3 + past3) * INPUTS
+
+
+@kernel
+def more_contexts(
+    sizes: Any, table: Any, fixed: Any, slot: int, k: int, band: int, magnitude: int, sums: Any, work: Any
+) -> None:
+    """Contexts of "larger than ``magnitude``" at a position that is at least that."""
+    expected = table[sizes[AT_EXPECTED] + slot * sizes[CHANNELS] + k]
+    colour = table[sizes[AT_BAND] + band * BAND_FIELDS + 2]
+    group = group_of(table[sizes[AT_SLOT] + slot] + 0)
+    coarse = table[sizes[AT_COARSE] + k]
+    m = min(magnitude - 1, STEPS_UP - 1)
+    work[0] = MORE_0 + m * EXPECTED + expected
+    work[1] = MORE_1 + (m * 7 + fixed[LEVEL + sums[4]]) * 3 + min(sums[7] + 0, 2)
+    work[2] = MORE_2 + m * 7 + fixed[LEVEL + sums[3]]
+    work[3] = MORE_3 + (m * 7 + fixed[LEVEL + sums[5]]) * 3 + min(fixed[LEVEL5 + sums[6]] + 0, 2)
+    work[4] = MORE_4 + ((m * 3 + colour) * GROUPS + group) * 6 + coarse
+    levels = (fixed[LEVEL4 + sums[3]] * 4 + fixed[LEVEL4 + sums[4]]) * 4 + fixed[LEVEL4 + sums[6]]
+    work[5] = MORE_5 + min(m, 3) * 64 + levels
+    work[12] = MORE_A + m * INPUTS
+    work[13] = MORE_B + (group * 3 + colour) * INPUTS
+
+
+@kernel
+def band_contexts(
+    sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, slot: int, band: int, beyond: int, some: int,
+    work: Any,
+) -> None:  # fmt: skip
+    """Contexts of "the band holds anything"; ``some``: an earlier one of its ring does."""
+    stride, channels = sizes[STRIDE], sizes[CHANNELS]
+    shift = slot * stride + channels + 1
+    at = sizes[AT_BAND] + band * BAND_FIELDS
+    expected = table[sizes[AT_EXPECTED] + slot * channels + table[at]]
+    colour, ring, sector = table[at + 2], table[at + 3], table[at + 4]
+    base = off[OWN] + shift
+    left, up = own[off[LEFT] + shift + band], own[off[UP] + shift + band]
+    corners = own[off[UP_LEFT] + shift + band] + own[off[UP_RIGHT] + shift + band]
+    inner, other = own[base + table[at + 6]], own[base + table[at + 7]]
+    lower = 0
+    if slot > 0:
+        lower = own[base - stride + band] + 0
+    past = 0
+    if off[HAS_BEFORE] != 0:
+        past = before[off[BEFORE] + shift + band] + 0
+    group = group_of(table[sizes[AT_SLOT] + slot] + 0)
+    near5, inner5 = fixed[LEVEL5 + 2 * (left + up) + corners], fixed[LEVEL5 + inner]
+    lower5, past5 = fixed[LEVEL5 + lower], fixed[LEVEL5 + past]
+    some_sides = (1 if left > 0 else 0) + (1 if up > 0 else 0)
+    work[0] = BAND_0 + (expected * 5 + near5) * 5 + inner5
+    work[1] = BAND_1 + (expected * 5 + lower5) * 5 + past5
+    work[2] = BAND_2 + (table[at + 5] * GROUPS + group) * 3 + some_sides
+    work[3] = BAND_3 + (((min(beyond, 3) * 3 + sector) * 2 + some) * 4 + min(inner5 + 0, 3)) * 12 + expected // 2
+    third = ((min(left + 0, 2) * 3 + min(up + 0, 2)) * 3 + min(corners, 2)) * 3 + min(lower, 2)
+    work[4] = BAND_4 + (third * 3 + min(past, 2)) * 3 + colour
+    work[5] = BAND_5 + ((min(other + 0, 2) * 4 + min(lower5 + 0, 3)) * 4 + min(inner5 + 0, 3)) * 13 + ring
+    work[12] = BAND_A + expected * INPUTS
+    work[13] = BAND_B + (min(beyond, 3) * 4 + min(inner5 + 0, 3)) * INPUTS
+
+
+@kernel
+def _side(reach: int, k: int) -> int:
+    return max(0, min(4, reach - k + 1))
+
+
+@kernel
+def reach_contexts(
+    sizes: Any, table: Any, off: Any, own: Any, before: Any, slot: int, colour: int, k: int, band: int, work: Any
+) -> None:
+    """Contexts of "there is something in ring ``k`` of this colour or beyond"; ``band``: the ring's first."""
+    stride = sizes[STRIDE]
+    shift = slot * stride + sizes[CHANNELS] + 2 + sizes[NBANDS] + colour
+    left, up = own[off[LEFT] + shift] + 0, own[off[UP] + shift] + 0
+    lower, lowest, past = 0, 0, 0
+    if slot > 0:
+        lower = own[off[OWN] + shift - stride] + 0
+    if slot > 1:
+        lowest = own[off[OWN] + shift - 2 * stride] + 0
+    if off[HAS_BEFORE] != 0:
+        past = before[off[BEFORE] + shift] + 0
+    other = 0
+    if colour > 0:
+        other = own[off[OWN] + shift - colour] + 0
+    where = table[sizes[AT_SLOT] + slot] + 0
+    group = group_of(where)
+    expected = table[sizes[AT_EXPECTED] + slot * sizes[CHANNELS] + table[sizes[AT_BAND] + band * BAND_FIELDS]]
+    m = min(k, 15)
+    begin = 1 if k == 0 else 0
+    side_lower, side_past = _side(lower, k), _side(past, k)
+    side_near = _side(max(left, up), k)
+    work[0] = REACH_0 + (m * 3 + colour) * 16 + where
+    work[1] = REACH_1 + (((_side(left, k) * 5 + _side(up, k)) * 5 + side_lower) * 3 + colour) * 2 + begin
+    work[2] = REACH_2 + (((side_past * 5 + side_lower) * 5 + _side(other, k)) * 3 + colour) * 2 + begin
+    work[3] = REACH_3 + ((m * 5 + side_near) * 5 + side_past) * 3 + colour
+    work[4] = REACH_4 + (expected * 5 + side_lower) * GROUPS + group
+    corners = _side(own[off[UP_LEFT] + shift] + 0, k) * 5 + _side(own[off[UP_RIGHT] + shift] + 0, k)
+    work[5] = REACH_5 + ((corners * 5 + _side(lowest, k)) * 3 + colour) * 8 + min(m, 7)
+    work[12] = REACH_A + (m * 3 + colour) * INPUTS
+    work[13] = REACH_B + (group * 2 + off[HAS_BEFORE]) * INPUTS
+
+
+@kernel
+def slot_contexts(sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, slot: int, work: Any) -> None:
+    """Contexts of "the slot holds anything"."""
+    stride = sizes[STRIDE]
+    shift = (slot + 1) * stride - 1
+    left, up = own[off[LEFT] + shift] + 0, own[off[UP] + shift] + 0
+    up_left, up_right = own[off[UP_LEFT] + shift] + 0, own[off[UP_RIGHT] + shift] + 0
+    lower, lowest, past, around = 0, 0, 0, 0
+    if slot > 0:
+        lower = own[off[OWN] + shift - stride] + 0
+    if slot > 1:
+        lowest = own[off[OWN] + shift - 2 * stride] + 0
+    if off[HAS_BEFORE] != 0:
+        past = before[off[BEFORE] + shift] + 0
+        around = before[off[BEFORE_RIGHT] + shift] + before[off[BEFORE_BELOW] + shift]
+    where = table[sizes[AT_SLOT] + slot] + 0
+    group = group_of(where)
+    expected = table[sizes[AT_EXPECTED] + slot * sizes[CHANNELS]]
+    some_lower = (2 if lower > 0 else 0) + (1 if lowest > 0 else 0)
+    some_sides = (1 if left > 0 else 0) + (1 if up > 0 else 0)
+    some_past = 1 if past > 0 else 0
+    corners = (2 if up_left > 0 else 0) + (1 if up_right > 0 else 0)
+    sides = ((2 if left > 0 else 0) + (1 if up > 0 else 0)) * 4 + corners
+    work[0] = SLOT_0 + (where * 3 + some_sides) * 2 + some_past
+    work[1] = SLOT_1 + (where * 4 + some_lower) * 2 + some_past
+    work[2] = SLOT_2 + (sides * 4 + some_lower) * 2 + some_past
+    work[3] = SLOT_3 + expected * 7 + fixed[LEVEL + left + up + past]
+    lower5 = fixed[LEVEL5 + 2 * lower + lowest]
+    near5 = fixed[LEVEL5 + left + up + ((up_left + up_right) >> 1)]
+    work[4] = SLOT_4 + (lower5 * 5 + near5) * 5 + fixed[LEVEL5 + past]
+    work[5] = SLOT_5 + (fixed[LEVEL5 + past] * 5 + fixed[LEVEL5 + around]) * 6 + group
+    work[12] = SLOT_A + where * INPUTS
+    work[13] = SLOT_B + some_lower * INPUTS
+
+
+@kernel
+def flag_contexts(sizes: Any, off: Any, own: Any, before: Any, which: int, work: Any) -> None:
+    """Contexts of the two flags of a place: 0, it holds nothing; 1, its slot 0 is a difference to the clip before."""
+    at = sizes[STRIDE] * sizes[0] + which
+    left, up = own[off[LEFT] + at] + 0, own[off[UP] + at] + 0
+    up_right, up_left = own[off[UP_RIGHT] + at] + 0, own[off[UP_LEFT] + at] + 0
+    past, around = 0, 0
+    if off[HAS_BEFORE] != 0:
+        past = before[off[BEFORE] + at] + 0
+        around = before[off[BEFORE_RIGHT] + at] + before[off[BEFORE_BELOW] + at]
+    first = FLAG_0 + which * 64
+    known = off[HAS_BEFORE]
+    work[0] = first + (left * 2 + up) * 2 + past
+    work[1] = first + 8 + ((up_left * 2 + up_right) * 2 + left) * 2 + up
+    work[2] = first + 24 + past * 3 + around
+    work[3] = first + 30 + (left + up + up_left + up_right) * 4 + past * 2 + known
+    work[4] = first + 50 + known
+    work[5] = first + 52 + ((left + up) * 2 + (1 if past + around > 1 else 0)) * 2 + known
+    work[12] = ONE
+    work[13] = NONE
+
+
+@kernel
+def one_context(number: int, work: Any) -> None:
+    """The same context six times: a plain adaptive bit."""
+    for i in range(INPUTS):
+        work[i] = number
+    work[12] = ONE
+    work[13] = NONE

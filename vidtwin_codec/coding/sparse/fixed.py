@@ -1,0 +1,46 @@
+"""Fixed tables of the binary models: squash, stretch, rates of learning, costs. All whole numbers."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+INPUTS = 6  # contexts of every decision
+REACH = 3071  # stretched probabilities go from -REACH to REACH, in 256ths of a natural logarithm
+
+# Offsets into the one table that kernels get.
+SQUASH = 0
+STRETCH = SQUASH + 2 * REACH + 1
+RATE = STRETCH + 4096
+COST = RATE + 512
+LEVEL = COST + 4096
+LEVEL5 = LEVEL + 256
+LEVEL4 = LEVEL5 + 256
+LENGTH = LEVEL4 + 256
+
+LEVELS = (0, 1, 2, 3, 5, 9, 17)  # where the classes of a sum of magnitudes begin
+LEVELS5 = (0, 1, 3, 6, 12)
+LEVELS4 = (0, 1, 3, 7)
+
+
+@cache
+def fixed_table() -> NDArray[np.int32]:
+    """All fixed tables one after the other, int32.
+
+    ``squash`` is 65536 / (1 + exp(-x / 256)) rounded, within 8 to 65528; ``stretch`` of a probability's upper 12 bits
+    its inverse at the middle of the interval. The exact values lie far enough from halves for any exponential to do.
+    """
+    table = np.zeros(LENGTH, np.int32)
+    x = np.arange(-REACH, REACH + 1)
+    squash = np.clip(np.rint(65536 / (1 + np.exp(-x / 256))), 8, 65528).astype(np.int64)
+    table[SQUASH:STRETCH] = squash
+    exact = 65536 / (1 + np.exp(-x / 256))
+    table[STRETCH:RATE] = np.clip(np.searchsorted(exact, 16 * np.arange(4096) + 8) - REACH, -REACH, REACH)
+    table[RATE:COST] = 131072 // (2 * np.arange(512) + 3)
+    table[COST:LEVEL] = np.rint(-256 * np.log2((np.arange(4096) + 0.5) / 4096))
+    sums = np.arange(256)
+    for start, levels in ((LEVEL, LEVELS), (LEVEL5, LEVELS5), (LEVEL4, LEVELS4)):
+        table[start : start + 256] = np.searchsorted(levels, sums, side="right") - 1
+    return table

@@ -1,0 +1,101 @@
+"""The compiler of the sparse coder's inner loops: numba where it works, plain Python with the same results elsewhere.
+
+Kernels take one-dimensional arrays of whole numbers only. Compiled code gets numpy arrays, plain Python memoryviews of
+them, whose elements are Python integers: there is no overflow to differ in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+Kernel = Callable[..., Any]
+
+
+def _load_numba() -> Any:
+    if os.environ.get("VIDTWIN_NO_NUMBA"):
+        return None
+    try:
+        import numba
+    except Exception:  # an installation that cannot run here (no LLVM, wrong numpy) fails in many ways
+        return None
+    return numba
+
+
+def _cache_folder() -> str | None:
+    """A folder for compiled kernels, named by their source so that no stale one is ever loaded; None: no such place."""
+    own = os.environ.get("VIDTWIN_CACHE")
+    if own:
+        base = Path(own)
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vidtwin"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches" / "vidtwin"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidtwin"
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    folder = base / "kernels" / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(folder) if os.access(folder, os.W_OK) else None
+
+
+_NUMBA = _load_numba()
+_FOLDER = None if _NUMBA is None else _cache_folder()
+COMPILED = _NUMBA is not None
+
+
+def kernel(function: Kernel) -> Kernel:
+    """Compile a function that only other kernels call."""
+    return _compile(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def entry(function: Kernel) -> Kernel:
+    """Compile a function on its first call, and keep the result in the user's cache folder."""
+    return _compile(function, no_cfunc_wrapper=True)
+
+
+_ARRAYS = {
+    "int8": ("own", "before"),
+    "uint8": ("buffer",),
+    "int32": ("table", "fixed", "states", "weights", "targets", "values", "means", "source", "symbols", "some_before"),
+    "int64": ("sizes", "work", "register", "sums", "off", "guesses", "best"),
+}
+
+
+def _signature(function: Kernel) -> str:
+    """Types of a kernel's arguments by their names; what is not an array is a whole number."""
+    types = {name: f"{kind}[::1]" for kind, names in _ARRAYS.items() for name in names}
+    code = function.__code__
+    given = (types.get(name, "int64") for name in code.co_varnames[: code.co_argcount])
+    result = "void" if function.__annotations__["return"] == "None" else "int64"
+    return f"{result}({', '.join(given)})"
+
+
+def _compile(function: Kernel, **options: bool) -> Kernel:
+    if _NUMBA is None:
+        return function
+    before = _NUMBA.config.CACHE_DIR
+    try:
+        if _FOLDER is not None:
+            _NUMBA.config.CACHE_DIR = _FOLDER
+        compiled: Kernel = _NUMBA.njit(
+            _signature(function), cache=_FOLDER is not None, nogil=True, error_model="numpy", **options)(function)
+    finally:
+        _NUMBA.config.CACHE_DIR = before
+    return compiled
+
+
+def view(array: NDArray[Any]) -> Any:
+    """What kernels read and write for a contiguous one-dimensional array."""
+    return array if COMPILED else memoryview(array)  # type: ignore[arg-type]

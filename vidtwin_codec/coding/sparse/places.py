@@ -1,0 +1,267 @@
+"""Kernels that walk over the places of a tile, with predictions of slot 0 and the dynamics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vidtwin_codec.coding.sparse.bands import (
+    AT_BAND,
+    AT_COLOUR,
+    AT_PERM,
+    AT_RING,
+    BAND_FIELDS,
+    CHANNELS,
+    HEIGHT,
+    PLACE,
+    SLOTS,
+    WIDTH,
+)
+from vidtwin_codec.coding.sparse.binary import BYTES, DECODING, OVERRUN, cost
+from vidtwin_codec.coding.sparse.choose import FAR, SCALE, UNIT, choose_rest, choose_slot, forget_slot
+from vidtwin_codec.coding.sparse.contexts import (
+    BEFORE,
+    BEFORE_BELOW,
+    BEFORE_RIGHT,
+    HAS_BEFORE,
+    LEFT,
+    MODE,
+    OWN,
+    UP,
+    UP_LEFT,
+    UP_RIGHT,
+    flag_contexts,
+)
+from vidtwin_codec.coding.sparse.jit import entry, kernel
+from vidtwin_codec.coding.sparse.walk import code_place
+
+# What the walk is to do.
+DECODE, GIVEN, CHOOSE = 0, 1, 2
+
+
+@kernel
+def set_offsets(sizes: Any, place: int, off: Any) -> None:
+    """Find the records around a place; what lies outside has the empty one behind the last."""
+    width, size = sizes[WIDTH], sizes[PLACE]
+    row, column = place // width, place % width
+    outside = sizes[HEIGHT] * width * size
+    off[OWN] = place * size
+    off[LEFT] = (place - 1) * size if column > 0 else outside
+    off[UP] = (place - width) * size if row > 0 else outside
+    off[UP_LEFT] = (place - width - 1) * size if row > 0 and column > 0 else outside
+    off[UP_RIGHT] = (place - width + 1) * size if row > 0 and column < width - 1 else outside
+    off[BEFORE] = place * size
+    off[BEFORE_RIGHT] = (place + 1) * size if column < width - 1 else outside
+    off[BEFORE_BELOW] = (place + width) * size if row < sizes[HEIGHT] - 1 else outside
+
+
+@kernel
+def guess_means(sizes: Any, table: Any, place: int, means: Any, guesses: Any) -> None:
+    """Guess slot 0's constant of each colour: the middle one of left, up, left + up - corner."""
+    width, channels = sizes[WIDTH], sizes[CHANNELS]
+    row, column = place // width, place % width
+    for colour in range(3):
+        guesses[colour] = 0
+        ring = table[sizes[AT_COLOUR] + colour] + 0
+        if ring < table[sizes[AT_COLOUR] + colour + 1]:
+            k = table[sizes[AT_PERM] + table[sizes[AT_BAND] + table[sizes[AT_RING] + ring] * BAND_FIELDS]]
+            if row > 0 and column > 0:
+                left = means[(place - 1) * channels + k] + 0
+                up = means[(place - width) * channels + k] + 0
+                corner = means[(place - width - 1) * channels + k] + 0
+                if corner >= max(left, up):
+                    guesses[colour] = min(left, up)
+                elif corner <= min(left, up):
+                    guesses[colour] = max(left, up)
+                else:
+                    guesses[colour] = left + up - corner
+            elif row > 0:
+                guesses[colour] = means[(place - width) * channels + k]
+            elif column > 0:
+                guesses[colour] = means[(place - 1) * channels + k]
+
+
+@kernel
+def predict_slot(
+    sizes: Any, table: Any, place: int, means: Any, guesses: Any, mode: int, source: Any, unit: int, targets: Any
+) -> None:
+    """Take the prediction of slot 0 from ``source`` (of the place's symbols, times ``unit``) into ``targets``."""
+    channels = sizes[CHANNELS]
+    for k in range(channels):
+        j = place * channels + table[sizes[AT_PERM] + k]
+        targets[k] = source[j] - (means[j] * unit if mode != 0 else 0)
+    if mode == 0:
+        for colour in range(3):
+            ring = table[sizes[AT_COLOUR] + colour] + 0
+            if ring < table[sizes[AT_COLOUR] + colour + 1]:
+                k = table[sizes[AT_BAND] + table[sizes[AT_RING] + ring] * BAND_FIELDS] + 0
+                targets[k] -= guesses[colour] * unit
+
+
+@kernel
+def bits_like(sizes: Any, targets: Any) -> int:
+    """Roughly what slot 0's numbers take."""
+    total = 0
+    for k in range(sizes[CHANNELS]):
+        value = abs(targets[k])
+        while value > 0:
+            total += 2
+            value >>= 1
+        if targets[k] != 0:
+            total += 3
+    return total
+
+
+@kernel
+def clear_record(sizes: Any, off: Any, own: Any) -> None:
+    """Forget what a place's record held."""
+    for k in range(off[OWN], off[OWN] + sizes[PLACE]):
+        own[k] = 0
+
+
+@kernel
+def choose_place(
+    sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
+    before: Any, targets: Any, values: Any, place: int, means: Any, guesses: Any, source: Any, price: int, bonus: int,
+    least: int, best: Any,
+) -> None:  # fmt: skip
+    """Choose a place's numbers and mode."""
+    channels, slots = sizes[CHANNELS], sizes[SLOTS]
+    known = off[HAS_BEFORE]
+    some = 0
+    for k in range(channels, channels * slots):
+        if abs(targets[k]) >= least:
+            some = 1
+            break
+    off[MODE] = known
+    predict_slot(sizes, table, place, means, guesses, known, source, UNIT, targets)
+    for k in range(channels):
+        if abs(targets[k]) >= least:
+            some = 1
+    if some == 0:
+        return
+    gain = choose_slot(
+        sizes,
+        table,
+        fixed,
+        states,
+        weights,
+        work,
+        sums,
+        off,
+        own,
+        before,
+        targets,
+        values,
+        0,
+        price,
+        bonus,
+        least,
+        best,
+    )
+    if known != 0:
+        flag_contexts(sizes, off, own, before, 1, work)
+        gain += cost(states, weights, fixed, work, 1) * price
+        error = 0
+        for k in range(channels):
+            size = min(abs(targets[k]), FAR)
+            error += size * size
+        forget_slot(sizes, off, own, values, 0)
+        off[MODE] = 0
+        predict_slot(sizes, table, place, means, guesses, 0, source, UNIT, targets)
+        other = choose_slot(
+            sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values,
+            0, price, bonus, least, best,
+        )  # fmt: skip
+        flag_contexts(sizes, off, own, before, 1, work)
+        other += cost(states, weights, fixed, work, 0) * price
+        for k in range(channels):
+            size = min(abs(targets[k]), FAR)
+            error -= size * size
+        if gain <= other - error * SCALE:
+            forget_slot(sizes, off, own, values, 0)
+            off[MODE] = 1
+            predict_slot(sizes, table, place, means, guesses, 1, source, UNIT, targets)
+            gain = choose_slot(
+                sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values,
+                0, price, bonus, least, best,
+            )  # fmt: skip
+            flag_contexts(sizes, off, own, before, 1, work)
+            gain += cost(states, weights, fixed, work, 1) * price
+        else:
+            gain = other - error * SCALE
+    gain += choose_rest(
+        sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values, price, bonus, least, best
+    )
+    if gain >= 0:
+        for slot in range(slots):
+            forget_slot(sizes, off, own, values, slot)
+        off[MODE] = known
+
+
+@entry
+def walk_places(
+    sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, sums: Any,
+    off: Any, own: Any, before: Any, targets: Any, values: Any, means: Any, guesses: Any, best: Any,
+    source: Any, symbols: Any, first: int, last: int, task: int, price: int, bonus: int, least: int, limit: int,
+) -> Any:  # fmt: skip
+    """Code places ``first`` to ``last - 1`` of a tile; returns how many symbols are out of range.
+
+    ``source``: ``[slots, h, w, C]`` symbols (`GIVEN`) or 64ths of a step (`CHOOSE`). ``symbols``: where they go.
+    ``means``: ``[h, w, C]`` slot 0 of the clip before, and of this one where the walk has been.
+    """
+    slots, channels = sizes[SLOTS], sizes[CHANNELS]
+    plane = sizes[HEIGHT] * sizes[WIDTH] * channels
+    perm = sizes[AT_PERM]
+    wrong = 0
+    for place in range(first, last):
+        set_offsets(sizes, place, off)
+        clear_record(sizes, off, own)
+        guess_means(sizes, table, place, means, guesses)
+        off[MODE] = 0
+        for k in range(slots * channels):
+            values[k] = 0
+        if task == CHOOSE:
+            for slot in range(1, slots):
+                for k in range(channels):
+                    targets[slot * channels + k] = source[slot * plane + place * channels + table[perm + k]]
+            choose_place(
+                sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values, place, means,
+                guesses, source, price, bonus, least, best,
+            )  # fmt: skip
+            clear_record(sizes, off, own)
+        elif task == GIVEN:
+            for slot in range(1, slots):
+                for k in range(channels):
+                    values[slot * channels + k] = source[slot * plane + place * channels + table[perm + k]]
+            predict_slot(sizes, table, place, means, guesses, 0, source, 1, values)
+            if off[HAS_BEFORE] != 0:
+                alone = bits_like(sizes, values)
+                predict_slot(sizes, table, place, means, guesses, 1, source, 1, values)
+                off[MODE] = 1
+                if bits_like(sizes, values) > alone:
+                    off[MODE] = 0
+                    predict_slot(sizes, table, place, means, guesses, 0, source, 1, values)
+        code_place(sizes, table, fixed, states, weights, work, register, buffer, sums, off, own, before, values)
+        if off[MODE] == 0:
+            for colour in range(3):
+                ring = table[sizes[AT_COLOUR] + colour] + 0
+                if ring < table[sizes[AT_COLOUR] + colour + 1]:
+                    values[table[sizes[AT_BAND] + table[sizes[AT_RING] + ring] * BAND_FIELDS]] += guesses[colour]
+        for k in range(channels):
+            j = place * channels + table[perm + k]
+            value = values[k] + (means[j] if off[MODE] != 0 else 0)
+            if abs(value) > limit:
+                wrong += 1
+            means[j] = max(-limit, min(limit, value))
+            symbols[j] = means[j]
+        for slot in range(1, slots):
+            for k in range(channels):
+                value = values[slot * channels + k] + 0
+                if value != 0:
+                    if abs(value) > limit:
+                        wrong += 1
+                        value = 0
+                    symbols[slot * plane + place * channels + table[perm + k]] = value
+        if register[DECODING] != 0 and register[OVERRUN] > BYTES:
+            return wrong + 1
+    return wrong
