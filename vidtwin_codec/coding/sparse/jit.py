@@ -90,7 +90,8 @@ def _compile(function: Kernel, **options: bool) -> Kernel:
         if _FOLDER is not None:
             _NUMBA.config.CACHE_DIR = _FOLDER
         compiled: Kernel = _NUMBA.njit(
-            _signature(function), cache=_FOLDER is not None, nogil=True, error_model="numpy", **options)(function)
+            _signature(function), cache=_FOLDER is not None, nogil=True, error_model="numpy", **options
+        )(function)
     finally:
         _NUMBA.config.CACHE_DIR = before
     return compiled
