@@ -33,13 +33,12 @@ from torch import Tensor
 
 from vidtwin_codec import weights
 from vidtwin_codec.coding import DEFAULT_QUALITY, Group, LatentArrays, dequantize, pack_group
+from vidtwin_codec.coding.effort import DEFAULT_EFFORT, choose_symbols, quality_steps
 from vidtwin_codec.media.ffmpeg import executable
 from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig, load_checkpoint
 from vidtwin_codec.pipeline.codec import Codec
 from vidtwin_codec.pipeline.device import Device, select_device
 from vidtwin_codec.pipeline.geometry import pixels_from_levels
-from vidtwin_codec.refinement import DEFAULT_EFFORT, LEVELS
-from vidtwin_codec.refinement.symbols import choose_symbols, quality_steps
 from vidtwin_codec.training.footage import find_files
 from vidtwin_codec.training.preparation import held_out_clips
 
@@ -222,15 +221,14 @@ class Network:
         self.model: VidTwin = load_checkpoint(entry.path).to(self.place.device)
         self.layout = Codec(self.model, self.place).layout
         assert entry.metadata.steps is not None
-        self.passes = LEVELS[DEFAULT_EFFORT].passes
-        self.steps = quality_steps(entry.metadata.steps, quality, self.passes)
+        self.steps = quality_steps(entry.metadata.steps, quality, DEFAULT_EFFORT)
         self.title = f"{entry.name} {entry.sha256[:12]}, {self.place}, quality {quality:g}"
 
     def __call__(self, clips: Tensor) -> Coded:
         with self.place.autocast():
             latents = self.model.encode(pixels_from_levels(clips.to(self.place.device), torch.float32))
         arrays = LatentArrays(*(part.float().cpu().numpy() for part in latents))
-        symbols = choose_symbols(arrays, self.steps, self.layout, clips=len(clips), tiles=1, passes=self.passes)
+        symbols = choose_symbols(arrays, self.steps, self.layout, clips=len(clips), tiles=1, effort=DEFAULT_EFFORT)
         packed = pack_group(Group(0, len(clips) * FRAMES, 0, len(clips), 1, symbols), self.layout)
         means, quantized = (self._decoded(clips, part) for part in (arrays, dequantize(symbols, self.steps)))
         return Coded(means, quantized, len(packed) / len(clips))

@@ -42,7 +42,7 @@ from vidtwin_codec.coding.context.tokens import EXTRA_BITS, tokenize
 from vidtwin_codec.coding.order import POSITION_MAJOR, to_sequence
 from vidtwin_codec.media import probe
 from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+from vidtwin_codec.pipeline.encoder import Encoder, Piece
 from vidtwin_codec.pipeline.options import EncodeOptions
 from vidtwin_codec.pipeline.packer import Packer
 
@@ -73,7 +73,7 @@ class Video(NamedTuple):
     """A video's groups, and the seconds that the network took for them."""
 
     encoder: Encoder
-    groups: list[LatentGroup]
+    pieces: list[Piece]
     seconds: float
 
 
@@ -81,12 +81,12 @@ def read(path: Path, codec: Codec, entry: known_weights.Entry, options: EncodeOp
     """Latents of the first whole groups of a video, at least one and no more than ``seconds`` long."""
     encoder = Encoder(probe(path), codec, entry, replace(options, effort=0))
     began = time.monotonic()
-    groups: list[LatentGroup] = []
-    for group in encoder.groups():
-        groups.append(group)
-        if group.span.end_frame >= seconds * encoder.fps:
+    pieces: list[Piece] = []
+    for piece in encoder.pieces():
+        pieces.append(piece)
+        if piece.span.end_clip % encoder.clips_per_group == 0 and piece.span.end_frame >= seconds * encoder.fps:
             break
-    return Video(encoder, groups, time.monotonic() - began)
+    return Video(encoder, pieces, time.monotonic() - began)
 
 
 def predict(plane: Plane) -> Plane:

@@ -48,7 +48,7 @@ def run_network(sources: list[Path], codec: Codec, entry: weights.Entry, options
     """From the videos to latents; returns how many clips of one tile that gives."""
     clips = 0
     for source in sources:
-        for group in Encoder(probe(source), codec, entry, options).groups():
+        for group in Encoder(probe(source), codec, entry, options).pieces():
             clips += group.span.clips * group.tiles
     return clips
 

@@ -3,8 +3,8 @@
     python benchmarks/one_gop.py VIDEO ... [--seconds 8] [--quality 40 --quality 50 ...] [--weights NAME|FILE]
 
 The first seconds of each video at its own size, without sound: all bytes of the .vtw but sound's, against those of an
-x264 medium stream (tuned for PSNR, key frames at the start and at cuts) of the same RGB PSNR, interpolated along a ladder
-of CRFs.
+x264 medium stream (tuned for PSNR, key frames at the start and at cuts) of the same RGB PSNR, interpolated along a
+ladder of CRFs.
 """
 
 from __future__ import annotations

@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 
 from vidtwin_codec import metrics
 from vidtwin_codec.coding import DEFAULT_QUALITY, Group, LatentArrays, dequantize, pack_group
+from vidtwin_codec.coding.effort import DEFAULT_EFFORT, choose_symbols, quality_steps
 from vidtwin_codec.measurement.paper import Network, clips_of
 from vidtwin_codec.media import probe
 from vidtwin_codec.pipeline.options import NetworkOptions
-from vidtwin_codec.refinement import DEFAULT_EFFORT, LEVELS
-from vidtwin_codec.refinement.symbols import choose_symbols, quality_steps
 
 
 class Score(NamedTuple):
@@ -82,7 +81,7 @@ def main(
     network = Network(NetworkOptions(weights=weights, device=device, precision=precision))
     entry, base = network.entry, network.entry.metadata.steps
     assert base is not None  # weights without steps are not resolved
-    layout, passes = network.codec.layout, LEVELS[DEFAULT_EFFORT].passes
+    layout = network.codec.layout
     print(f"weights {entry.name} {entry.sha256[:12]}, {network.codec.device}, {len(qualities)} qualities")
     print(f"{'':32}{'means':>15}" + "".join(f"{f'quality {q:g}':>25}" for q in qualities))
     print(f"{'':32}{'PSNR   SSIM':>15}" + f"{'PSNR   SSIM    bpp':>25}" * len(qualities))
@@ -92,8 +91,8 @@ def main(
         arrays = network.encode(clips)
         row = [score(clips, network.decode(arrays))]
         for quality in qualities:
-            steps = quality_steps(base, quality, passes)
-            symbols = choose_symbols(arrays, steps, layout, clips=len(clips), tiles=1, passes=passes)
+            steps = quality_steps(base, quality, DEFAULT_EFFORT)
+            symbols = choose_symbols(arrays, steps, layout, clips=len(clips), tiles=1, effort=DEFAULT_EFFORT)
             group = Group(0, len(clips) * network.frames, 0, len(clips), 1, symbols)
             packed = len(pack_group(group, layout))
             row.append(score(clips, network.decode(LatentArrays(*dequantize(symbols, steps))), packed))

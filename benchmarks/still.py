@@ -24,7 +24,7 @@ from vidtwin_codec.container import VtwReader
 from vidtwin_codec.media import probe
 from vidtwin_codec.media.ffmpeg import executable
 from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+from vidtwin_codec.pipeline.encoder import Encoder, Piece
 from vidtwin_codec.pipeline.options import EncodeOptions
 from vidtwin_codec.pipeline.packer import Packer
 
@@ -32,29 +32,29 @@ SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
 MOTION_SECONDS = 10
 
 
-def packed(encoder: Encoder, groups: Iterable[LatentGroup], quality: float) -> tuple[int, int, int]:
-    """Bytes, frames and groups of the file that these groups make."""
+def packed(encoder: Encoder, pieces: Iterable[Piece], quality: float) -> tuple[int, int, int]:
+    """Bytes, frames and groups of the file that these clips make."""
     stream = io.BytesIO()
     packer = Packer(stream, encoder, quality=quality)
-    for group in groups:
-        packer.add(group)
+    for piece in pieces:
+        packer.add(piece)
     counts = packer.finish()
     with VtwReader(stream) as reader:
         assert reader.frames == counts.frames
     return counts.vtw_bytes, counts.frames, counts.groups
 
 
-def motion(encoder: Encoder) -> Iterator[LatentGroup]:
-    """The first whole groups of a video, at least one and no more than `MOTION_SECONDS` long."""
-    for group in encoder.groups():
-        yield group
-        if group.span.end_frame >= MOTION_SECONDS * encoder.fps:
+def motion(encoder: Encoder) -> Iterator[Piece]:
+    """The clips of the first whole groups of a video, at least one and no more than `MOTION_SECONDS` long."""
+    for piece in encoder.pieces():
+        yield piece
+        if piece.span.end_clip % encoder.clips_per_group == 0 and piece.span.end_frame >= MOTION_SECONDS * encoder.fps:
             return
 
 
-def held(encoder: Encoder, seconds: float) -> Iterator[LatentGroup]:
-    """Groups of a picture that stands still, given the video of two clips of it."""
-    two = next(encoder.groups())
+def held(encoder: Encoder, seconds: float) -> Iterator[Piece]:
+    """Clips of a picture that stands still, given the video of two clips of it."""
+    two = next(encoder.pieces())
     assert two.span.clips == 2
     frames = encoder.geometry.clip_frames
     clips = round(seconds * float(encoder.fps) / frames)
@@ -62,7 +62,7 @@ def held(encoder: Encoder, seconds: float) -> Iterator[LatentGroup]:
         count = min(encoder.clips_per_group, clips - first)
         starts = [0 if clip == 0 else two.tiles for clip in range(first, first + count)]
         parts = (np.concatenate([part[start : start + two.tiles] for start in starts]) for part in two.latents)
-        yield LatentGroup(GroupSpan(first * frames, count * frames, first, count), two.tiles, LatentArrays(*parts))
+        yield Piece(GroupSpan(first * frames, count * frames, first, count), two.tiles, LatentArrays(*parts))
 
 
 def hold_first_picture(path: Path, folder: Path, rate: str, frames: int) -> Path:

@@ -32,14 +32,13 @@ from vidtwin_codec.coding import (
     quality_scale,
     quantize,
 )
+from vidtwin_codec.coding.effort import DEFAULT_EFFORT, choose_symbols
 from vidtwin_codec.compare.bd import delta
 from vidtwin_codec.compare.results import Point
 from vidtwin_codec.measurement.paper import Network, clips_of
 from vidtwin_codec.media import probe
 from vidtwin_codec.pipeline.geometry import pixels_from_levels
 from vidtwin_codec.pipeline.options import NetworkOptions
-from vidtwin_codec.refinement import DEFAULT_EFFORT, LEVELS
-from vidtwin_codec.refinement.symbols import choose_symbols
 from vidtwin_codec.weights.calibration import steps_from_sigma
 
 QUALITIES = (45.0, 60.0, DEFAULT_QUALITY, 90.0)
@@ -144,11 +143,10 @@ def main(folder: Path, weights: str, device: str, frames: int) -> None:
     network = Network(NetworkOptions(weights=weights, device=device))
     base = network.entry.metadata.steps
     assert base is not None  # weights without steps are not resolved
-    passes = LEVELS[DEFAULT_EFFORT].passes
 
     def chosen(latents: LatentArrays, steps: Steps) -> LatentArrays:
         clips = len(latents.structure)
-        return choose_symbols(latents, steps, network.codec.layout, clips=clips, tiles=1, passes=passes)
+        return choose_symbols(latents, steps, network.codec.layout, clips=clips, tiles=1, effort=DEFAULT_EFFORT)
 
     videos = [read(path, network, frames) for path in sorted(folder.glob("*.mp4"))]
     from_sigma = sigma_steps(network, videos)

@@ -6,14 +6,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
 from media_samples import ffmpeg
-from micro import pipeline_model
-
-from vidtwin_codec.coding import Steps
-from vidtwin_codec.model.checkpoint import save_checkpoint
+from micro import pipeline_model, window_model, write_weights
 
 # a busy machine must not fail a test that is right; pytest's own timeout stops one that hangs
 settings.register_profile("vidtwin", deadline=None)
@@ -23,15 +19,13 @@ settings.load_profile("vidtwin")
 @pytest.fixture(scope="session")
 def micro_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file holding a micro-sized random network, with steps."""
-    path = tmp_path_factory.mktemp("weights") / "micro.safetensors"
-    model = pipeline_model()
-    config = model.config
-    slots = (config.qformer.num_queries, config.structure_channels)
-    steps = Steps(np.full(slots, 0.1), *[np.full(config.dynamics_channels, 0.1)] * 2)
-    save_checkpoint(
-        path, model, name="micro", steps=steps, compute_dtype="float32", storage="float32", origin="random numbers"
-    )
-    return path
+    return write_weights(tmp_path_factory.mktemp("weights") / "micro.safetensors", pipeline_model(), 0.1)
+
+
+@pytest.fixture(scope="session")
+def window_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a network that sees whole frames, and makes wide latents of which many are zero."""
+    return write_weights(tmp_path_factory.mktemp("weights") / "window.safetensors", window_model(), 0.4)
 
 
 MakeVideo = Callable[..., Path]

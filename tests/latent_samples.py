@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidtwin_codec.coding import Group, LatentArrays, LatentLayout, Steps, pack_group
+from vidtwin_codec.coding import CONTEXT, Group, LatentArrays, LatentLayout, Steps, pack_group
 from vidtwin_codec.container import Header, VtwWriter
 
 CLIP_FRAMES = 4
@@ -35,6 +35,7 @@ def sample_header(seed: int = 0, **changes: object) -> Header:
         tile_width=32,
         overlap=8,
         clips_per_group=8,
+        coder=CONTEXT,
         created_by="test",
     )
     return replace(header, **changes)  # type: ignore[arg-type]

@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from vidtwin_codec.coding import Steps
 from vidtwin_codec.model import Latents, QFormerConfig, TransformerConfig, VidTwin, VidTwinConfig
+from vidtwin_codec.model.checkpoint import save_checkpoint
 from vidtwin_codec.model.transformer import sine_cosine, spatial_positions
 from vidtwin_codec.model.upstream import upstream_names
 
@@ -151,6 +154,36 @@ def pipeline_model(seed: int = 0) -> VidTwin:
     """A micro network without downsampling or causality, for tests that need a codec and not a particular network."""
     side = TransformerConfig(hidden_size=16, depth=1, num_heads=2, causal=False)
     return micro_model(seed, encoder=side, decoder=side, structure_blocks=0, dynamics_blocks=0)
+
+
+def window_config(**changes: Any) -> VidTwinConfig:
+    """A micro network that takes any grid of patches of 8 pixels, with patterns; slots are temporal frequencies."""
+    side = TransformerConfig(hidden_size=16, depth=1, num_heads=2, causal=False)
+    qformer = QFormerConfig(num_queries=4, hidden_size=8, num_layers=1, intermediate_size=12, num_heads=2)
+    values: dict[str, Any] = {
+        **{"encoder": side, "decoder": side, "structure_blocks": 0, "dynamics_blocks": 0, "qformer": qformer},
+        **{"structure_channels": 10, "dynamics_channels": 2, "any_grid": True, "patterns": (6, 2, 2)},
+    }
+    return micro_config(**{**values, **changes})
+
+
+def window_model(seed: int = 0, **changes: Any) -> VidTwin:
+    """A network of :func:`window_config` with random weights, the same every time."""
+    torch.manual_seed(seed)
+    return VidTwin(window_config(**changes)).eval().requires_grad_(False)
+
+
+def write_weights(path: Path, model: VidTwin, step: float) -> Path:
+    """A weights file of a network, with the same quantisation step everywhere."""
+    config = model.config
+    slots = (config.qformer.num_queries, config.structure_channels)
+    steps = Steps(np.full(slots, step), *[np.full(config.dynamics_channels, step)] * 2)
+    save_checkpoint(
+        *(path, model),
+        **{"name": path.stem, "steps": steps, "compute_dtype": "float32", "storage": "float32"},
+        origin="random numbers",
+    )
+    return path
 
 
 def write_checkpoint(path: Path) -> Path:

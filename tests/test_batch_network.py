@@ -13,7 +13,7 @@ from vidtwin_codec import weights
 from vidtwin_codec.batch import network as network_module
 from vidtwin_codec.batch.lanes import LEAST_JOBS, MOST_CALLS, AtOnce
 from vidtwin_codec.batch.network import NetworkThreads, SharedCodecs, StoppedError
-from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
+from vidtwin_codec.pipeline.options import EncodeOptions
 
 
 def rows(*values: int) -> tuple[torch.Tensor]:
@@ -88,17 +88,6 @@ def test_an_error_goes_to_who_asked_and_stopping_refuses_the_rest() -> None:
             thread.ask("a", lambda inputs: inputs, rows(1), 1)
 
 
-def test_work_of_another_kind_has_its_turn_on_the_same_thread() -> None:
-    with NetworkThreads(merge=True) as thread:
-        names = {thread.call(lambda: threading.current_thread().name) for _ in range(3)}
-        assert names == {"vidtwin-network"}
-        with pytest.raises(ZeroDivisionError):
-            thread.call(lambda: 1 // 0)
-        thread.stop()
-        with pytest.raises(StoppedError):
-            thread.call(lambda: None)
-
-
 def test_several_calls_run_side_by_side_each_on_its_share_of_the_cores() -> None:
     together = threading.Barrier(2, timeout=30)
 
@@ -130,23 +119,18 @@ def test_several_calls_run_side_by_side_each_on_its_share_of_the_cores() -> None
 
 
 def test_how_much_is_done_at_once() -> None:
-    encoding, decoding = EncodeOptions(), DecodeOptions()
-
-    def chosen(
-        work: EncodeOptions | DecodeOptions, kind: str, cores: int, jobs: int | None = None, merge: bool | None = None
-    ) -> tuple[int, int, bool]:
-        found = AtOnce.choose(work, kind, cores, jobs=jobs, merge=merge)
+    def chosen(kind: str, cores: int, jobs: int | None = None, merge: bool | None = None) -> tuple[int, int, bool]:
+        found = AtOnce.choose(kind, cores, jobs=jobs, merge=merge)
         return found.jobs, found.calls, found.merge
 
-    assert chosen(encoding, "cpu", 1) == (LEAST_JOBS, 1, False)
-    assert chosen(decoding, "cpu", 4) == (6, 4, False)
-    assert chosen(encoding, "cpu", 64) == (MOST_CALLS + 2, MOST_CALLS, False)
-    assert chosen(encoding, "cpu", 4, jobs=2) == (2, 4, False)
-    assert chosen(encoding, "cpu", 4, merge=True) == (LEAST_JOBS, 1, True)
-    assert chosen(EncodeOptions(effort=4), "cpu", 4) == (LEAST_JOBS, 1, False)
-    assert chosen(encoding, "cuda", 16) == (LEAST_JOBS, 1, True)
-    assert chosen(encoding, "cuda", 16, merge=False) == (LEAST_JOBS, 1, False)
-    assert AtOnce.choose(encoding, "cuda", 2, devices=4, jobs=None, merge=None).jobs == 8
+    assert chosen("cpu", 1) == (LEAST_JOBS, 1, False)
+    assert chosen("cpu", 4) == (6, 4, False)
+    assert chosen("cpu", 64) == (MOST_CALLS + 2, MOST_CALLS, False)
+    assert chosen("cpu", 4, jobs=2) == (2, 4, False)
+    assert chosen("cpu", 4, merge=True) == (LEAST_JOBS, 1, True)
+    assert chosen("cuda", 16) == (LEAST_JOBS, 1, True)
+    assert chosen("cuda", 16, merge=False) == (LEAST_JOBS, 1, False)
+    assert AtOnce.choose("cuda", 2, devices=4, jobs=None, merge=None).jobs == 8
 
 
 @pytest.mark.parametrize(("share", "calls"), [(1.0, 4), (0.5, 2), (0.1, 0)])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from vidtwin_codec.coding import Group, GroupSpan, LatentArrays, LatentLayout, Steps, pack_group
+from vidtwin_codec.coding import CONTEXT, Group, GroupSpan, LatentArrays, LatentLayout, Steps, pack_group
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwReader, VtwWriter, verify
 from vidtwin_codec.container.format import AUDIO_OVERHEAD, MAX_AUDIO_CHUNK
 from vidtwin_codec.errors import VidtwinError
@@ -28,6 +28,7 @@ def some_header(**changes: Any) -> Header:
     values = np.random.default_rng(0)
     steps = Steps(values.uniform(0.1, 1, (2, 2)), values.uniform(0.1, 1, 2), values.uniform(0.1, 1, 2))
     header = Header(
+        coder=CONTEXT,
         weights_name="mini",
         weights_sha256="ab" * 32,
         layout=LAYOUT,

@@ -13,7 +13,7 @@ import zstandard
 
 from vidtwin_codec.coding import CODERS, zstd_frame
 from vidtwin_codec.container import VtwReader
-from vidtwin_codec.container.packed_json import DICTIONARY
+from vidtwin_codec.container.packed_json import DICTIONARY, WIDE_DICTIONARY
 
 GOLDEN = Path(__file__).parent / "golden"
 RECIPE = runpy.run_path(str(GOLDEN / "make_golden.py"))
@@ -24,6 +24,9 @@ FILES = {
     "v1_coder3": (3, 0xD6B794F0),
     "v1_foreign_frames": (1, 0x971B3FB2),
 }
+
+
+PACKED_CRC = 0xB3101A14
 
 
 def golden(name: str) -> bytes:
@@ -54,6 +57,23 @@ def test_golden_files_give_exactly_the_known_symbols(name: str) -> None:
             assert np.array_equal(array, known)
 
 
+def test_a_packed_header_is_read_as_it_was_written() -> None:
+    data, expected = golden("v1_1_packed"), RECIPE["packed_group"]()
+    assert f"{zlib.crc32(data):08X}" == f"{PACKED_CRC:08X}"
+    with VtwReader(io.BytesIO(data)) as reader:
+        assert reader.header == RECIPE["packed_header"]()
+        assert (reader.header.abutting, reader.header.tiles) == (True, 4)
+        group = reader.read_group(0)
+        assert reader.verify() == []
+        start = reader.groups[0].offset - reader.counts.audio_bytes
+    assert data[12:16] == bytes([1, 1, 2, 1])
+    assert start < 190
+    assert group.span == expected.span
+    for array, known in zip(group.symbols, expected.symbols, strict=True):
+        assert np.array_equal(array, known)
+    assert _contents(data) == _contents(RECIPE["build_packed"]())
+
+
 @pytest.mark.parametrize("coder", CODERS)
 def test_written_bytes_are_the_golden_ones_but_for_zstd(coder: int) -> None:
     """Another libzstd may pack the same content into other bytes, so frames are compared by what they hold."""
@@ -72,9 +92,10 @@ def test_without_its_index_a_file_with_foreign_frames_is_still_read() -> None:
 def test_the_specification_has_the_dictionary() -> None:
     """Nobody could read a header without these very bytes."""
     text = (GOLDEN.parent.parent / "docs" / "FORMAT.md").read_text(encoding="utf-8")
-    assert f"\n{DICTIONARY.decode()}\n" in text
-    assert f"{len(DICTIONARY)} bytes below" in text
-    assert f"0x{zlib.crc32(DICTIONARY):08X}" in text
+    for dictionary in (DICTIONARY, WIDE_DICTIONARY):
+        assert f"\n{dictionary.decode()}\n" in text
+        assert f"{len(dictionary)} bytes below" in text
+        assert f"0x{zlib.crc32(dictionary):08X}" in text
 
 
 def _contents(data: bytes) -> list[bytes]:

@@ -11,11 +11,15 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from test_container import some_groups, some_header, write
 
+from vidtwin_codec.coding import LatentLayout, Steps, zstd_frame
+from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.container import VERSION, AudioInfo, Header, VtwReader, fields, verify
 from vidtwin_codec.container.format import HEADER_TAG, build_frame
 from vidtwin_codec.container.packed_json import DICTIONARY
@@ -23,10 +27,15 @@ from vidtwin_codec.errors import VidtwinError
 
 
 def frame_with(
-    text: bytes, *, version: tuple[int, int] = VERSION, encoding: int = 0, steps: bytes | None = None
+    text: bytes,
+    *,
+    version: tuple[int, int] = VERSION,
+    encoding: int = 0,
+    steps: bytes | None = None,
+    steps_encoding: int = 0,
 ) -> bytes:
     stored = some_header().steps.to_bytes() if steps is None else steps
-    return build_frame(HEADER_TAG, struct.pack("<BBBBI", *version, encoding, 0, len(text)) + text + stored)
+    return build_frame(HEADER_TAG, struct.pack("<BBBBI", *version, encoding, steps_encoding, len(text)) + text + stored)
 
 
 def json_with(**changes: Any) -> bytes:
@@ -95,6 +104,8 @@ def test_unknown_coders_are_refused_by_number() -> None:
         {"created_by": ["x"]},
         {"options": []},
         {"source": None},
+        {"abutting": 1},
+        {"abutting": True, "overlap": 1},
         {"audio": "opus"},
         {"audio": {"codec": "opus"}},
         {"audio": {"codec": "opus", "container": "matroska", "bytes": -1}},
@@ -154,14 +165,52 @@ def test_damaged_packing_is_refused() -> None:
     for text in (sound[:-1], sound + b"x", b"\xff" + sound, b""):
         with pytest.raises(VidtwinError, match="JSON cannot be read"):
             Header.from_bytes(frame_with(text, encoding=1))
-    with pytest.raises(VidtwinError, match="encoding 2"):
-        Header.from_bytes(frame_with(json_with(), encoding=2))
+    with pytest.raises(VidtwinError, match="encoding 3"):
+        Header.from_bytes(frame_with(json_with(), encoding=3))
+    with pytest.raises(VidtwinError, match="does not end"):
+        Header.from_bytes(frame_with(b"short", encoding=2))
 
 
 @pytest.mark.parametrize("steps", [b"", b"\0" * 16, b"\xff\x7f" * 8, b"\0\x3c" * 9])
 def test_impossible_steps_are_refused(steps: bytes) -> None:
     with pytest.raises(VidtwinError, match="quantisation steps"):
         Header.from_bytes(frame_with(json_with(), steps=steps))
+
+
+def wide_header(steps: NDArray[Any], **changes: Any) -> Header:
+    layout = LatentLayout((16, 12, 20, 512), (3, 16, 20), (3, 16, 12), Patterns(32, (300, 106, 106)))
+    wide = Steps(steps, np.full(3, 0.125), np.full(3, 0.125))
+    return some_header(layout=layout, steps=wide, **changes)
+
+
+def test_a_wide_header_is_short() -> None:
+    one, flat = some_header(), wide_header(np.full((16, 512), 0.25), overlap=0, abutting=True)
+    assert len(flat.to_bytes()) < len(one.to_bytes()) + 100
+    assert len(flat.to_bytes()) < 200
+    noise = np.random.default_rng(0).uniform(0.1, 10, (16, 512))
+    for header in (flat, wide_header(noise), replace(flat, version=(1, 0))):
+        assert Header.from_bytes(header.to_bytes()) == header
+    assert replace(flat, version=(1, 0)).to_bytes()[14:16] == bytes([1, 0])
+
+
+def test_packed_steps_that_lie_are_refused_before_they_take_memory() -> None:
+    flat = wide_header(np.full((16, 512), 0.25))
+    text, sound = json.dumps(fields.to_json(flat)).encode(), flat.steps.to_bytes()
+    packed = zstd_frame.compress(sound, 1)
+    assert Header.from_bytes(frame_with(text, steps=packed, steps_encoding=1)) == flat
+    bomb = zstd_frame.compress(bytes(50_000_000), 19)
+    # the size of the steps announced, ten thousand blocks of 128 KiB within
+    blocks = b"".join(((128 << 10) << 3 | 2 | (last << 0)).to_bytes(3, "little") + b"\0" for last in [0] * 9999 + [1])
+    liar = zstd_frame.MAGIC + b"\x60" + (len(sound) - 256).to_bytes(2, "little") + blocks
+    tracemalloc.start()
+    for steps in (bomb, liar, packed[:-1], packed + b"x", b"", zstd_frame.compress(sound[:-2], 1)):
+        with pytest.raises(VidtwinError, match="quantisation steps"):
+            Header.from_bytes(frame_with(text, steps=steps, steps_encoding=1))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
+    with pytest.raises(VidtwinError, match="unknown encoding 2"):
+        Header.from_bytes(frame_with(text, steps=sound, steps_encoding=2))
 
 
 def test_headers_that_no_reader_would_take_are_not_made() -> None:

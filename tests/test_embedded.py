@@ -15,7 +15,6 @@ from vidtwin_codec import DecodeOptions, EncodeOptions, decode_frames, encode, w
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.metrics import psnr
 from vidtwin_codec.model import Latents, load_checkpoint
-from vidtwin_codec.model.sensitivity import squared_derivatives
 from vidtwin_codec.pipeline.geometry import Geometry, pixels_from_levels
 
 pytestmark = pytest.mark.slow
@@ -98,11 +97,8 @@ def test_the_network_gives_the_same_bits_on_any_number_of_threads() -> None:
             with torch.inference_mode():
                 latents = model.encode(clips)
                 decoded = model.decode(latents)
-            slopes = squared_derivatives(model, latents, torch.Generator().manual_seed(0))
-            found.append(((*latents, decoded), slopes))
+            found.append((*latents, decoded))
     finally:
         torch.set_num_threads(threads)
-    for values, slopes in found[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(found[0][0], values, strict=True))
-        # backward passes may sum in another order; from effort 3 on that may move a symbol
-        assert all(np.allclose(a, b, rtol=1e-4, atol=0) for a, b in zip(found[0][1], slopes, strict=True))
+    for values in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], values, strict=True))

@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidtwin_codec.container.fields import tile_offsets
+from vidtwin_codec.model import VidTwinConfig
+from vidtwin_codec.pipeline.codec import network_geometry
 from vidtwin_codec.pipeline.geometry import Geometry, pixels_from_levels, resize_frames, scaled_size
+from vidtwin_codec.pipeline.windows import MAX_WINDOW_PIXELS, window_layout
 
 
 @given(size=st.integers(1, 5000), tile=st.integers(2, 300), data=st.data())
@@ -59,6 +62,68 @@ def test_values_beyond_the_range_are_clipped() -> None:
     geometry = Geometry(4, 4, 1, 4, 4, 0)
     assert geometry.join([torch.full((3, 1, 4, 4), 3.0)]).unique().tolist() == [255]
     assert geometry.join([torch.full((3, 1, 4, 4), -3.0)]).unique().tolist() == [0]
+
+
+WIDE = VidTwinConfig(
+    patch_size=32,
+    structure_channels=512,
+    dynamics_channels=3,
+    structure_blocks=0,
+    dynamics_blocks=0,
+    any_grid=True,
+    patterns=(380, 80, 52),
+)
+
+
+@given(width=st.integers(1, 9000), height=st.integers(1, 9000))
+@settings(max_examples=60, deadline=None)
+def test_windows_cover_any_frame_within_their_bounds(width: int, height: int) -> None:
+    geometry = network_geometry(WIDE, width, height, 16)
+    layout = window_layout(WIDE, geometry.tile_height, geometry.tile_width)  # refuses more elements than are allowed
+    assert layout.patterns is not None
+    assert geometry.tile_height * geometry.tile_width <= MAX_WINDOW_PIXELS
+    assert geometry.tile_height % 32 == geometry.tile_width % 32 == 0
+    rows, columns = (len({corner[axis] for corner in geometry.tiles}) for axis in (0, 1))
+    assert len(geometry.tiles) == rows * columns
+    for size, tile, count in ((height, geometry.tile_height, rows), (width, geometry.tile_width, columns)):
+        assert (count - 1) * tile < size <= count * tile < size + 32 * count
+    pixels = rows * columns * geometry.tile_height * geometry.tile_width
+    assert rows * columns == 1 or pixels <= 1.08 * (width + 32) * (height + 32)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "windows"),
+    [
+        *[(640, 360, 1), (854, 480, 1), (1280, 720, 1), (1920, 1080, 1), (1080, 1920, 1), (360, 640, 1)],
+        *[(2560, 1440, 2), (3840, 2160, 4), (7680, 4320, 16), (64, 20000, 1)],
+    ],
+)
+def test_usual_frames_are_few_windows_of_hardly_more_pixels(width: int, height: int, windows: int) -> None:
+    geometry = network_geometry(WIDE, width, height, 16)
+    assert len(geometry.tiles) == windows
+    assert windows * geometry.tile_height * geometry.tile_width <= 1.08 * width * height
+
+
+@given(width=st.integers(1, 50), height=st.integers(1, 50), frames=st.integers(1, 9), patches=st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_windows_give_back_every_pixel(width: int, height: int, frames: int, patches: int) -> None:
+    geometry = Geometry(width, height, 4, 8 * (1 + patches % 3), 8 * (1 + patches // 3), 0, abutting=True)
+    generator = torch.Generator().manual_seed(width + 50 * height)
+    video = torch.randint(0, 256, (frames, height, width, 3), dtype=torch.uint8, generator=generator)
+    windows = geometry.cut(video).permute(0, 2, 3, 4, 1)
+    assert windows.shape[1:] == (4, geometry.tile_height, geometry.tile_width, 3)
+    joined = torch.cat([geometry.join_levels(clip) for clip in windows.split(len(geometry.tiles))])
+    assert torch.equal(joined[:frames], video)
+    assert torch.equal(windows[-1, -1, -1, -1], video[-1, -1, -1])
+
+
+def test_no_group_reaches_across_a_minute() -> None:
+    for fps in (Fraction(1), Fraction(24000, 1001), Fraction(25), Fraction(60), Fraction(500)):
+        for geometry in (network_geometry(WIDE, 1920, 1080, 0), Geometry(1920, 1080, 16, 224, 224, 16)):
+            least, most = geometry.clips_per_group(fps), geometry.most_clips_per_group(fps)
+            assert most % least == 0
+            assert most >= least
+    assert network_geometry(WIDE, 3840, 2160, 0).most_clips_per_group(Fraction(25)) == 96
 
 
 def test_groups_last_about_ten_seconds_and_stay_bounded_in_memory() -> None:

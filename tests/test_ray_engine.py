@@ -59,7 +59,7 @@ def test_outputs_are_those_of_the_local_engine(make_video: MakeVideo, micro_weig
     make_video("long.mkv", rate=4, frames=90, audio=True).rename(videos / "long.mkv")
     make_video("b.mp4", size="70x40", frames=6, audio=True).rename(videos / "sub" / "b.mp4")
     (videos / "bad.mp4").write_bytes(b"no video")
-    work = encoding(micro_weights, effort=3)
+    work = encoding(micro_weights, effort=0)
     local = run_batch(videos, tmp_path / "local", work)
     seen: list[Event] = []
     done = OnRay(videos, tmp_path / "ray", work, cores=2, split=10, watch=seen.append)

@@ -33,7 +33,7 @@ from vidtwin_codec.files import atomic_path, mark_temporaries, remove_marked
 from vidtwin_codec.media import MediaInfo, probe
 from vidtwin_codec.pipeline.segments import Segment
 
-GROUP = 40
+PART_CLIPS, CLIP_FRAMES = 10, 4
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,9 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> MediaInfo:
 def job(name: str, work: float = 1.0, info: MediaInfo | None = None) -> Job:
     seconds = 3600.0 if info else 1.0
     path = Path("/videos", name)
-    return Job(path, path.with_suffix(".vtw"), name, Stamp(1, 1), info, 14400, seconds, work, 1, "new", GROUP)
+    return Job(
+        path, path.with_suffix(".vtw"), name, Stamp(1, 1), info, 14400, seconds, work, 1, "new", PART_CLIPS, CLIP_FRAMES
+    )
 
 
 class Workers:
@@ -136,7 +138,7 @@ def test_long_files_go_in_parts(info: MediaInfo, micro_weights: Path, tmp_path: 
     events, _ = carry_out(pool, [long, short], options, tmp_path, split=600)
     parts = [order.job for order in pool.given if isinstance(order.job, PartJob)]
     assert [(part.first, part.count) for part in sorted(parts, key=lambda part: part.first)] == [
-        *((0, 120), (120, 120), (240, None))
+        *((0, 1200), (1200, 1200), (2400, None))
     ]
     assert sum(part.work for part in parts) == pytest.approx(900)
     (row,) = [event.row for event in events if isinstance(event, Ended) and event.job is long]

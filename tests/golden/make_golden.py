@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from vidtwin_codec.coding import (
     Steps,
     pack_group,
 )
+from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.container import AudioInfo, Header, VtwReader, VtwWriter
-from vidtwin_codec.container.format import closing_crc
+from vidtwin_codec.container.format import FIRST_VERSION, closing_crc
 from vidtwin_codec.container.index import Index
 
 FOLDER = Path(__file__).parent
@@ -33,7 +35,7 @@ AUDIO = bytes(range(256)) * 2
 FOREIGN_FRAME = struct.pack("<II", 0x184D2A50, 11) + b"not for us!"
 
 
-def header(coder: int) -> Header:
+def header(coder: int, version: tuple[int, int] = FIRST_VERSION) -> Header:
     """Three clips of four frames, the last with three; two tiles; two clips a group."""
     return Header(
         weights_name="golden",
@@ -57,7 +59,37 @@ def header(coder: int) -> Header:
         source={"bytes": 12345},
         created_by="vidtwin golden",
         extra={"later": ["kept"]},
+        version=version,
     )
+
+
+def packed_header() -> Header:
+    """What format version 1.1 adds: steps and JSON that are packed, tiles that abut, patterns."""
+    layout = LatentLayout((4, 1, 2, 27), (2, 4, 2), (2, 4, 1), Patterns(8, (15, 6, 6)))
+    steps = Steps(np.full((4, 27), 0.375), np.full(2, 0.25), np.full(2, 0.25))
+    sizes = {"coded_width": 41, "coded_height": 23, "tile_width": 24, "tile_height": 12, "overlap": 0}
+    return replace(header(CONTEXT, (1, 1)), layout=layout, steps=steps, abutting=True, extra={}, **sizes)
+
+
+def build_packed() -> bytes:
+    """A file of one group of zeros and a few others behind `packed_header`."""
+    described, stream = packed_header(), io.BytesIO()
+    writer = VtwWriter(stream, described)
+    writer.write_audio([AUDIO])
+    group = packed_group()
+    writer.write_group(pack_group(group, described.layout, coder=CONTEXT), group.span)
+    writer.finish()
+    return stream.getvalue()
+
+
+def packed_group() -> Group:
+    """Two clips of four tiles; every 11th symbol is not zero."""
+    arrays = []
+    for shape in packed_header().layout.shapes():
+        values = np.zeros(8 * int(np.prod(shape)), np.int32)
+        values[::11] = np.arange(len(values[::11])) % 5 - 2
+        arrays.append(values.reshape(8, *shape))
+    return Group(0, 7, 0, 2, 4, LatentArrays(*arrays))
 
 
 def groups() -> list[Group]:
@@ -108,6 +140,7 @@ def main() -> None:
     for coder in (PLAIN, PLAIN_BY_POSITION, CONTEXT):
         _write(f"v1_coder{coder}.vtw", build(coder))
     _write("v1_foreign_frames.vtw", with_foreign_frames(build(PLAIN)))
+    _write("v1_1_packed.vtw", build_packed())
 
 
 def _write(name: str, data: bytes) -> None:

@@ -28,7 +28,7 @@ class Job:
         work: clips times tiles, what the network has to do for it.
         memory: bytes of frames that may be under way at once while it is worked on.
         reason: why it is to be done, in words.
-        group_frames: of the video's groups, the last excepted; 0 for a .vtw.
+        part_clips: no group reaches across multiples of so many clips; 0 for a .vtw. clip_frames: of a clip.
         segments: the video, encoded before: it is only joined.
     """
 
@@ -42,7 +42,8 @@ class Job:
     work: float
     memory: int
     reason: str
-    group_frames: int = 0
+    part_clips: int = 0
+    clip_frames: int = 0
     segments: tuple[Segment, ...] = ()
 
 

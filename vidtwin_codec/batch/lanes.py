@@ -19,8 +19,7 @@ from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import end_children
 from vidtwin_codec.pipeline.codec import LoadCodec
-from vidtwin_codec.pipeline.options import EncodeOptions, NetworkOptions, Reporter
-from vidtwin_codec.refinement import LEVELS
+from vidtwin_codec.pipeline.options import Reporter
 
 LEAST_JOBS = 4
 """Enough that one file always waits for the network while others are opened and packed."""
@@ -49,10 +48,8 @@ class AtOnce:
     merge: bool
 
     @classmethod
-    def choose(
-        cls, work: NetworkOptions, kind: str, cores: int, *, devices: int = 1, jobs: int | None, merge: bool | None
-    ) -> AtOnce:
-        """What suits the work, as far as it is not given.
+    def choose(cls, kind: str, cores: int, *, devices: int = 1, jobs: int | None, merge: bool | None) -> AtOnce:
+        """What suits the devices, as far as it is not given.
 
         Args:
             kind: of the devices. cores: of the CPU, for this process.
@@ -60,10 +57,8 @@ class AtOnce:
         """
         if merge is None:
             merge = kind != "cpu"
-        # Latents are the same to the last bit on one core and on many. Refining them takes the memory of several calls,
-        # for it keeps what every layer gave.
-        refines = isinstance(work, EncodeOptions) and LEVELS[work.effort].decodes
-        calls = 1 if kind != "cpu" or merge or refines else min(MOST_CALLS, cores)
+        # latents are the same to the last bit on one core and on many
+        calls = 1 if kind != "cpu" or merge else min(MOST_CALLS, cores)
         return cls(jobs or max(LEAST_JOBS, devices * min(LEAST_JOBS, cores), calls + 2), calls, merge)
 
 

@@ -33,7 +33,7 @@ class LocalEngine:
         self.devices = _devices(options.device)
         self.kind = select_device(self.devices[0], "float32", "float32").device.type
         cores = torch.get_num_threads()
-        self.at_once = AtOnce.choose(options, self.kind, cores, devices=len(self.devices), jobs=jobs, merge=merge)
+        self.at_once = AtOnce.choose(self.kind, cores, devices=len(self.devices), jobs=jobs, merge=merge)
 
     def run(self, jobs: Sequence[Job], perform: Perform) -> Iterator[Event]:
         """See :class:`Engine`: the longest first, so that all devices come to an end together."""

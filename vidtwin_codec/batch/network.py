@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -26,7 +26,6 @@ from vidtwin_codec.pipeline.options import NetworkOptions
 from vidtwin_codec.weights import Entry
 
 Tensors = tuple[torch.Tensor, ...]
-T = TypeVar("T")
 
 
 class StoppedError(Exception):
@@ -105,16 +104,6 @@ class NetworkThreads(Closing):
         found: Tensors = self._wait_for(_Request(kind, network, inputs, limit))
         return found
 
-    def call(self, work: Callable[[], T]) -> T:
-        """``work()``, run on one of these threads in its turn; waits for it.
-
-        Raises:
-            StoppedError: it has been stopped. Errors of ``work`` pass through.
-        """
-        # a kind of its own: never merged
-        found: T = self._wait_for(_Request(object(), lambda _: work(), (torch.empty(0),), 0))
-        return found
-
     def _wait_for(self, request: _Request) -> Any:
         with self._changed:
             if self._stopped:
@@ -183,10 +172,6 @@ class SharedCodec(Codec):
         super().__init__(model, device, batch)
         self._threads = threads
 
-    def alone(self, work: Callable[[], T]) -> T:
-        """See :meth:`Codec.alone`."""
-        return self._threads.call(work)
-
     def encode_tiles(self, tiles: torch.Tensor) -> Latents:
         """See :meth:`Codec.encode_tiles`."""
         found = self._threads.ask(
@@ -204,6 +189,27 @@ class SharedCodec(Codec):
             lambda inputs: (Codec.decode_tiles(self, Latents(*inputs), only),),
             tuple(latents),
             self.batches.size,
+        )
+        return found
+
+    def encode_windows(self, windows: torch.Tensor) -> Latents:
+        """See :meth:`Codec.encode_windows`."""
+        found = self._threads.ask(
+            ("encode", id(self), tuple(windows.shape[1:])),
+            lambda inputs: Codec.encode_windows(self, inputs[0]),
+            (windows,),
+            self.window_batches(*windows.shape[2:4]).size,
+        )
+        return Latents(*found)
+
+    def decode_windows(self, latents: Latents, only: Any = None) -> torch.Tensor:
+        """See :meth:`Codec.decode_windows`."""
+        rows, columns = (size * self.model.config.patch_size for size in latents.structure.shape[2:4])
+        (found,) = self._threads.ask(
+            ("decode", id(self), only, rows, columns),
+            lambda inputs: (Codec.decode_windows(self, Latents(*inputs), only),),
+            tuple(latents),
+            self.window_batches(rows, columns).size,
         )
         return found
 

@@ -21,6 +21,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import MediaInfo, probe, stated_seconds
 from vidtwin_codec.media.ffmpeg import end_children, thread_count
 from vidtwin_codec.model import VidTwinConfig
+from vidtwin_codec.pipeline.codec import network_geometry
 from vidtwin_codec.pipeline.decoder import matching_weights
 from vidtwin_codec.pipeline.device import MAX_BATCH
 from vidtwin_codec.pipeline.geometry import Geometry, scaled_size
@@ -157,23 +158,19 @@ class Planner:
         info = probe(source, fps=work.fps)
         config = VidTwinConfig.from_dict(self.entry.metadata.config)
         width, height = scaled_size(info.width, info.height, work.short_side)
-        overlap = min(work.overlap, min(config.height, config.width) // 2)
-        geometry = Geometry(width, height, config.frames, config.height, config.width, overlap)
+        geometry = network_geometry(config, width, height, work.overlap)
         fps = work.fps or info.fps
         seconds = float(info.duration) if info.duration else info.file_bytes / _BYTES_PER_SECOND
         frames = round(seconds * fps)
         job = self._job(source, output, name, stamp, info, geometry, frames, seconds, reason)
-        return replace(job, group_frames=geometry.clips_per_group(fps) * geometry.clip_frames)
+        return replace(job, part_clips=geometry.most_clips_per_group(fps), clip_frames=geometry.clip_frames)
 
     def _vtw_job(self, source: Path, output: Path, name: str, stamp: Stamp, reason: str) -> Job:
         with VtwReader(source, recover=getattr(self._options.work, "recover", False)) as reader:
             header = reader.header
             frames = reader.frames
         matching_weights(header, self._options.work.weights)
-        geometry = Geometry(
-            *(header.coded_width, header.coded_height, header.clip_frames),
-            *(header.tile_height, header.tile_width, header.overlap),
-        )
+        geometry = Geometry.of(header)
         return self._job(source, output, name, stamp, None, geometry, frames, float(frames / header.fps), reason)
 
     def _job(
@@ -189,8 +186,11 @@ class Planner:
         reason: str,
     ) -> Job:
         tiles = len(geometry.tiles)
-        piece = max(1, self._batch // tiles) * geometry.clip_frames
-        memory = min(frames, _PIECES * piece) * geometry.width * geometry.height * 3
+        if geometry.abutting:  # one clip at a time, whose latents take about as much as its frames
+            piece, pixel = geometry.clip_frames, 6
+        else:
+            piece, pixel = max(1, self._batch // tiles) * geometry.clip_frames, 3
+        memory = min(frames, _PIECES * piece) * geometry.width * geometry.height * pixel
         work = float(geometry.clips(frames) * tiles)
         return Job(source, output, name, stamp, info, frames, seconds, work, memory, reason)
 

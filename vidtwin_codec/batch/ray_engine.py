@@ -71,7 +71,7 @@ class RayEngine(Closing):
         with ExitStack() as stack:
             files = stack.enter_context(shared_files(self._folder, everywhere))
             options, cores = self._options, self._cluster.cores
-            at_once = AtOnce.choose(options.work, self.kind, cores, jobs=options.jobs, merge=options.merge)
+            at_once = AtOnce.choose(self.kind, cores, jobs=options.jobs, merge=options.merge)
             setup = Setup(
                 worker=perform,
                 files=files,

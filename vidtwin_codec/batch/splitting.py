@@ -21,10 +21,10 @@ from vidtwin_codec.pipeline.segments import Segment, can_be_split, encode_segmen
 
 @dataclass(frozen=True, eq=False)
 class PartJob(Job):
-    """Some groups of a video.
+    """Some clips of a video.
 
     Attributes:
-        first: number of the first group. count: of groups; None: to the end.
+        first: number of the first clip. count: of clips; None: to the end.
         target: where they go, with something added to tell attempts apart.
     """
 
@@ -49,8 +49,8 @@ class PartJob(Job):
             raise VidtwinError("the source changed while it was read")
         if segment.warnings:
             raise VidtwinError(f"it is remarkable to read: {segment.warnings[0]}")
-        start = self.first * self.group_frames
-        stop = self.frames if self.count is None else start + self.count * self.group_frames
+        start = self.first * self.clip_frames
+        stop = self.frames if self.count is None else start + self.count * self.clip_frames
         if not segment.groups or segment.frames != (start, stop):
             raise VidtwinError("it does not have as many frames as it should have")
         return segment
@@ -70,21 +70,21 @@ def count_parts(job: Job, options: BatchOptions, seconds: float, workers: int, w
         return 1
     if job.work * 2 * workers < whole_work or not can_be_split(job.info, options.work):
         return 1
-    groups = -(-_frames(job, options.work) // job.group_frames)
-    return max(1, min(int(job.seconds // seconds), workers, groups))
+    most = -(-_frames(job, options.work) // (job.part_clips * job.clip_frames))
+    return max(1, min(int(job.seconds // seconds), workers, most))
 
 
 def split(job: Job, options: EncodeOptions, parts: int, folder: Path) -> list[PartJob]:
-    """A job's parts, all with about as many groups; their files go to ``folder``."""
+    """A job's parts, all about as long; their files go to ``folder``."""
     frames = _frames(job, options)
-    groups = -(-frames // job.group_frames)
-    edges = [number * groups // parts for number in range(parts + 1)]
+    least = -(-frames // (job.part_clips * job.clip_frames))
+    edges = [number * least // parts for number in range(parts + 1)]
     values = {field.name: getattr(job, field.name) for field in fields(Job)} | {"frames": frames}
     made = []
     for number, (first, stop) in enumerate(pairwise(edges)):
-        values["work"] = job.work * (stop - first) / groups
-        count = None if stop == groups else stop - first
-        made.append(PartJob(**values, first=first, count=count, target=folder / f"{number}.part"))
+        values["work"] = job.work * (stop - first) / least
+        count = None if stop == least else (stop - first) * job.part_clips
+        made.append(PartJob(**values, first=first * job.part_clips, count=count, target=folder / f"{number}.part"))
     return made
 
 

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
+from vidtwin_codec.coding.effort import DEFAULT_EFFORT, MAX_EFFORT
 from vidtwin_codec.pipeline.options import AUDIO_MODES, DEFAULT_OVERLAP, Reporter
 from vidtwin_codec.rate.target import NAMES, parse_size
-from vidtwin_codec.refinement.levels import DEFAULT_EFFORT, MAX_EFFORT
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLAIN_LINE_SECONDS = 10.0
@@ -87,7 +87,7 @@ def encoding_options(function: F) -> F:
             type=click.IntRange(0, MAX_EFFORT),
             default=DEFAULT_EFFORT,
             show_default=True,
-            help="0 fastest, 9 most time for a better file of as many bytes.",
+            help="0 rounds, 1 takes a little more time for fewer bytes.",
         ),
         click.option(
             "--overlap",

@@ -1,13 +1,15 @@
 """Floats to integers to bytes: quantisation steps, symbols, groups. numpy and zstd only, never torch."""
 
-from vidtwin_codec.coding.coders import CODERS, CONTEXT, LATEST_CODER, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder
+from vidtwin_codec.coding.coders import CODERS, CONTEXT, LATEST_CODER, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder, coder_of
 from vidtwin_codec.coding.group import (
     DEFAULT_LEVEL,
     MAX_GROUP_SYMBOLS,
     CorruptGroupError,
     Group,
     GroupSpan,
+    OpenGroup,
     max_content,
+    pack_body,
     pack_group,
     unpack_group,
 )
@@ -35,11 +37,14 @@ __all__ = [
     "GroupSpan",
     "LatentArrays",
     "LatentLayout",
+    "OpenGroup",
     "SparseGroupDecoder",
     "SparseGroupEncoder",
     "Steps",
+    "coder_of",
     "dequantize",
     "max_content",
+    "pack_body",
     "pack_group",
     "quality_scale",
     "quantize",

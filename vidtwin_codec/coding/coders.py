@@ -52,3 +52,8 @@ CODERS: dict[int, Coder] = {
     )
 }
 LATEST_CODER = max(CODERS)
+
+
+def coder_of(layout: LatentLayout) -> int:
+    """The highest coder id that writers use for a layout: what its headers say."""
+    return CONTEXT if layout.patterns is None else SPARSE

@@ -1,8 +1,9 @@
-"""A group of clips as one Zstandard frame."""
+"""A group of clips as one Zstandard frame, whole or clip by clip."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,10 +13,14 @@ from vidtwin_codec.coding import zstd_frame
 from vidtwin_codec.coding.coders import CODERS, CONTEXT, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL
+from vidtwin_codec.coding.sparse import SparseGroupDecoder
 from vidtwin_codec.errors import VidtwinError
 
 DEFAULT_LEVEL = 19
 MAX_GROUP_SYMBOLS = 1 << 27  # 0.5 GiB as int32: 16 clips of 8K video in 224-pixel tiles
+# Groups of layouts with patterns are coded clip by clip: what is bounded is a clip, and the bytes of a group.
+MAX_CLIP_SYMBOLS = 1 << 28  # 8K video in 16 windows
+MAX_SPARSE_BYTES = 1 << 28
 
 # Most promising first. A plain body is first packed at the fastest level, which takes no time; the slow level has never
 # made that smaller by more than a sixth, so it is not tried where even a fifth would not be enough.
@@ -76,6 +81,71 @@ class Group:
         return GroupSpan(self.first_frame, self.frames, self.first_clip, self.clips)
 
 
+class OpenGroup:
+    """A packed group as bytes, from anywhere, whose symbols are decoded as they are asked for.
+
+    Of layouts with patterns no more than a clip or two is in memory at any time.
+
+    Args:
+        data: exactly one frame.
+        layout: shapes of one network input's latents.
+        max_clips: most clips that a group of this file may hold.
+        max_tiles: most tiles that a clip of this file may have.
+
+    Attributes:
+        span: which part of the video it is. tiles: of each clip.
+
+    Raises:
+        CorruptGroupError: the bytes are damaged, or hold more than the limits allow. Nothing is allocated for what they
+            claim beyond these.
+    """
+
+    def __init__(self, data: bytes, layout: LatentLayout, *, max_clips: int, max_tiles: int) -> None:
+        self._layout = layout
+        try:
+            limit = max_content(layout, max_clips=max_clips, max_tiles=max_tiles)
+            content = zstd_frame.decompress(data, max_content=limit)
+            coder, self.span, self.tiles = _parse_prefix(content, layout, max_clips, max_tiles)
+            body = memoryview(content)[PREFIX.size :]
+            if coder.id == SPARSE:
+                self._clips = iter(SparseGroupDecoder(body, layout, self.span.clips, self.tiles))
+            else:
+                self._clips = self._cut(coder.decode(body, layout, self.span.clips, self.tiles))
+        except ValueError as error:
+            raise CorruptGroupError(f"damaged group: {error}") from error
+
+    def clips(self) -> Iterator[LatentArrays]:
+        """Symbols of each clip in order, int32 ``[tiles, …]``; once.
+
+        Raises:
+            CorruptGroupError: they are damaged.
+        """
+        for _ in range(self.span.clips):
+            try:
+                symbols = next(self._clips)
+            except ValueError as error:
+                raise CorruptGroupError(f"damaged group: {error}") from error
+            yield symbols
+        try:
+            next(self._clips, None)  # what follows the last clip is checked, too
+        except ValueError as error:
+            raise CorruptGroupError(f"damaged group: {error}") from error
+
+    def whole(self) -> Group:
+        """All of it at once.
+
+        Raises:
+            CorruptGroupError: as :meth:`clips`.
+        """
+        columns = zip(*self.clips(), strict=True)
+        symbols = LatentArrays(*(np.concatenate(column) for column in columns))
+        return Group(*self.span, self.tiles, symbols)
+
+    def _cut(self, symbols: LatentArrays) -> Iterator[LatentArrays]:
+        for start in range(0, len(symbols.structure), self.tiles):
+            yield LatentArrays(*(part[start : start + self.tiles] for part in symbols))
+
+
 def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, coder: int | None = None) -> bytes:
     """Exactly one Zstandard frame, with content size and content checksum.
 
@@ -96,41 +166,41 @@ def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, c
         return _pack_smallest(group, layout, level)
     if not CODERS[coder].fits(layout, group.clips):
         raise ValueError(f"coder {coder} cannot code {group.clips} clips of this layout")
-    return zstd_frame.compress(_content(CODERS[coder], group, layout), level)
+    return pack_body(coder, group.span, group.tiles, CODERS[coder].encode(*_arguments(group, layout)), level)
+
+
+def pack_body(coder: int, span: GroupSpan, tiles: int, body: bytes, level: int = DEFAULT_LEVEL) -> bytes:
+    """The frame of a group whose symbols are coded already.
+
+    Args:
+        coder: that made ``body``. span: of the group. tiles: of each clip. level: zstd's, 1 to 22.
+    """
+    # what is entropy coded does not get smaller
+    return zstd_frame.compress(PREFIX.pack(coder, *span, tiles) + body, 1 if coder == SPARSE else level)
 
 
 def unpack_group(data: bytes, layout: LatentLayout, *, max_clips: int, max_tiles: int) -> Group:
-    """Inverse of `pack_group`, for bytes from anywhere.
-
-    Args:
-        data: exactly one frame.
-        layout: shapes of one network input's latents.
-        max_clips: most clips that a group of this file may hold.
-        max_tiles: most tiles that a clip of this file may have.
-
-    Raises:
-        CorruptGroupError: the bytes are damaged, or hold more than the limits allow. No more memory is taken than a
-            largest allowed group needs.
-    """
-    try:
-        content = zstd_frame.decompress(data, max_content=max_content(layout, max_clips=max_clips, max_tiles=max_tiles))
-        return _parse(content, layout, max_clips, max_tiles)
-    except ValueError as error:
-        raise CorruptGroupError(f"damaged group: {error}") from error
+    """Inverse of `pack_group`, for bytes from anywhere; arguments and errors as of `OpenGroup`."""
+    return OpenGroup(data, layout, max_clips=max_clips, max_tiles=max_tiles).whole()
 
 
 def max_content(layout: LatentLayout, *, max_clips: int, max_tiles: int) -> int:
     """Most bytes that a group's frame may announce as its content."""
-    elements = min(layout.elements * max_clips * max_tiles, MAX_GROUP_SYMBOLS)
-    return PREFIX.size + max(coder.max_body(elements) for coder in CODERS.values() if coder.fits(layout, 1))
+    elements = layout.elements * max_clips * max_tiles
+    if layout.patterns is None:
+        elements = min(elements, MAX_GROUP_SYMBOLS)
+        return PREFIX.size + max(coder.max_body(elements) for coder in CODERS.values() if coder.fits(layout, 1))
+    return PREFIX.size + min(CODERS[SPARSE].max_body(elements), MAX_SPARSE_BYTES)
 
 
 def _pack_smallest(group: Group, layout: LatentLayout, level: int) -> bytes:
+    if layout.patterns is not None:
+        return pack_body(SPARSE, group.span, group.tiles, CODERS[SPARSE].encode(*_arguments(group, layout)))
     best: bytes | None = None
     for coder in map(CODERS.__getitem__, _CANDIDATES):
         if not coder.fits(layout, group.clips):
             continue
-        content = _content(coder, group, layout)
+        content = PREFIX.pack(coder.id, *group.span, group.tiles) + coder.encode(*_arguments(group, layout))
         if best is not None and _HOPE * len(zstd_frame.compress(content, _DRAFT_LEVEL)) > len(best):
             continue
         packed = zstd_frame.compress(content, level)
@@ -140,12 +210,11 @@ def _pack_smallest(group: Group, layout: LatentLayout, level: int) -> bytes:
     return best
 
 
-def _content(coder: Coder, group: Group, layout: LatentLayout) -> bytes:
-    prefix = PREFIX.pack(coder.id, *group.span, group.tiles)
-    return prefix + coder.encode(group.symbols, layout, group.clips, group.tiles)
+def _arguments(group: Group, layout: LatentLayout) -> tuple[LatentArrays, LatentLayout, int, int]:
+    return group.symbols, layout, group.clips, group.tiles
 
 
-def _parse(content: bytes, layout: LatentLayout, max_clips: int, max_tiles: int) -> Group:
+def _parse_prefix(content: bytes, layout: LatentLayout, max_clips: int, max_tiles: int) -> tuple[Coder, GroupSpan, int]:
     if len(content) < PREFIX.size:
         raise ValueError(f"holds {len(content)} bytes, too few for a group")
     coder_id, first_frame, frames, first_clip, clips, tiles = PREFIX.unpack_from(content)
@@ -156,12 +225,14 @@ def _parse(content: bytes, layout: LatentLayout, max_clips: int, max_tiles: int)
         raise ValueError(f"claims {clips} clips, allowed are 1 to {max_clips}")
     if not 1 <= tiles <= max_tiles:
         raise ValueError(f"claims {tiles} tiles, allowed are 1 to {max_tiles}")
-    if clips * tiles * layout.elements > MAX_GROUP_SYMBOLS:
-        raise ValueError(f"claims {clips} clips of {tiles} tiles, over {MAX_GROUP_SYMBOLS} symbols")
+    if not coder.fits(layout, clips):
+        raise ValueError(f"coder {coder_id} cannot have written so many rows, or such latents")
+    most = MAX_CLIP_SYMBOLS * clips if coder_id == SPARSE else MAX_GROUP_SYMBOLS
+    if clips * tiles * layout.elements > most:
+        raise ValueError(f"claims {clips} clips of {tiles} tiles, over {most} symbols")
     if frames < 1:
         raise ValueError("claims no frames")
-    symbols = coder.decode(memoryview(content)[PREFIX.size :], layout, clips, tiles)
-    return Group(first_frame, frames, first_clip, clips, tiles, symbols)
+    return coder, GroupSpan(first_frame, frames, first_clip, clips), tiles
 
 
 def _check_symbols(group: Group, layout: LatentLayout) -> None:
@@ -169,7 +240,7 @@ def _check_symbols(group: Group, layout: LatentLayout) -> None:
         raise ValueError("a group needs at least one clip, one tile and one frame")
     if min(group.first_frame, group.first_clip) < 0 or max(group.span.end_frame, group.span.end_clip) > _MAX_U32:
         raise ValueError("frame and clip numbers must lie between 0 and 2**32 - 1")
-    if group.clips * group.tiles * layout.elements > MAX_GROUP_SYMBOLS:
+    if layout.patterns is None and group.clips * group.tiles * layout.elements > MAX_GROUP_SYMBOLS:
         raise ValueError(f"a group may hold {MAX_GROUP_SYMBOLS} symbols: use fewer clips a group")
     for name, array in zip(LatentArrays._fields, group.symbols, strict=True):
         if array.dtype != np.int32:

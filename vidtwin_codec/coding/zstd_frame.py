@@ -127,6 +127,22 @@ def decompress(data: bytes, *, max_content: int) -> bytes:
         raise FrameError(_explain(error)) from error
 
 
+def decompress_exactly(data: bytes, size: int) -> bytes:
+    """Content of ``data``, one frame that announces ``size`` bytes of content; it needs no checksum.
+
+    Raises:
+        FrameError: it announces another size, its data are damaged, or it is not exactly one frame.
+    """
+    header = parse_header(data[:MAX_HEADER])
+    if header.content_size != size or header.has_dictionary:
+        raise FrameError(f"does not hold exactly {size} bytes")
+    try:
+        # the output buffer is as large as announced: data that hold more are an error, not memory
+        return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise FrameError(_explain(error)) from error
+
+
 def _explain(error: zstandard.ZstdError) -> str:
     if "checksum" in str(error):
         return "the content checksum does not hold"

@@ -13,7 +13,6 @@ from vidtwin_codec.coding import DEFAULT_QUALITY
 from vidtwin_codec.compare.job import Job
 from vidtwin_codec.compare.measuring import MEASURING, Measured, measure
 from vidtwin_codec.compare.options import CompareOptions
-from vidtwin_codec.compare.reference import Reference
 from vidtwin_codec.compare.results import VIDTWIN, Point, Series
 from vidtwin_codec.compare.work import code_digest
 from vidtwin_codec.files import atomic_path
@@ -21,11 +20,12 @@ from vidtwin_codec.media import probe
 from vidtwin_codec.metrics import Frames
 from vidtwin_codec.pipeline.codec import LoadCodec
 from vidtwin_codec.pipeline.decoder import Decoder
-from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+from vidtwin_codec.pipeline.encoder import Encoder
 from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
 from vidtwin_codec.pipeline.writing import write_vtw
+from vidtwin_codec.rate.spool import LatentSpool
 
-_CODE = (*MEASURING, "coding", "compare/ladder", "container", "model", "pipeline")
+_CODE = (*MEASURING, "coding", "compare/ladder", "container", "model", "pipeline", "rate/spool")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def climb(job: Job, options: CompareOptions, load: LoadCodec, machine: str) -> t
     found: list[tuple[Point, Measured]] = []
     for step in steps:
         if step.short_side not in coded:
-            coded[step.short_side] = _Coded(reference, entry, options, step.short_side, load)
+            coded[step.short_side] = _Coded(job, entry, options, step.short_side, load)
         take = partial(_measure, step, coded[step.short_side], job)
         found.append(job.once({**same, **asdict(step)}, take, viewed=step == matched))
         job.said(f"vidtwin {step.title}")
@@ -94,21 +94,23 @@ class _Coded:
     """The reference as latents of one size, computed when first needed and packed at any quality."""
 
     def __init__(
-        self, reference: Reference, entry: weights.Entry, options: CompareOptions, side: int | None, load: LoadCodec
+        self, job: Job, entry: weights.Entry, options: CompareOptions, side: int | None, load: LoadCodec
     ) -> None:
-        self._reference, self._entry, self._load = reference, entry, load
+        self._reference, self._entry, self._load = job.reference, entry, load
+        self._spool = LatentSpool(job.folder / f"latents-{side}")
         network = {name: getattr(options, name) for name in ("weights", "device", "precision", "batch")}
         self._encoding = EncodeOptions(**network, short_side=side)
         self._decoding = DecodeOptions(**network)
 
     @cached_property
-    def _latents(self) -> tuple[Encoder, list[LatentGroup], float]:
+    def _latents(self) -> tuple[Encoder, float]:
         """With the seconds that reading and the network took."""
         codec = self._load(self._entry, self._encoding, "encoder")
         encoder = Encoder(probe(self._reference.rgb), codec, self._entry, self._encoding)
         began = time.perf_counter()
-        groups = list(encoder.groups())
-        return encoder, groups, time.perf_counter() - began
+        for _ in self._spool.keeping(encoder.pieces()):
+            pass
+        return encoder, time.perf_counter() - began
 
     def pack(self, target: Path, quality: float) -> tuple[int, float]:
         """Write a .vtw.
@@ -116,10 +118,10 @@ class _Coded:
         Returns:
             Its bytes, and the seconds that encoding took: reading, network and packing, one after the other.
         """
-        encoder, groups, seconds = self._latents
+        encoder, seconds = self._latents
         began = time.perf_counter()
         with atomic_path(target) as temporary, temporary.open("wb") as stream:
-            counts = write_vtw(stream, encoder, groups, quality=quality)
+            counts = write_vtw(stream, encoder, self._spool, quality=quality)
         return counts.video_bytes, seconds + time.perf_counter() - began
 
     def decoder(self, packed: Path) -> Decoder:

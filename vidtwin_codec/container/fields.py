@@ -52,6 +52,10 @@ def check(header: Header) -> None:
             raise VidtwinError(f"header: {name} must be an object")
     if not _DIGEST.fullmatch(header.weights_sha256):
         raise VidtwinError("header: weights_sha256 must be 64 lower-case hexadecimal digits")
+    if not isinstance(header.abutting, bool):
+        raise VidtwinError("header: abutting must be true or false")
+    if header.abutting and header.overlap:
+        raise VidtwinError(f"header: tiles that abut cannot overlap by {header.overlap} pixels")
     if header.overlap >= min(header.tile_width, header.tile_height):
         raise VidtwinError(f"header: an overlap of {header.overlap} pixels leaves nothing of a tile")
 
@@ -73,11 +77,18 @@ def tile_offsets(size: int, tile: int, overlap: int) -> list[int]:
     return [(2 * i * (size - tile) + count - 1) // (2 * (count - 1)) for i in range(count)]
 
 
+def abutting_offsets(size: int, tile: int) -> list[int]:
+    """Where tiles of ``tile`` pixels that lie side by side start; the last one may reach beyond ``size``."""
+    return list(range(0, size, tile))
+
+
 def to_json(header: Header) -> dict[str, Any]:
     """All fields but version and steps, which are stored in binary."""
     values: dict[str, Any] = {name: getattr(header, name) for name in (*_TEXTS, *_INTEGERS, *_OBJECTS)}
     values |= {name: [getattr(header, name).numerator, getattr(header, name).denominator] for name in _RATIOS}
     values["layout"] = header.layout.to_json()
+    if header.abutting:
+        values["abutting"] = True
     if header.audio is not None:
         values["audio"] = header.audio.to_json()
     return header.extra | values
@@ -94,5 +105,6 @@ def from_json(value: dict[str, Any]) -> dict[str, Any]:
     values |= {name: parse_ratio(name, take(rest, name)) for name in _RATIOS}
     values["layout"] = LatentLayout.from_json(take(rest, "layout"))
     values["audio"] = AudioInfo.from_json(rest.pop("audio", None))
+    values["abutting"] = rest.pop("abutting", False)
     values["extra"] = rest
     return values

@@ -9,7 +9,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-VERSION = (1, 0)
+VERSION = (1, 1)
+FIRST_VERSION = (1, 0)
 
 # Zstandard reserves 0x184D2A50 to 0x184D2A5F for frames that decoders skip; ours is ...56, so a .vtw begins with "V".
 SKIPPABLE_MAGIC = struct.pack("<I", 0x184D2A56)

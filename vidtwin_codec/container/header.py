@@ -8,18 +8,17 @@ from fractions import Fraction
 from typing import Any
 
 from vidtwin_codec.coding import (
-    LATEST_CODER,
     CorruptGroupError,
-    Group,
     GroupSpan,
     LatentLayout,
+    OpenGroup,
     Steps,
     max_content,
-    unpack_group,
 )
-from vidtwin_codec.container import fields
+from vidtwin_codec.container import fields, packed_steps
 from vidtwin_codec.container.audio import AudioInfo
 from vidtwin_codec.container.format import (
+    FIRST_VERSION,
     HEADER_TAG,
     MAX_HEADER_BYTES,
     MAX_JSON_BYTES,
@@ -29,9 +28,10 @@ from vidtwin_codec.container.format import (
     open_frame,
 )
 from vidtwin_codec.container.packed_json import pack_json, unpack_json
+from vidtwin_codec.container.packed_steps import pack_steps, unpack_steps
 from vidtwin_codec.errors import VidtwinError
 
-_START = struct.Struct("<BBBBI")  # major, minor, JSON encoding, reserved (0), stored JSON bytes
+_START = struct.Struct("<BBBBI")  # major, minor, JSON encoding, encoding of steps, stored JSON bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,7 @@ class Header:
         sample_aspect: width of a pixel over its height.
         clip_frames: frames of a clip. tile_height, tile_width: pixels of a tile. overlap: pixels that neighbouring
             tiles share. clips_per_group: most clips in a group.
+        abutting: tiles lie side by side from the top left corner on, and the last ones reach beyond the frame.
         audio: None for a silent file.
         options: what the encoder was asked for (quality, ...). source: what is known of the input. Both free JSON.
         created_by: program and version.
@@ -72,8 +73,9 @@ class Header:
     tile_width: int
     overlap: int
     clips_per_group: int
+    coder: int
+    abutting: bool = False
     sample_aspect: Fraction = Fraction(1)
-    coder: int = LATEST_CODER
     audio: AudioInfo | None = None
     options: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
@@ -104,13 +106,13 @@ class Header:
         if not (span.clips - 1) * self.clip_frames < span.frames <= span.clips * self.clip_frames:
             raise ValueError(f"claims {span.frames} frames in {span.clips} clips of {self.clip_frames}")
 
-    def unpack_group(self, data: bytes) -> Group:
-        """`coding.unpack_group` within the limits of this file.
+    def open_group(self, data: bytes) -> OpenGroup:
+        """`coding.OpenGroup` within the limits of this file.
 
         Raises:
             CorruptGroupError: damaged, or a group that this file cannot hold.
         """
-        group = unpack_group(data, self.layout, max_clips=self.clips_per_group, max_tiles=self.tiles)
+        group = OpenGroup(data, self.layout, max_clips=self.clips_per_group, max_tiles=self.tiles)
         try:
             self.check_span(group.span)
             if group.tiles != self.tiles:
@@ -130,9 +132,11 @@ class Header:
         Raises:
             VidtwinError: options, source and extra make it larger than the format allows.
         """
-        encoding, text = pack_json(fields.to_json(self), max_bytes=MAX_JSON_BYTES)
-        start = _START.pack(*self.version, encoding, 0, len(text))
-        data = build_frame(HEADER_TAG, start + text + self.steps.to_bytes())
+        first = self.version == FIRST_VERSION
+        encoding, text = pack_json(fields.to_json(self), max_bytes=MAX_JSON_BYTES, digest_apart=not first)
+        steps_encoding, steps = (packed_steps.RAW, self.steps.to_bytes()) if first else pack_steps(self.steps)
+        start = _START.pack(*self.version, encoding, steps_encoding, len(text))
+        data = build_frame(HEADER_TAG, start + text + steps)
         if len(data) > MAX_HEADER_BYTES:
             raise VidtwinError(f"the header takes {len(data)} bytes, at most {MAX_HEADER_BYTES} are allowed")
         return data
@@ -155,10 +159,12 @@ class Header:
             )
         if len(body) < _START.size:
             raise DamagedError("is too short")
-        major, minor, encoding, _, length = _START.unpack_from(body)
+        major, minor, encoding, steps_encoding, length = _START.unpack_from(body)
         if length > len(body) - _START.size:
             raise DamagedError("has a length that does not fit its contents")
         text = bytes(body[_START.size : _START.size + length])
         values = fields.from_json(unpack_json(encoding, text, max_bytes=MAX_JSON_BYTES))
-        steps = Steps.from_bytes(bytes(body[_START.size + length :]), values["layout"])
+        if (major, minor) == FIRST_VERSION:
+            steps_encoding = packed_steps.RAW  # the byte was reserved, and ignored
+        steps = unpack_steps(steps_encoding, bytes(body[_START.size + length :]), values["layout"])
         return cls(**values, steps=steps, version=(major, minor))

@@ -1,14 +1,15 @@
-"""JSON in few bytes: deflate with a preset dictionary that already holds a typical header."""
+"""JSON in few bytes: deflate with a preset dictionary that already holds a typical header, the digest in binary."""
 
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from typing import Any
 
 from vidtwin_codec.errors import VidtwinError
 
-RAW, DEFLATE = 0, 1
+RAW, DEFLATE, DEFLATE_DIGEST = 0, 1, 2
 
 # Part of format version 1: not one byte of it may change. Deflate reaches back into it as if it stood before the text,
 # which saves some 200 bytes a file; a header that looks like nothing in it only packs less well.
@@ -21,11 +22,32 @@ DICTIONARY = (
     b'"fps":[25,1],"sample_aspect":[1,1],"layout":{"structure":[16,7,7,8],"dynamics_x":[8,16,7],'
     b'"dynamics_y":[8,16,7]}},"audio":{"codec":"opus","container":"matroska","bytes":'
 )
+# Of format version 1.1: headers of wide layouts, in the order in which their keys are written.
+WIDE_DICTIONARY = (
+    b'"audio":{"codec":"opus","container":"matroska","bytes":{"weights_name":"compact","created_by":"vidtwin 0.1.0",'
+    b'"coder":3,"width":1280,"height":720,"coded_width":854,"coded_height":480,"clip_frames":16,"tile_height":1088,'
+    b'"tile_width":1920,"overlap":0,"clips_per_group":94,"options":{"quality":60.0,"short_side":360,'
+    b'"target":{"kbps":500.0},"effort":1},"source":{"bytes":1},"fps":[24000,1001],"fps":[24,1],"fps":[30,1],'
+    b'"sample_aspect":[4,3],"layout":{"structure":[16,23,40,512],"dynamics_x":[3,16,40],"dynamics_y":[3,16,23],'
+    b'"patterns":[32,256,128,128]},"abutting":true}{"weights_name":"mini","created_by":"vidtwin 0.1.0","coder":4,'
+    b'"width":1920,"height":1080,"coded_width":1920,"coded_height":1080,"clip_frames":16,"tile_height":384,'
+    b'"tile_width":640,"overlap":0,"clips_per_group":112,"options":{"quality":75.0,"short_side":null,"effort":1},'
+    b'"source":{"bytes":1},"fps":[30000,1001],"fps":[25,1],"sample_aspect":[1,1],"layout":{"structure":[16,34,60,512],'
+    b'"dynamics_x":[3,16,60],"dynamics_y":[3,16,34],"patterns":[32,300,106,106]},"abutting":true}'
+)
+DIGEST = "weights_sha256"
+_DIGEST_BYTES = 32
+_DIGEST = re.compile("[0-9a-f]{64}")
 _RAW_DEFLATE = -15  # zlib's name for no zlib header and no checksum: the frame has one
 
 
-def pack_json(value: dict[str, Any], *, max_bytes: int) -> tuple[int, bytes]:
+def pack_json(value: dict[str, Any], *, max_bytes: int, digest_apart: bool = True) -> tuple[int, bytes]:
     """(encoding, bytes): compact UTF-8 JSON, deflated when that is smaller.
+
+    Args:
+        value: the object.
+        max_bytes: most bytes of its text.
+        digest_apart: allow `DEFLATE_DIGEST`, which readers of format version 1.0 do not know.
 
     Raises:
         VidtwinError: the object holds what JSON cannot express, or takes more than ``max_bytes`` as text.
@@ -36,9 +58,12 @@ def pack_json(value: dict[str, Any], *, max_bytes: int) -> tuple[int, bytes]:
         raise VidtwinError(f"header: options and source must be plain JSON ({error})") from error
     if len(text) > max_bytes:
         raise VidtwinError(f"header: its JSON takes {len(text)} bytes, at most {max_bytes} are allowed")
-    compressor = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
-    packed = compressor.compress(text) + compressor.flush()
-    return (DEFLATE, packed) if len(packed) < len(text) else (RAW, text)
+    candidates = [(RAW, text), (DEFLATE, _deflate(text, DICTIONARY))]
+    if digest_apart and _DIGEST.fullmatch(str(value.get(DIGEST))):
+        rest = {name: part for name, part in value.items() if name != DIGEST}
+        short = json.dumps(rest, separators=(",", ":"), ensure_ascii=False).encode()
+        candidates.append((DEFLATE_DIGEST, bytes.fromhex(value[DIGEST]) + _deflate(short, WIDE_DICTIONARY)))
+    return min(candidates, key=lambda candidate: len(candidate[1]))
 
 
 def unpack_json(encoding: int, data: bytes, *, max_bytes: int) -> dict[str, Any]:
@@ -48,8 +73,11 @@ def unpack_json(encoding: int, data: bytes, *, max_bytes: int) -> dict[str, Any]
         VidtwinError: unknown encoding, too large, or not a JSON object in UTF-8.
     """
     try:
+        digest = b""
         if encoding == DEFLATE:
-            data = _inflate(data, max_bytes)
+            data = _inflate(data, max_bytes, DICTIONARY)
+        elif encoding == DEFLATE_DIGEST:
+            digest, data = data[:_DIGEST_BYTES], _inflate(data[_DIGEST_BYTES:], max_bytes, WIDE_DICTIONARY)
         elif encoding != RAW:
             raise ValueError(f"unknown encoding {encoding}")
         if len(data) > max_bytes:
@@ -61,11 +89,16 @@ def unpack_json(encoding: int, data: bytes, *, max_bytes: int) -> dict[str, Any]
         raise VidtwinError(f"header: its JSON cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise VidtwinError("header: its JSON is not an object")
-    return value
+    return {**value, DIGEST: digest.hex()} if digest else value
 
 
-def _inflate(data: bytes, max_bytes: int) -> bytes:
-    decompressor = zlib.decompressobj(_RAW_DEFLATE, DICTIONARY)
+def _deflate(text: bytes, dictionary: bytes) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
+    return compressor.compress(text) + compressor.flush()
+
+
+def _inflate(data: bytes, max_bytes: int, dictionary: bytes) -> bytes:
+    decompressor = zlib.decompressobj(_RAW_DEFLATE, dictionary)
     try:
         text = decompressor.decompress(data, max_bytes + 1)
     except zlib.error as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from vidtwin_codec.closing import Closing
-from vidtwin_codec.coding import CODERS, CorruptGroupError, Group
+from vidtwin_codec.coding import CODERS, CorruptGroupError, Group, LatentArrays, OpenGroup
 from vidtwin_codec.container.format import (
     AUDIO_OVERHEAD,
     FRAME_START_BYTES,
@@ -22,7 +23,7 @@ from vidtwin_codec.container.format import (
 from vidtwin_codec.container.header import Header
 from vidtwin_codec.container.index import TAIL_BYTES, Index, length_from_tail
 from vidtwin_codec.container.inspection import FrameRange, Inspection, index_problem, inspect
-from vidtwin_codec.container.scan import AudioFrame, ForeignFrame, frame_at, read_group
+from vidtwin_codec.container.scan import AudioFrame, ForeignFrame, frame_at, open_group
 from vidtwin_codec.container.source import ByteSource
 from vidtwin_codec.errors import VidtwinError
 
@@ -74,21 +75,47 @@ class VtwReader(Closing):
         """The file's name, for messages."""
         return self._source.name
 
-    def read_group(self, number: int) -> Group:
-        """Group ``number`` of `groups`. Any thread may call.
+    def open_group(self, number: int) -> OpenGroup:
+        """Group ``number`` of `groups`, whose symbols are still to be decoded. Any thread may call.
 
         Raises:
             CorruptGroupError: it is damaged.
         """
         entry = self.groups[number]
-        try:
-            group = read_group(self._source, self.header, entry.offset, entry.size)
+        with self._naming(number):
+            group = open_group(self._source, self.header, entry.offset, entry.size)
             if group.span != entry.span:
                 raise CorruptGroupError("damaged group: is not what the index says")
-        except CorruptGroupError as error:
-            frames = FrameRange(entry.first_frame, entry.span.end_frame)
-            raise CorruptGroupError(f"{self.name}: group {number} ({frames}): {error.message}", RECOVER_HINT) from error
         return group
+
+    def clips(self, number: int) -> Iterator[LatentArrays]:
+        """Symbols of group ``number``, clip by clip: int32 ``[tiles, …]``. Any thread may call.
+
+        Raises:
+            CorruptGroupError: it is damaged; clips may have come before that shows.
+        """
+        group = self.open_group(number)
+        with self._naming(number):
+            yield from group.clips()
+
+    def read_group(self, number: int) -> Group:
+        """Group ``number`` of `groups`, all at once. Any thread may call.
+
+        Raises:
+            CorruptGroupError: it is damaged.
+        """
+        group = self.open_group(number)
+        with self._naming(number):
+            return group.whole()
+
+    @contextmanager
+    def _naming(self, number: int) -> Iterator[None]:
+        """Errors of group ``number`` say which one it is."""
+        try:
+            yield
+        except CorruptGroupError as error:
+            frames = FrameRange(self.groups[number].first_frame, self.groups[number].span.end_frame)
+            raise CorruptGroupError(f"{self.name}: group {number} ({frames}): {error.message}", RECOVER_HINT) from error
 
     def audio_chunks(self) -> Iterator[bytes]:
         """Pieces of the audio file, in order; with ``recover`` the whole ones.

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from vidtwin_codec.coding import CorruptGroupError, Group, zstd_frame
+from vidtwin_codec.coding import CorruptGroupError, OpenGroup, zstd_frame
 from vidtwin_codec.container.format import (
     AUDIO_TAG,
     FRAME_START_BYTES,
@@ -27,7 +27,7 @@ _LANDMARK = re.compile(re.escape(zstd_frame.MAGIC) + b"|" + re.escape(SKIPPABLE_
 
 @dataclass(frozen=True, slots=True)
 class GroupFrame:
-    """A sound group; ``tiles`` and symbols have been checked and dropped again."""
+    """A sound group: checksum and place in the video hold, and symbols that are coded as a whole were decoded."""
 
     offset: int
     size: int
@@ -110,7 +110,7 @@ def frame_at(source: ByteSource, header: Header, offset: int) -> Frame:
     return Damage(offset, rest, "the file ends inside a frame" if beginning else "no frame starts here", beginning)
 
 
-def read_group(source: ByteSource, header: Header, offset: int, size: int) -> Group:
+def open_group(source: ByteSource, header: Header, offset: int, size: int) -> OpenGroup:
     """The group whose frame takes ``size`` bytes from ``offset`` on.
 
     Raises:
@@ -118,13 +118,13 @@ def read_group(source: ByteSource, header: Header, offset: int, size: int) -> Gr
     """
     if size > zstd_frame.bound(header.max_group_content):
         raise CorruptGroupError(f"damaged group: {size} bytes are more than a group of this file can take")
-    return header.unpack_group(source.read_at(offset, size))
+    return header.open_group(source.read_at(offset, size))
 
 
 def _group_at(source: ByteSource, header: Header, offset: int) -> GroupFrame:
     size = zstd_frame.measure(source.read_at, offset, max_content=header.max_group_content)
     data = source.read_at(offset, size)
-    span = header.unpack_group(data).span
+    span = header.open_group(data).span
     return GroupFrame(offset, size, GroupEntry(offset, size, zlib.crc32(data), *span))
 
 

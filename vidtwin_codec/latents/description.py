@@ -1,7 +1,7 @@
 """What travels with exported latents, as JSON: enough to make the same .vtw again.
 
-``{"format": "vidtwin-latents", "version": 1, "files": {NAME: {"header": …, "steps": …, "frames": n, "group_clips":
-[…]}}}``. ``header`` has the keys of docs/FORMAT.md but ``audio``: sound does not travel along.
+``{"format": "vidtwin-latents", "version": 1, "files": {NAME: {"header": …, "version": [1, n], "steps": …, "frames":
+n, "group_clips": […]}}}``. ``header`` has the keys of docs/FORMAT.md but ``audio``: sound does not travel along.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 from vidtwin_codec.coding import Steps
 from vidtwin_codec.container import Header
 from vidtwin_codec.container.fields import from_json, to_json
+from vidtwin_codec.container.format import FIRST_VERSION
 from vidtwin_codec.errors import VidtwinError
 
 FORMAT = "vidtwin-latents"
@@ -42,6 +43,7 @@ class Description:
         """A JSON object."""
         return {
             "header": to_json(replace(self.header, audio=None)),
+            "version": list(self.header.version),
             "steps": self.header.steps.to_json(),
             "frames": self.frames,
             "group_clips": list(self.group_clips),
@@ -56,7 +58,11 @@ class Description:
         """
         if not isinstance(value, dict) or not isinstance(value.get("header"), dict):
             raise VidtwinError("no header")
-        header = Header(**from_json(value["header"]), steps=Steps.from_json(value.get("steps")))
+        version = value.get("version", list(FIRST_VERSION))
+        if not isinstance(version, list) or version[:1] != [FIRST_VERSION[0]] or not all(map(_is_minor, version[1:])):
+            raise VidtwinError("version must be that of a .vtw format")
+        steps = Steps.from_json(value.get("steps"))
+        header = Header(**from_json(value["header"]), steps=steps, version=(version[0], version[1]))
         frames, groups = value.get("frames"), value.get("group_clips")
         if not isinstance(groups, list) or not all(_is_count(clips, header.clips_per_group) for clips in groups):
             raise VidtwinError(f"group_clips must be whole numbers from 1 to {header.clips_per_group}")
@@ -95,6 +101,10 @@ def load(text: str) -> dict[str, Description]:
         except VidtwinError as error:
             raise VidtwinError(f"its metadata of {name!r} is not usable: {error.message}", error.hint) from error
     return found
+
+
+def _is_minor(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
 
 
 def _is_count(value: object, most: int) -> TypeGuard[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidtwin_codec import weights
-from vidtwin_codec.coding import DEFAULT_LEVEL, LATEST_CODER, LatentArrays, Steps, quality_scale, requantize
+from vidtwin_codec.coding import DEFAULT_LEVEL, LatentArrays, Steps, coder_of, quality_scale, requantize
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, explain_os_error
@@ -141,7 +141,7 @@ def _job(
             described = replace(described, header=replace(given.header, steps=described.header.steps))
     assert described is not None  # without a description there is a file to be like
     # whatever coder wrote the original, the best of today's writes this one
-    header = replace(described.header, coder=LATEST_CODER)
+    header = replace(described.header, coder=coder_of(described.header.layout))
     if options.quality is not None:
         header = replace(header, steps=_steps(header, options.quality))
         header = replace(header, options={**header.options, "quality": options.quality})

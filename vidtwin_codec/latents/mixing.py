@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidtwin_codec import __version__
-from vidtwin_codec.coding import DEFAULT_LEVEL, LATEST_CODER, PLAIN, LatentArrays, Steps
+from vidtwin_codec.coding import DEFAULT_LEVEL, PLAIN, LatentArrays, Steps, coder_of
 from vidtwin_codec.container import Counts, Header, VtwReader
 from vidtwin_codec.container.fields import tile_offsets
 from vidtwin_codec.errors import VidtwinError
@@ -194,7 +194,7 @@ def _header(still: VtwFile, moving: VtwFile, options: MixOptions) -> Header:
         content,
         steps=Steps(content.steps.structure, motion.steps.dynamics_x, motion.steps.dynamics_y),
         fps=motion.fps,
-        coder=LATEST_CODER,
+        coder=coder_of(content.layout),
         audio=sound,
         options={"mixed": {"structure": content.options, "dynamics": motion.options}},
         source={},

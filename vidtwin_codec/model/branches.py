@@ -75,7 +75,7 @@ class StructureDecoder(nn.Module):
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
         first, blocks = config.structure_width, config.structure_blocks
-        self.grid = config.grid
+        self.grid = config.grid  # that upsampling leads to
         self.linear = config.linear
         self.input = Convolution(config.structure_channels, first << blocks)
         self.upsample = nn.ModuleList(Convolution(first << i, first << (i - 1)) for i in range(blocks, 0, -1))

@@ -65,7 +65,7 @@ class Lapping(nn.Module):
             borders.copy_(torch.matmul(borders, turn.T.to(frames)))
 
     def _borders(self, lines: Tensor, wide: int) -> Tensor:
-        """What lies on both sides of each border along the second axis, as a view; a pixel is ``wide`` numbers there."""
+        """What lies on both sides of each border along the second axis, as a view; pixels are ``wide`` numbers."""
         edge = (self.patch - self.reach) * wide
         return lines[:, edge : lines.shape[1] - edge].unfold(1, 2 * self.reach * wide, self.patch * wide)
 

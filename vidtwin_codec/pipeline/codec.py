@@ -1,24 +1,27 @@
-"""The network at work on tiles: uint8 frames to latent arrays and back."""
+"""The network at work on tiles or windows: uint8 frames to latent arrays and back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vidtwin_codec.coding import LatentArrays, LatentLayout
-from vidtwin_codec.model import Latents, VidTwin, load_checkpoint
-from vidtwin_codec.pipeline.device import Batches, Device, select_device, tiles_per_batch
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig, load_checkpoint
+from vidtwin_codec.pipeline.device import Batches, Device, select_device, tiles_per_batch, windows_per_batch
 from vidtwin_codec.pipeline.geometry import Geometry, pixels_from_levels
 from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.pipeline.windows import window_layout, window_size
 from vidtwin_codec.weights import Entry
 
 Frames = NDArray[np.uint8]
-T = TypeVar("T")
 
 
 class Codec:
@@ -27,13 +30,15 @@ class Codec:
     Args:
         model: with the halves that will be used.
         device: where it runs.
-        batch: tiles in one call of the network; None chooses from the device's memory.
+        batch: tiles (or windows) in one call of the network; None chooses from the device's memory.
     """
 
     def __init__(self, model: VidTwin, device: Device, batch: int | None = None) -> None:
         self.model = model.to(device.device)
         self.device = device
         self.batches = Batches(batch or tiles_per_batch(model.config, device))
+        self._batch = batch
+        self._window_batches: dict[tuple[int, int], Batches] = {}
 
     @classmethod
     def load(cls, entry: Entry, options: NetworkOptions, part: str) -> Codec:
@@ -47,26 +52,59 @@ class Codec:
 
     @property
     def layout(self) -> LatentLayout:
-        """Shapes of one tile's latents."""
+        """Shapes of the latents of a tile of the weights' own size."""
         config = self.model.config
-        return LatentLayout(config.structure_shape, config.dynamics_x_shape, config.dynamics_y_shape)
+        return window_layout(config, config.height, config.width)
+
+    def layout_of(self, geometry: Geometry) -> LatentLayout:
+        """Shapes of the latents of one tile, or window, of this geometry."""
+        return window_layout(self.model.config, geometry.tile_height, geometry.tile_width)
 
     def geometry(self, width: int, height: int, overlap: int) -> Geometry:
-        """Clips and tiles of a video of this size, in pixels, for these weights."""
-        config = self.model.config
-        # neighbours may share at most half a tile, or small tiles would never get anywhere
-        overlap = min(overlap, min(config.height, config.width) // 2)
-        return Geometry(width, height, config.frames, config.height, config.width, overlap)
+        """See :func:`network_geometry`."""
+        return network_geometry(self.model.config, width, height, overlap)
+
+    def check_geometry(self, geometry: Geometry, source: str | os.PathLike[str]) -> None:
+        """Make sure that these weights can decode a file of this geometry. Windows may have any size.
+
+        Raises:
+            VidtwinError: they make other clips or tiles; names ``source``.
+        """
+        expected = self.geometry(geometry.width, geometry.height, geometry.overlap)
+        if expected.abutting and geometry.abutting:
+            sides = geometry.tile_height, geometry.tile_width
+            if not any(side % self.model.config.patch_size for side in sides):
+                expected = replace(expected, tile_height=sides[0], tile_width=sides[1])
+        if geometry != expected:
+            raise VidtwinError(f"{os.fspath(source)}: its clips and tiles do not have the size these weights make")
+
+    def batches_of(self, geometry: Geometry) -> Batches:
+        """Calls of the network for tiles, or windows, of this geometry."""
+        return self.window_batches(geometry.tile_height, geometry.tile_width) if geometry.abutting else self.batches
+
+    def window_batches(self, height: int, width: int) -> Batches:
+        """Calls of the network for windows of this size in pixels; the same object for the same size."""
+        size = height, width
+        if size not in self._window_batches:
+            self._window_batches[size] = Batches(
+                self._batch or windows_per_batch(self.model.config, self.device, *size)
+            )
+        return self._window_batches[size]
 
     def clips_at_once(self, geometry: Geometry) -> int:
         """Clips that fill one batch."""
-        return max(1, self.batches.size // len(geometry.tiles))
+        return max(1, self.batches_of(geometry).size // len(geometry.tiles))
 
     @torch.inference_mode()
     def encode(self, frames: Frames, geometry: Geometry) -> LatentArrays:
         """Posterior means of ``frames`` uint8 ``[n, H, W, 3]``, float32, clip by clip and tile by tile."""
         tiles = geometry.cut(torch.from_numpy(frames))
-        parts = list(self.batches.run(lambda piece: self.encode_tiles(tiles[piece]), len(tiles)))
+        network: Callable[[torch.Tensor], Latents] = self.encode_tiles
+        if geometry.abutting:
+            tiles, network = tiles.permute(0, 2, 3, 4, 1), self.encode_windows
+        parts = list(self.batches_of(geometry).run(lambda piece: network(tiles[piece]), len(tiles)))
+        if len(parts) == 1:
+            return LatentArrays(*(part.numpy() for part in parts[0]))
         return LatentArrays(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
     @torch.inference_mode()
@@ -74,17 +112,18 @@ class Codec:
         """Frames of whole clips, uint8 ``[clip_frames, H, W, 3]`` each, from ``clips · tiles`` latents."""
         tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
 
-        def run(piece: slice) -> torch.Tensor:
-            return self.decode_tiles(Latents(*(tensor[piece] for tensor in tensors)), only)
+        network: Callable[[Latents, Any], torch.Tensor] = self.decode_tiles
+        join: Callable[[Iterable[torch.Tensor]], torch.Tensor] = geometry.join
+        if geometry.abutting:
+            network, join = self.decode_windows, geometry.join_levels
 
-        stream = (tile for out in self.batches.run(run, len(tensors[0])) for tile in out.unbind(0))
+        def run(piece: slice) -> torch.Tensor:
+            return network(Latents(*(tensor[piece] for tensor in tensors)), only)
+
+        stream = (tile for out in self.batches_of(geometry).run(run, len(tensors[0])) for tile in out.unbind(0))
         per_clip = len(geometry.tiles)
         for _ in range(len(tensors[0]) // per_clip):
-            yield geometry.join(islice(stream, per_clip)).cpu().numpy()
-
-    def alone(self, work: Callable[[], T]) -> T:
-        """``work()``, which uses the model by itself, when nothing else is using the device."""
-        return work()
+            yield join(islice(stream, per_clip)).cpu().numpy()
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: torch.Tensor) -> Latents:
@@ -99,6 +138,34 @@ class Codec:
         part = Latents(*(tensor.to(self.device.device) for tensor in latents))
         with self.device.autocast():
             return self.model.decode(part, only=only)
+
+    @torch.inference_mode()
+    def encode_windows(self, windows: torch.Tensor) -> Latents:
+        """One call of the network: uint8 ``[n, T, H, W, 3]`` to posterior means, on the CPU."""
+        with self.device.autocast():
+            return Latents(*(part.cpu() for part in self.model.encode_levels(windows.to(self.device.device))))
+
+    @torch.inference_mode()
+    def decode_windows(self, latents: Latents, only: Any = None) -> torch.Tensor:
+        """One call of the network: latents of n windows to uint8 ``[n, T, H, W, 3]``, on the device."""
+        part = Latents(*(tensor.to(self.device.device) for tensor in latents))
+        with self.device.autocast():
+            return self.model.decode_levels(part, only=only)
+
+
+def network_geometry(config: VidTwinConfig, width: int, height: int, overlap: int) -> Geometry:
+    """Clips and tiles, or windows, of a video of this size for these weights.
+
+    Args:
+        config: of the weights.
+        width: of the frames the network sees, in pixels. height: likewise.
+        overlap: of tiles; windows have none.
+    """
+    if config.any_grid:
+        return Geometry(width, height, config.frames, *window_size(config, width, height), 0, abutting=True)
+    # neighbours may share at most half a tile, or small tiles would never get anywhere
+    overlap = min(overlap, min(config.height, config.width) // 2)
+    return Geometry(width, height, config.frames, config.height, config.width, overlap)
 
 
 LoadCodec = Callable[[Entry, NetworkOptions, str], Codec]

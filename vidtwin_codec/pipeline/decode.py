@@ -14,7 +14,7 @@ from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, spool_st
 from vidtwin_codec.pipeline.codec import Codec, Frames, LoadCodec
 from vidtwin_codec.pipeline.decoder import Decoder
 from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, Reporter
-from vidtwin_codec.pipeline.stages import Sink
+from vidtwin_codec.pipeline.stages import Sink, depth_for
 
 PathLike = str | os.PathLike[str]
 
@@ -101,7 +101,8 @@ def _write(decoder: Decoder, target: Path, reporter: Reporter) -> None:
             sample_aspect=header.sample_aspect,
         )
         stack.enter_context(writer)
-        sink = stack.enter_context(Sink(writer.write))
+        clip_bytes = decoder.width * decoder.height * 3 * header.clip_frames
+        sink = stack.enter_context(Sink(writer.write, depth_for(clip_bytes)))
         for frames in decoder.frames():
             sink.put(frames)
             reporter.advanced(len(frames))

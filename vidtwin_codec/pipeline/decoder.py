@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
 from math import floor
 from types import TracebackType
 
@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from vidtwin_codec import weights
-from vidtwin_codec.coding import Group, LatentArrays, dequantize
+from vidtwin_codec.coding import LatentArrays, dequantize
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.pipeline.codec import Codec, Frames, LoadCodec
-from vidtwin_codec.pipeline.geometry import resize_frames
+from vidtwin_codec.pipeline.geometry import Geometry, resize_frames
 from vidtwin_codec.pipeline.options import DecodeOptions
-from vidtwin_codec.pipeline.stages import Prefetch
+from vidtwin_codec.pipeline.stages import Prefetch, depth_for
 
 
 class Decoder:
@@ -60,16 +60,10 @@ class Decoder:
         header = self.header
         self.first, self.last = self._frame_range(source)
         self.codec = self._load(matching_weights(header, self.options.weights), self.options, "decoder")
-        if self.codec.layout != header.layout:
+        self.geometry = Geometry.of(header)
+        self.codec.check_geometry(self.geometry, source)
+        if self.codec.layout_of(self.geometry) != header.layout:
             raise VidtwinError(f"{source}: its latents do not have the shapes these weights make")
-        self.geometry = self.codec.geometry(header.coded_width, header.coded_height, header.overlap)
-        if (header.clip_frames, header.tile_height, header.tile_width, header.overlap) != (
-            self.geometry.clip_frames,
-            self.geometry.tile_height,
-            self.geometry.tile_width,
-            self.geometry.overlap,
-        ):
-            raise VidtwinError(f"{source}: its clips and tiles do not have the size these weights make")
         coded = self.options.coded_size
         self.width = header.coded_width if coded else header.width
         self.height = header.coded_height if coded else header.height
@@ -96,7 +90,7 @@ class Decoder:
         """Frames ``first`` … ``last``, a clip at a time: uint8 ``[n, height, width, 3]`` RGB."""
         at = self.first
         still: Frames | None = None
-        with Prefetch(self._pieces()) as pieces:
+        with Prefetch(self._pieces(), self._depth()) as pieces:
             for piece_start, piece_end, latents in pieces:
                 if piece_start > at:
                     yield from self._hold(still, piece_start - at)
@@ -115,33 +109,33 @@ class Decoder:
 
     def _pieces(self) -> Iterator[tuple[int, int, LatentArrays]]:
         """First frame, one past the last, and latents, of a few clips at a time."""
-        per_clip = len(self.geometry.tiles)
         clip_frames = self.geometry.clip_frames
         at_once = self.codec.clips_at_once(self.geometry)
         for number, entry in enumerate(self.reader.groups):
             if entry.first_frame >= self.last or entry.first_frame + entry.frames <= self.first:
                 continue
-            group = self._read_group(number)
-            if group is None:
-                continue
-            skipped = max(0, self.first - group.first_frame) // clip_frames
-            needed = min(group.clips, -(-(self.last - group.first_frame) // clip_frames))
-            for clip in range(skipped, needed, at_once):
-                end = min(clip + at_once, needed)
-                part = LatentArrays(*(array[clip * per_clip : end * per_clip] for array in group.symbols))
-                piece_end = group.first_frame + min(group.frames, end * clip_frames)
-                yield group.first_frame + clip * clip_frames, piece_end, dequantize(part, self.header.steps)
+            skipped = max(0, self.first - entry.first_frame) // clip_frames
+            needed = min(entry.clips, -(-(self.last - entry.first_frame) // clip_frames))
+            clips = self._clips(number, skipped, needed)
+            while waiting := list(islice(clips, at_once)):
+                start = entry.first_frame + skipped * clip_frames
+                skipped += len(waiting)
+                piece_end = entry.first_frame + min(entry.frames, skipped * clip_frames)
+                yield start, piece_end, _concatenated(waiting)
 
-    def _read_group(self, number: int) -> Group | None:
-        """The group, or None when it is damaged and that is to be borne."""
+    def _clips(self, number: int, first: int, end: int) -> Iterator[LatentArrays]:
+        """Latents of clips ``first`` … ``end`` - 1 of a group; fewer when it is damaged and that is to be borne."""
         try:
-            group = self.reader.read_group(number)
+            for symbols in islice(self.reader.clips(number), first, end):
+                yield dequantize(symbols, self.header.steps)
         except VidtwinError as error:
             if not self.options.recover:
                 raise
             self.warn(error.message)
-            return None
-        return group
+
+    def _depth(self) -> int:
+        clip_bytes = 4 * self.header.layout.elements * len(self.geometry.tiles)
+        return depth_for(clip_bytes * self.codec.clips_at_once(self.geometry))
 
     def _hold(self, still: Frames | None, missing: int) -> Iterator[Frames]:
         """The last good frame (black before the first) in place of lost ones, so that sound stays in step."""
@@ -162,6 +156,12 @@ class Decoder:
         if first >= total:
             raise VidtwinError(f"{source}: is only {float(total / fps):.2f} seconds long", "choose an earlier --start")
         return first, last
+
+
+def _concatenated(clips: list[LatentArrays]) -> LatentArrays:
+    return (
+        clips[0] if len(clips) == 1 else LatentArrays(*(np.concatenate(column) for column in zip(*clips, strict=True)))
+    )
 
 
 def matching_weights(header: Header, wanted: str | None) -> weights.Entry:

@@ -70,6 +70,15 @@ def tiles_per_batch(config: VidTwinConfig, device: Device) -> int:
     return max(1, min(tiles_in_memory(config, device), MAX_BATCH[device.device.type]))
 
 
+def windows_per_batch(config: VidTwinConfig, device: Device, height: int, width: int) -> int:
+    """Windows of this size, in pixels, to run in one call: no more pixels than a full batch of tiles has.
+
+    A large window fills a device by itself; small ones share what a call costs.
+    """
+    pixels = tiles_per_batch(config, device) * config.height * config.width
+    return max(1, pixels // (height * width))
+
+
 def tiles_in_memory(config: VidTwinConfig, device: Device) -> int:
     """Tiles whose activations fit the memory that is there for them; may be 0.
 

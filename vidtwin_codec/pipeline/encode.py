@@ -19,7 +19,6 @@ from vidtwin_codec.pipeline.options import EncodeOptions, EncodeResult, Reporter
 from vidtwin_codec.pipeline.segments import Segment, write_joined
 from vidtwin_codec.pipeline.writing import Sound, Written, extract_sound, write_vtw
 from vidtwin_codec.rate.control import Controller
-from vidtwin_codec.refinement.refiner import load_refiner
 
 PathLike = str | os.PathLike[str]
 
@@ -74,8 +73,7 @@ def encode(
             counts = write_joined(stream, encoder, segments, quality=options.quality, sound=sound)
             written = Written(counts, encoder, options.quality)
         elif options.target is None:
-            refiner = load_refiner(entry, options, load)
-            written = _write(stream, Encoder(info, codec, entry, options, warn, refiner), sound, reporter)
+            written = _write(stream, Encoder(info, codec, entry, options, warn), sound, reporter)
         else:
             controller = Controller(
                 *(info, codec, entry, options),
@@ -111,5 +109,5 @@ def encode(
 def _write(stream: BinaryIO, encoder: Encoder, sound: Sound | None, reporter: Reporter) -> Written:
     quality = encoder.options.quality
     # packing overlaps with the network, which overlaps with reading
-    with closing(encoder.groups(reporter)) as groups:
-        return Written(write_vtw(stream, encoder, groups, quality=quality, sound=sound), encoder, quality)
+    with closing(encoder.pieces(reporter)) as pieces:
+        return Written(write_vtw(stream, encoder, pieces, quality=quality, sound=sound), encoder, quality)

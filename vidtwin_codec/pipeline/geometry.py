@@ -3,7 +3,8 @@
 In time, a video is cut into clips of ``clip_frames``; the last one is filled up by repeating its last
 frame. In space, each frame is cut into tiles that cover it evenly and overlap their neighbours by at
 least ``overlap`` pixels; a side shorter than a tile is filled up by repeating its last pixel. Decoding
-cross-fades tiles over whatever they share, so no seam shows, and crops what was filled up.
+cross-fades tiles over whatever they share, so no seam shows, and crops what was filled up. Networks that
+take any grid of patches see windows instead: tiles that abut, mostly one of them.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vidtwin_codec.container.fields import tile_offsets
+from vidtwin_codec.container import Header
+from vidtwin_codec.container.fields import abutting_offsets, tile_offsets
 
 SECONDS_PER_GROUP = 10
-MAX_TILES_PER_GROUP = 1024
-"""Bounds a group's memory whatever the frame size: about 8 million latents of the released layout."""
 SECONDS_PER_STILL_GROUP = 60
-MAX_TILES_PER_STILL_GROUP = 4096
 MAX_CLIPS_PER_GROUP = 1024
-"""A group that lasts while the scene stands still may be longer, within 33 million latents (132 MB), and as many clips
-as the context coder takes of the released layout."""
+MAX_TILES_PER_GROUP = 1024
+MAX_TILES_PER_STILL_GROUP = 4096
+"""Of overlapping tiles, whose groups are coded as a whole: 8 million latents of the released layout, 33 million where
+the scene stands still (132 MB). Windows are coded clip by clip."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Geometry:
         tile_height: rows of a tile.
         tile_width: columns of a tile.
         overlap: least number of pixels that neighbouring tiles share.
+        abutting: tiles lie side by side, and the last ones may reach beyond the frame.
     """
 
     width: int
@@ -48,28 +50,53 @@ class Geometry:
     tile_height: int
     tile_width: int
     overlap: int
+    abutting: bool = False
+
+    @classmethod
+    def of(cls, header: Header) -> Geometry:
+        """That of a file."""
+        return cls(
+            header.coded_width,
+            header.coded_height,
+            header.clip_frames,
+            header.tile_height,
+            header.tile_width,
+            header.overlap,
+            header.abutting,
+        )
 
     @cached_property
     def tiles(self) -> list[tuple[int, int]]:
         """Top-left corners ``(y, x)`` of a frame's tiles, row by row."""
-        rows = tile_offsets(self.height, self.tile_height, self.overlap)
-        columns = tile_offsets(self.width, self.tile_width, self.overlap)
+        if self.abutting:
+            rows, columns = (
+                abutting_offsets(size, tile)
+                for size, tile in ((self.height, self.tile_height), (self.width, self.tile_width))
+            )
+        else:
+            rows = tile_offsets(self.height, self.tile_height, self.overlap)
+            columns = tile_offsets(self.width, self.tile_width, self.overlap)
         return [(y, x) for y in rows for x in columns]
 
     def clips(self, frames: int) -> int:
         """Clips that ``frames`` frames fill."""
         return -(-frames // self.clip_frames)
 
-    def clips_per_group(self, fps: Fraction, seconds: float = SECONDS_PER_GROUP) -> int:
-        """Clips that are packed together: about ``seconds`` of video, fewer when frames hold many tiles."""
-        wanted = round(float(fps) * seconds / self.clip_frames)
-        return max(1, min(wanted, MAX_TILES_PER_GROUP // len(self.tiles)))
+    def clips_per_group(self, fps: Fraction) -> int:
+        """Clips that are packed together at least: about ten seconds, fewer when frames hold many tiles."""
+        wanted = round(float(fps) * SECONDS_PER_GROUP / self.clip_frames)
+        return max(1, min(wanted, MAX_CLIPS_PER_GROUP if self.abutting else MAX_TILES_PER_GROUP // len(self.tiles)))
 
     def most_clips_per_group(self, fps: Fraction) -> int:
-        """Clips of the longest group: about a minute of a scene that stands still, where frames are not too large."""
-        wanted = round(float(fps) * SECONDS_PER_STILL_GROUP / self.clip_frames)
-        most = min(wanted, MAX_CLIPS_PER_GROUP, MAX_TILES_PER_STILL_GROUP // len(self.tiles))
-        return max(most, self.clips_per_group(fps))
+        """Clips of the longest group, a multiple of `clips_per_group`: about a minute of a scene that stands still.
+
+        No group reaches across a multiple of it: there a video can be cut, and its parts encoded apart.
+        """
+        least = self.clips_per_group(fps)
+        wanted = round(float(fps) * SECONDS_PER_STILL_GROUP / self.clip_frames / least)
+        tiles = MAX_CLIPS_PER_GROUP if self.abutting else MAX_TILES_PER_STILL_GROUP // len(self.tiles)
+        most = min(tiles, MAX_CLIPS_PER_GROUP)
+        return least * max(1, min(wanted, most // least))
 
     def cut(self, frames: Tensor) -> Tensor:
         """Tiles of whole clips, clip by clip.
@@ -85,13 +112,16 @@ class Geometry:
         if missing:
             frames = torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)])
         video = frames.view(clips, self.clip_frames, self.height, self.width, 3)
-        bottom, right = max(0, self.tile_height - self.height), max(0, self.tile_width - self.width)
+        last_y, last_x = self.tiles[-1]
+        bottom = max(0, last_y + self.tile_height - self.height)
+        right = max(0, last_x + self.tile_width - self.width)
         if bottom or right:
             rows = torch.arange(self.height + bottom, device=frames.device).clamp(max=self.height - 1)
             columns = torch.arange(self.width + right, device=frames.device).clamp(max=self.width - 1)
             video = video[:, :, rows[:, None], columns]
         cut = [video[:, :, y : y + self.tile_height, x : x + self.tile_width] for y, x in self.tiles]
-        return torch.stack(cut, dim=1).flatten(0, 1).permute(0, 4, 1, 2, 3)
+        stacked = cut[0] if len(cut) == 1 else torch.stack(cut, dim=1).flatten(0, 1)
+        return stacked.permute(0, 4, 1, 2, 3)
 
     def join(self, tiles: Iterable[Tensor]) -> Tensor:
         """One clip's frames from its tiles, cross-faded and cropped.
@@ -117,6 +147,23 @@ class Geometry:
             canvas[:, y : y + height, x : x + width].addcmul_(cropped, fade)
         assert canvas is not None  # a frame has at least one tile
         return canvas.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8).contiguous()
+
+    def join_levels(self, tiles: Iterable[Tensor]) -> Tensor:
+        """One clip's frames from tiles that abut, cropped: uint8 ``[clip_frames, height, width, 3]``.
+
+        Args:
+            tiles: of one clip in order, each uint8 ``[clip_frames, tile_height, tile_width, 3]``.
+        """
+        canvas: Tensor | None = None
+        for tile, (y, x) in zip(tiles, self.tiles, strict=True):
+            cropped = tile[:, : self.height - y, : self.width - x]
+            if len(self.tiles) == 1:
+                return cropped.contiguous()
+            if canvas is None:
+                canvas = tile.new_empty(self.clip_frames, self.height, self.width, 3)
+            canvas[:, y : y + cropped.shape[1], x : x + cropped.shape[2]] = cropped
+        assert canvas is not None  # a frame has at least one tile
+        return canvas
 
     def _blend_weights(self, device: torch.device) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """For rows and for columns: tile offset → its weights ``[tile]``, which add up to 1 at each pixel."""

@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
+from vidtwin_codec.coding.effort import DEFAULT_EFFORT, MAX_EFFORT
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.rate.target import NAMES, Achieved, Target
-from vidtwin_codec.refinement.levels import DEFAULT_EFFORT, MAX_EFFORT
 
 AUDIO_MODES = ("opus", "copy", "none")
 DEFAULT_OVERLAP = 16
@@ -54,7 +54,7 @@ class EncodeOptions(NetworkOptions):
     overlap: int = DEFAULT_OVERLAP
     """Least number of pixels that neighbouring tiles share."""
     effort: int = DEFAULT_EFFORT
-    """0 (fastest) to 9: time spent on a better file; see :data:`vidtwin_codec.refinement.LEVELS`."""
+    """0 rounds latents to symbols, 1 chooses symbols by what error and bits they cost together."""
     level: int = DEFAULT_LEVEL
     """zstd level, 1 to 22."""
     force: bool = False

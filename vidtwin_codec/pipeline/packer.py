@@ -1,66 +1,16 @@
-"""Latents to a .vtw: quantised, packed and indexed. The same latents can be packed at any number of qualities."""
+"""Latents to a .vtw: header, sound, groups, index. The same latents can be packed at any number of qualities."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from vidtwin_codec import __version__
-from vidtwin_codec.coding import DEFAULT_LEVEL, Group, GroupSpan, pack_group
+from vidtwin_codec.coding import DEFAULT_LEVEL, coder_of
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
-from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+from vidtwin_codec.pipeline.encoder import Encoder, Piece
+from vidtwin_codec.pipeline.grouping import Packed, group_packer
 from vidtwin_codec.pipeline.options import EncodeOptions
-from vidtwin_codec.pipeline.stillness import Joiner
-from vidtwin_codec.refinement import LEVELS
-from vidtwin_codec.refinement.symbols import choose_symbols, quality_steps
-
-
-class Packed(NamedTuple):
-    """A group as it is stored: one Zstandard frame, and which part of the video it holds."""
-
-    data: bytes
-    span: GroupSpan
-
-
-class GroupPacker:
-    """Latents to packed groups: symbols chosen, groups joined where the scene stands still, and coded.
-
-    Args:
-        encoder: where the groups come from.
-        quality: 0 to 100. level: zstd's, 1 to 22.
-
-    Attributes:
-        steps: of quantisation.
-    """
-
-    def __init__(self, encoder: Encoder, quality: float, level: int) -> None:
-        base = encoder.entry.metadata.steps
-        assert base is not None  # weights without steps are not resolved
-        self._passes = LEVELS[encoder.options.effort].passes
-        self.steps = quality_steps(base, quality, self._passes)
-        self._layout, self._level = encoder.codec.layout, level
-        self._joiner = Joiner(encoder.most_clips_per_group)
-
-    def add(self, group: LatentGroup) -> Packed | None:
-        """Quantise the next group; the one before it, packed, unless the scene stands still across both."""
-        symbols = choose_symbols(
-            group.latents,
-            self.steps,
-            self._layout,
-            clips=group.span.clips,
-            tiles=group.tiles,
-            passes=self._passes,
-            sensitivity=group.sensitivity,
-            alternative=group.alternative,
-        )
-        return self._pack(self._joiner.add(Group(*group.span, group.tiles, symbols)))
-
-    def rest(self) -> Packed | None:
-        """The last group, if there was any."""
-        return self._pack(self._joiner.rest())
-
-    def _pack(self, group: Group | None) -> Packed | None:
-        return None if group is None else Packed(pack_group(group, self._layout, self._level), group.span)
 
 
 class Packer:
@@ -85,13 +35,14 @@ class Packer:
         level: int = DEFAULT_LEVEL,
         audio: AudioInfo | None = None,
     ) -> None:
-        self._groups = GroupPacker(encoder, quality, level)
+        self._groups = group_packer(encoder, quality, level)
         info, geometry = encoder.info, encoder.geometry
         self.header = Header(
             weights_name=encoder.entry.name,
             weights_sha256=encoder.entry.sha256,
-            layout=encoder.codec.layout,
+            layout=encoder.layout,
             steps=self._groups.steps,
+            coder=coder_of(encoder.layout),
             width=info.width,
             height=info.height,
             coded_width=geometry.width,
@@ -102,6 +53,7 @@ class Packer:
             tile_height=geometry.tile_height,
             tile_width=geometry.tile_width,
             overlap=geometry.overlap,
+            abutting=geometry.abutting,
             clips_per_group=encoder.most_clips_per_group,
             audio=audio,
             options={"quality": quality, "short_side": encoder.options.short_side, **_told(encoder.options)},
@@ -114,18 +66,19 @@ class Packer:
         """Store the audio file that ``chunks`` make up; before the first group, so that a file cut short has it."""
         self._writer.write_audio(chunks)
 
-    def add(self, group: LatentGroup) -> None:
-        """Quantise the next group; pack and store the one before it, unless the scene stands still across both."""
-        self.store(self._groups.add(group))
+    def add(self, piece: Piece) -> None:
+        """Take the next clips, and store the groups that are closed with them."""
+        for packed in self._groups.add(piece):
+            self.store(packed)
 
-    def store(self, packed: Packed | None) -> None:
-        """Store what is packed already, if it is anything."""
-        if packed is not None:
-            self._writer.write_group(packed.data, packed.span)
+    def store(self, packed: Packed) -> None:
+        """Store a group that is packed already."""
+        self._writer.write_group(packed.data, packed.span)
 
     def finish(self) -> Counts:
-        """Pack and store the last group, write the index and flush."""
-        self.store(self._groups.rest())
+        """Store what was not closed yet, write the index and flush."""
+        for packed in self._groups.rest():
+            self.store(packed)
         return self._writer.finish()
 
 

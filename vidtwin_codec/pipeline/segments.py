@@ -1,34 +1,31 @@
 """A video in segments: each packed by itself, anywhere, and all joined without the network.
 
-What encoding does from one group to the next is little: groups are joined while the scene stands still, and what
-``--effort`` measures is measured on the first clips. Both can be made up for, so the joined file is, byte for byte,
-what encoding the whole video gives.
+No group reaches across multiples of ``most_clips_per_group``, and nothing else leads from one group to the next. So
+segments that begin there are, one after the other, byte for byte what encoding the whole video gives.
 """
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from vidtwin_codec import weights
-from vidtwin_codec.coding import Group, LatentArrays, pack_group
-from vidtwin_codec.container import Counts, GroupEntry, Header
+from vidtwin_codec.container import Counts, GroupEntry
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.pipeline.codec import LoadCodec
-from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+from vidtwin_codec.pipeline.encoder import Encoder, Piece
+from vidtwin_codec.pipeline.grouping import Packed, group_packer
 from vidtwin_codec.pipeline.options import EncodeOptions, Reporter
-from vidtwin_codec.pipeline.packer import GroupPacker, Packed, Packer
+from vidtwin_codec.pipeline.packer import Packer
 from vidtwin_codec.pipeline.stages import Sink
-from vidtwin_codec.pipeline.stillness import Joiner
-from vidtwin_codec.pipeline.writing import Sound
-from vidtwin_codec.refinement.refiner import load_refiner
+from vidtwin_codec.pipeline.writing import Sound, waiting_depth
 
 
 @dataclass(frozen=True)
@@ -87,35 +84,43 @@ def encode_segment(
     load: LoadCodec,
     reporter: Reporter | None = None,
 ) -> Segment:
-    """Encode groups ``first`` … ``first + count`` of a video (None: to its end).
+    """Encode clips ``first`` … ``first + count - 1`` of a video (None: to its end).
 
     The frames before it are decoded and dropped: seeking does not find the same frame in every container.
 
     Args:
         info: of a video that :func:`can_be_split`.
         target: the file to write; replaced if it exists.
+        first: a multiple of ``Encoder.most_clips_per_group``. count: likewise.
 
     Raises:
-        VidtwinError: the video cannot be read, the file not be written, or there are no such groups.
+        VidtwinError: the video cannot be read, the file not be written, or there are no such clips.
     """
     began = time.monotonic()
     entry = weights.resolve(options.weights)
     said: list[str] = []
-    encoder = Encoder(
-        *(info, load(entry, options, "encoder"), entry, options, said.append),
-        refiner=load_refiner(entry, options, load),
-    )
+    encoder = Encoder(info, load(entry, options, "encoder"), entry, options, said.append)
     groups: list[GroupEntry] = []
     try:
         with target.open("wb") as stream:
 
-            def store(packed: Packed | None) -> None:
-                if packed is not None:
-                    groups.append(GroupEntry(stream.tell(), len(packed.data), zlib.crc32(packed.data), *packed.span))
-                    stream.write(packed.data)
+            def store(group: Packed) -> None:
+                groups.append(GroupEntry(stream.tell(), len(group.data), zlib.crc32(group.data), *group.span))
+                stream.write(group.data)
 
-            with closing(encoder.groups(reporter, first=first, count=count)) as latents:
-                _pack(latents, GroupPacker(encoder, options.quality, options.level), store)
+            def pack(piece: Piece) -> None:
+                for group in packer.add(piece):
+                    store(group)
+
+            packer = group_packer(encoder, options.quality, options.level)
+            with (
+                closing(encoder.pieces(reporter, first=first, count=count)) as pieces,
+                Sink(pack, waiting_depth(encoder)) as sink,
+            ):
+                for piece in pieces:
+                    sink.put(piece)
+            for group in packer.rest():
+                store(group)
     except OSError as error:
         raise explain_os_error(error, target) from error
     return Segment(target, tuple(groups), tuple(said[len(info.warnings) :]), time.monotonic() - began)
@@ -133,77 +138,7 @@ def write_joined(
     packer = Packer(stream, encoder, quality=quality, level=encoder.options.level, audio=audio)
     if sound is not None:
         packer.add_audio(sound.chunks())
-    joined = join_groups(
-        (segment.packed() for segment in segments), packer.header, encoder.clips_per_group, encoder.options.level
-    )
-    for packed in joined:
-        packer.store(packed)
-    return packer.finish()
-
-
-def join_groups(
-    segments: Iterable[Iterable[Packed]], header: Header, clips_per_group: int, level: int
-) -> Iterator[Packed]:
-    """The groups that packing everything at once would have given.
-
-    A scene may stand still from one segment into the next. There, groups are unpacked to symbols and joined as in one
-    run, until one begins where a group of the segment does: from there on both runs go the same way, and the bytes are
-    taken as they are.
-
-    Args:
-        clips_per_group: of every group before joining, but the last. level: zstd's.
-    """
-    held: Packed | None = None  # the group that what follows may go on with, as bytes while they are known
-    joiner: Joiner | None = None  # while both runs may differ
-
-    def pack(group: Group) -> Packed:
-        return Packed(pack_group(group, header.layout, level), group.span)
-
     for segment in segments:
-        for number, packed in enumerate(segment):
-            if joiner is None and held is not None and number == 0:
-                joiner = Joiner(header.clips_per_group)
-                joiner.add(header.unpack_group(held.data))
-            if joiner is None:
-                if held is not None:
-                    yield held
-                held = packed
-                continue
-            begun, *more = _apart(header.unpack_group(packed.data), clips_per_group, header.clip_frames)
-            done = joiner.add(begun)
-            if done is not None:
-                yield held or pack(done)
-                held, joiner = packed, None
-                continue
-            held = None
-            for group in more:
-                done = joiner.add(group)
-                if done is not None:
-                    yield pack(done)
-    if joiner is not None and held is None:
-        rest = joiner.rest()
-        assert rest is not None
-        held = pack(rest)
-    if held is not None:
-        yield held
-
-
-def _apart(group: Group, clips: int, clip_frames: int) -> list[Group]:
-    """The groups that were joined to one."""
-    parts = []
-    for start in range(0, group.clips, clips):
-        count = min(clips, group.clips - start)
-        rows = slice(start * group.tiles, (start + count) * group.tiles)
-        symbols = LatentArrays(*(part[rows] for part in group.symbols))
-        frames = min(count * clip_frames, group.frames - start * clip_frames)
-        first_frame = group.first_frame + start * clip_frames
-        parts.append(Group(first_frame, frames, group.first_clip + start, count, group.tiles, symbols))
-    return parts
-
-
-def _pack(groups: Iterable[LatentGroup], packer: GroupPacker, store: Callable[[Packed | None], None]) -> None:
-    """Packing overlaps with whatever makes the groups."""
-    with Sink[LatentGroup](lambda group: store(packer.add(group))) as sink:
-        for group in groups:
-            sink.put(group)
-    store(packer.rest())
+        for packed in segment.packed():
+            packer.store(packed)
+    return packer.finish()

@@ -11,6 +11,12 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 _END = object()
 _POLL_SECONDS = 0.1
+_WAITING_BYTES = 128 << 20
+
+
+def depth_for(item_bytes: int) -> int:
+    """How many items of this size may wait between two threads: two, or one where they are large."""
+    return 2 if 2 * item_bytes <= _WAITING_BYTES else 1
 
 
 class Prefetch(Generic[T]):

@@ -1,7 +1,8 @@
 """Groups that last as long as the scene stands still.
 
 A group decodes alone, so its first clip is coded in full; where nothing moves, that is nearly all it costs. So a group
-goes on while each clip is almost what the one before it was.
+goes on while clips cost little beside its first one. It ends at multiples of about a minute all the same: there a video
+can be cut, and its parts encoded apart (:meth:`~vidtwin_codec.pipeline.geometry.Geometry.most_clips_per_group`).
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from vidtwin_codec.coding import Group, LatentArrays
 
 STILL_SHARE = 0.25
 """A clip stands still when its difference to the clip before takes at most this share of the bits it takes itself, by a
-rough count. So much saved, a restart would be the larger part of a group's bytes."""
+rough count; or, where clips are coded one by one, when it took at most this share of the bits of its group's first. So
+much saved, a restart would be the larger part of a group's bytes."""
 
 
 class Joiner:
     """Takes groups as they come and gives back longer ones; keeps one at a time.
 
     Args:
-        most_clips: of a group.
+        most_clips: of a group, and the multiples that no group reaches across.
     """
 
     def __init__(self, most_clips: int) -> None:
@@ -30,7 +32,7 @@ class Joiner:
     def add(self, group: Group) -> Group | None:
         """Take the next group; returns the one before it, when ``group`` does not go on with it."""
         done = self._open
-        if done is not None and done.clips + group.clips <= self._most_clips and stands_still(done, group):
+        if done is not None and group.first_clip % self._most_clips and stands_still(done, group):
             self._open = _joined(done, group)
             return None
         self._open = group
@@ -40,6 +42,11 @@ class Joiner:
         """The last group, if there was any."""
         done, self._open = self._open, None
         return done
+
+
+def goes_on(clip_bits: list[float]) -> bool:
+    """Whether a scene stands still, by the bits of the clips of a group so far."""
+    return clip_bits[-1] <= STILL_SHARE * clip_bits[0]
 
 
 def stands_still(before: Group, group: Group) -> bool:

@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 from vidtwin_codec.container import AudioInfo, Counts
 from vidtwin_codec.media import MediaInfo, extract_audio
-from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+from vidtwin_codec.pipeline.encoder import Encoder, Piece
 from vidtwin_codec.pipeline.options import EncodeOptions
 from vidtwin_codec.pipeline.packer import Packer
-from vidtwin_codec.pipeline.stages import Sink
+from vidtwin_codec.pipeline.stages import Sink, depth_for
 from vidtwin_codec.rate.target import Achieved
 
 _CHUNK = 1 << 20
@@ -56,14 +56,20 @@ def extract_sound(info: MediaInfo, folder: Path, options: EncodeOptions) -> Soun
 
 
 def write_vtw(
-    stream: BinaryIO, encoder: Encoder, groups: Iterable[LatentGroup], *, quality: float, sound: Sound | None = None
+    stream: BinaryIO, encoder: Encoder, pieces: Iterable[Piece], *, quality: float, sound: Sound | None = None
 ) -> Counts:
-    """Write a whole .vtw; packing overlaps with whatever makes the groups."""
+    """Write a whole .vtw; packing overlaps with whatever makes the clips."""
     audio = None if sound is None else sound.info
     packer = Packer(stream, encoder, quality=quality, level=encoder.options.level, audio=audio)
     if sound is not None:
         packer.add_audio(sound.chunks())
-    with Sink(packer.add) as sink:
-        for group in groups:
-            sink.put(group)
+    with Sink(packer.add, waiting_depth(encoder)) as sink:
+        for piece in pieces:
+            sink.put(piece)
     return packer.finish()
+
+
+def waiting_depth(encoder: Encoder) -> int:
+    """How many pieces of latents may wait to be packed."""
+    clips = min(encoder.codec.clips_at_once(encoder.geometry), encoder.clips_per_group)
+    return depth_for(4 * encoder.layout.elements * len(encoder.geometry.tiles) * clips)

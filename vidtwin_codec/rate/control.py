@@ -15,7 +15,7 @@ from vidtwin_codec.coding import DEFAULT_QUALITY
 from vidtwin_codec.container import Counts
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.pipeline.codec import Codec, Codecs, LoadCodec
-from vidtwin_codec.pipeline.encoder import Encoder, LatentGroup
+from vidtwin_codec.pipeline.encoder import Encoder, Piece
 from vidtwin_codec.pipeline.geometry import scaled_size
 from vidtwin_codec.pipeline.options import EncodeOptions, Reporter
 from vidtwin_codec.pipeline.writing import Sound, Written, write_vtw
@@ -35,7 +35,6 @@ from vidtwin_codec.rate.search import find
 from vidtwin_codec.rate.sides import candidate_sides
 from vidtwin_codec.rate.spool import LatentSpool
 from vidtwin_codec.rate.target import Achieved, Band, Frame, Target
-from vidtwin_codec.refinement.refiner import load_refiner
 
 _SIDE_CLIPS = (2, 4)
 """Least and most clips that sizes are compared on: what they differ in varies little from clip to clip."""
@@ -155,15 +154,15 @@ class Controller:
             encoder, spool = self._spools[choice.side]
             return self._pack(stream, encoder, spool, choice.quality), encoder, spool
         encoder, spool = self._encoder(self._info, choice.side), LatentSpool(self._folder / f"latents-{choice.side}")
-        with closing(encoder.groups(self._reporter)) as groups:
-            counts = self._pack(stream, encoder, spool.keeping(groups), choice.quality)
+        with closing(encoder.pieces(self._reporter)) as pieces:
+            counts = self._pack(stream, encoder, spool.keeping(pieces), choice.quality)
         self._spools[choice.side] = encoder, spool
         return counts, encoder, spool
 
-    def _pack(self, stream: BinaryIO, encoder: Encoder, groups: Iterable[LatentGroup], quality: float) -> Counts:
+    def _pack(self, stream: BinaryIO, encoder: Encoder, pieces: Iterable[Piece], quality: float) -> Counts:
         stream.seek(0)
         stream.truncate()
-        return write_vtw(stream, encoder, groups, quality=quality, sound=self._sound)
+        return write_vtw(stream, encoder, pieces, quality=quality, sound=self._sound)
 
     def _probes(self, frame: Frame, limits: tuple[int, int]) -> tuple[Probes, bool]:
         """Probes, and whether they are of a sample: a short video stands for itself, and its latents are kept."""
@@ -187,12 +186,10 @@ class Controller:
 
     def _encoder(self, info: MediaInfo, index: int) -> Encoder:
         options = replace(self._options, short_side=self._sides[index])
-        # of its own: what one finds out about the decoder on its first clips, encoding without a target would find, too
-        refiner = load_refiner(self._entry, options, self._load)
         if info is self._info:
-            return Encoder(info, self._codec, self._entry, options, self._warn_once, refiner)
+            return Encoder(info, self._codec, self._entry, options, self._warn_once)
         # the sample has the rate it is coded at, and what is remarkable about it is not the user's doing
-        return Encoder(info, self._codec, self._entry, replace(options, fps=None), refiner=refiner)
+        return Encoder(info, self._codec, self._entry, replace(options, fps=None))
 
     def _candidates(self) -> tuple[list[int | None], list[int]]:
         """Short sides, None for the video's own, and the tiles of each."""

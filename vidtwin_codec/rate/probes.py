@@ -61,9 +61,9 @@ class Probe:
 
     @cached_property
     def latents(self) -> LatentSpool:
-        """The sample's groups; the network runs when they are first asked for."""
+        """The sample's clips; the network runs when they are first asked for."""
         spool = LatentSpool(self._folder / f"probe-{self.encoder.geometry.width}x{self.encoder.geometry.height}")
-        for _ in spool.keeping(self.encoder.groups(self._reporter)):
+        for _ in spool.keeping(self.encoder.pieces(self._reporter)):
             pass
         return spool
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from vidtwin_codec.coding import LatentArrays
 from vidtwin_codec.files import explain_os_error
-from vidtwin_codec.pipeline.encoder import LatentGroup
+from vidtwin_codec.pipeline.encoder import Piece
 
 _NOTHING = LatentArrays(*(np.empty(0, np.float32),) * 3)
 
 
 class LatentSpool:
-    """Groups in a file, exactly as they came; about a 75th of the raw frames they stand for.
+    """Clips in a file, exactly as they came; about a 75th of the raw frames they stand for.
 
     Args:
         path: of the file, in a folder that whoever made it deletes.
@@ -25,32 +25,28 @@ class LatentSpool:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._groups: list[LatentGroup] = []
+        self._pieces: list[Piece] = []
 
-    def keeping(self, groups: Iterable[LatentGroup]) -> Iterator[LatentGroup]:
-        """The same groups, kept as they pass.
+    def keeping(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """The same clips, kept as they pass.
 
         Raises:
             VidtwinError: the disk is full.
         """
-        for group in groups:
-            other = group.alternative
+        for piece in pieces:
             try:
                 with self._path.open("ab") as stream:
-                    for arrays in (group.latents, *([] if other is None else [other.latents])):
-                        for array in arrays:
-                            np.save(stream, array, allow_pickle=False)
+                    for array in piece.latents:
+                        np.save(stream, array, allow_pickle=False)
             except OSError as error:
                 raise explain_os_error(error, self._path.parent) from error
-            kept = None if other is None else other._replace(latents=_NOTHING)
-            self._groups.append(replace(group, latents=_NOTHING, alternative=kept))
-            yield group
+            self._pieces.append(replace(piece, latents=_NOTHING))
+            yield piece
 
-    def __iter__(self) -> Iterator[LatentGroup]:
+    def __iter__(self) -> Iterator[Piece]:
         with self._path.open("rb") as stream:
-            for group in self._groups:
-                latents, other = _read(stream), group.alternative
-                yield replace(group, latents=latents, alternative=other and other._replace(latents=_read(stream)))
+            for piece in self._pieces:
+                yield replace(piece, latents=_read(stream))
 
 
 def _read(stream: BinaryIO) -> LatentArrays:
