@@ -47,6 +47,13 @@ class Mlp(nn.Module):
         return out
 
 
+def _table(rows: int, width: int) -> nn.Parameter:
+    table = nn.Parameter(torch.empty(rows, width))
+    if not table.is_meta:  # where this would make torch import its Python kernels, for a second
+        nn.init.normal_(table, std=width**-0.5)
+    return table
+
+
 class Block(nn.Module):
     """Spatial attention, temporal attention, MLP; each added through a learned gate.
 
@@ -67,7 +74,7 @@ class Block(nn.Module):
         self.spatial_attention = Attention(width, config.num_heads)
         self.temporal_attention = Attention(width, config.num_heads)
         self.mlp = Mlp(width)
-        self.modulation = nn.Parameter(torch.randn(6, width) / width**0.5)
+        self.modulation = _table(6, width)
 
     def settle(self) -> None:
         """Find out which sub-layers add nothing."""
@@ -180,7 +187,7 @@ class OutputHead(nn.Module):
 
     def __init__(self, width: int, patch: int, *, norm: bool = True) -> None:
         super().__init__()
-        self.modulation = nn.Parameter(torch.randn(2, width) / width**0.5) if norm else None
+        self.modulation = _table(2, width) if norm else None
         self.linear = nn.Linear(width, patch * patch * 3)
 
     def forward(self, x: Tensor) -> Tensor:
