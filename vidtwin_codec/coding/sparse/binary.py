@@ -12,8 +12,8 @@ from vidtwin_codec.coding.sparse.fixed import COST, INPUTS, RATE, REACH, SQUASH,
 from vidtwin_codec.coding.sparse.jit import kernel
 
 # work
-FIRST, SECOND, CHANCE, MOST = 12, 13, 14, 15
-WORK = 16
+FIRST, SECOND, THIRD, CHANCE, MOST, PACE = (2 * INPUTS + i for i in range(6))
+WORK = 2 * INPUTS + 6
 # register
 LOW, HIGH, VALUE, AT, END, DECODING, OVERRUN = range(7)
 REGISTERS = 8
@@ -21,9 +21,10 @@ TOP = 40  # bits of the coder's interval
 BYTES = TOP // 8
 _ALL = (1 << TOP) - 1
 _TOP_BYTE = TOP - 8
-_ROUND = 1 << 17
-_SHIFT = 18
+_ROUND = 1 << 19
+_SHIFT = 20
 _MASK = 511
+LEARNING = 16
 LIMIT = 255  # most decisions that a context counts: the slowest rate of learning is 1 / (LIMIT + 1.5)
 
 
@@ -31,11 +32,11 @@ LIMIT = 255  # most decisions that a context counts: the slowest rate of learnin
 def predict(states: Any, weights: Any, fixed: Any, work: Any) -> Any:
     """Probability of a 1, in 65536ths, 8 to 65528; also kept in ``work`` for `learn`."""
     total = 0
-    first, second = work[FIRST], work[SECOND]
+    first, second, third = work[FIRST], work[SECOND], work[THIRD]
     for i in range(INPUTS):
         stretched = fixed[STRETCH + (states[work[i]] >> 19)]
         work[INPUTS + i] = stretched
-        total += stretched * (weights[first + i] + weights[second + i])
+        total += stretched * (weights[first + i] + weights[second + i] + weights[third + i])
     total >>= 16
     total = min(total, REACH)
     total = max(total, -REACH)
@@ -56,8 +57,8 @@ def cost(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> Any:
 @kernel
 def learn(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> None:
     """Move the six contexts and both sets of weights towards what came."""
-    first, second, most = work[FIRST], work[SECOND], work[MOST]
-    error = (bit << 16) - work[CHANCE]
+    first, second, third, most = work[FIRST], work[SECOND], work[THIRD], work[MOST]
+    error = ((bit << 16) - work[CHANCE]) * work[PACE]
     target = bit << 22
     for i in range(INPUTS):
         at = work[i]
@@ -71,6 +72,7 @@ def learn(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> None:
         change = (work[INPUTS + i] * error + _ROUND) >> _SHIFT
         weights[first + i] += change
         weights[second + i] += change
+        weights[third + i] += change
 
 
 @kernel

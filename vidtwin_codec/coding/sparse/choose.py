@@ -21,9 +21,11 @@ from vidtwin_codec.coding.sparse.bands import (
 from vidtwin_codec.coding.sparse.binary import cost
 from vidtwin_codec.coding.sparse.contexts import (
     MAX_KEPT,
+    MOST_IN_BAND,
     OWN,
     STEPS_UP,
     band_contexts,
+    band_values,
     flag_contexts,
     more_contexts,
     near_values,
@@ -86,9 +88,10 @@ def choose_band(
     start, end = table[at] + 0, table[at + 1] + 0
     base = off[OWN] + slot * sizes[STRIDE]
     of_slot = slot * sizes[CHANNELS]
-    gain, seen = 0, 0
+    band_values(sizes, table, fixed, off, own, before, slot, band, sums)
+    gain, seen, total = 0, 0, 0
     for k in range(start, end):
-        near_values(sizes, table, off, own, before, slot, k, sums)
+        near_values(sizes, table, fixed, off, own, before, slot, k, sums)
         zero_contexts(sizes, table, fixed, off, slot, k, band, seen, beyond, sums, work)
         choose_position(
             sizes, table, fixed, states, weights, work, sums,
@@ -99,6 +102,7 @@ def choose_band(
             seen += 1
             values[of_slot + k] = best[0]
             own[base + k] = min(abs(best[0]), MAX_KEPT)
+            total += own[base + k]
     band_contexts(sizes, table, fixed, off, own, before, slot, band, beyond, 0, work)
     nothing = cost(states, weights, fixed, work, 0) * price
     gain += cost(states, weights, fixed, work, 1) * price
@@ -106,9 +110,9 @@ def choose_band(
         for k in range(start, end):
             values[of_slot + k] = 0
             own[base + k] = 0
-        seen = 0
+        total = 0
         gain = nothing
-    own[base + sizes[CHANNELS] + 1 + band] = min(seen, MAX_KEPT)
+    own[base + sizes[CHANNELS] + 1 + band] = min(total, MOST_IN_BAND)
     return gain
 
 

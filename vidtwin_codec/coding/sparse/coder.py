@@ -15,8 +15,8 @@ from vidtwin_codec.coding.quantizer import MAX_SYMBOL, quantize
 from vidtwin_codec.coding.steps import Steps
 from vidtwin_codec.errors import VidtwinError
 
-DEFAULT_PRICE = 1.25
-DEFAULT_BONUS = 0.5
+DEFAULT_PRICE = 1.0
+DEFAULT_BONUS = 0.25
 DEFAULT_LEAST = 0.55
 _MOST_BYTES = 160  # that one symbol can take: 14 + 25 decisions of 2 bytes, some flags, 25 plain bits
 _BUFFER = 32 << 20
@@ -47,9 +47,10 @@ class _Walk:
         self._shared = [view(each) for each in (self.sizes, self.table, fixed.fixed_table())]
         self.work = np.zeros(binary.WORK, np.int64)
         self.work[binary.MOST] = binary.LIMIT
+        self.work[binary.PACE] = binary.LEARNING
         self._models = [view(each) for each in (self.states, self.weights, self.work)]
         self._register = view(self.register)
-        sums, guesses, best = np.zeros(8, np.int64), np.zeros(3, np.int64), np.zeros(2, np.int64)
+        sums, guesses, best = np.zeros(16, np.int64), np.zeros(3, np.int64), np.zeros(2, np.int64)
         numbers = np.zeros((2, slots * channels), np.int32)
         self._sums, self._guesses, self._best = view(sums), view(guesses), view(best)
         self._targets, self._values = view(numbers[0]), view(numbers[1])

@@ -17,13 +17,15 @@ from vidtwin_codec.coding.sparse.bands import (
     NEIGHBOURS,
     STRIDE,
 )
-from vidtwin_codec.coding.sparse.fixed import INPUTS, LEVEL, LEVEL4, LEVEL5
+from vidtwin_codec.coding.sparse.binary import FIRST, SECOND, THIRD
+from vidtwin_codec.coding.sparse.fixed import INPUTS, LEVEL, LEVEL4, LEVEL5, LEVEL12
 from vidtwin_codec.coding.sparse.jit import kernel
 
 # Where the place being coded and its neighbours have their records: in this clip's, then in the clip before's.
 OWN, LEFT, UP, UP_LEFT, UP_RIGHT, BEFORE, BEFORE_RIGHT, BEFORE_BELOW = range(8)
 MODE, HAS_BEFORE = 8, 9  # whether slot 0 is a difference to the clip before; whether there is one
 OFFSETS = 10
+MOST_IN_BAND = 40  # a band's sum of magnitudes, likewise
 MAX_KEPT = 15  # magnitudes and counts are kept up to here
 
 EXPECTED = 24
@@ -37,13 +39,17 @@ ZERO_2 = ZERO_1 + EXPECTED * 7 * 5
 ZERO_3 = ZERO_2 + 4 * 4 * 4 * 3 * 3 * 3
 ZERO_4 = ZERO_3 + GROUPS * 3 * 1024
 ZERO_5 = ZERO_4 + EXPECTED * 4 * 4 * 4
-MORE_0 = ZERO_5 + 81 * 6 * 3
+ZERO_6 = ZERO_5 + 81 * 6 * 3
+ZERO_7 = ZERO_6 + 144 * 3 * 2
+MORE_0 = ZERO_7 + 625 * 2
 MORE_1 = MORE_0 + STEPS_UP * EXPECTED
 MORE_2 = MORE_1 + STEPS_UP * 7 * 3
 MORE_3 = MORE_2 + STEPS_UP * 7
 MORE_4 = MORE_3 + STEPS_UP * 7 * 3
 MORE_5 = MORE_4 + STEPS_UP * 3 * GROUPS * 6
-BAND_0 = MORE_5 + 4 * 4 * 4 * 4
+MORE_6 = MORE_5 + 4 * 4 * 4 * 4
+MORE_7 = MORE_6 + 6 * 144
+BAND_0 = MORE_7 + 4 * 625
 BAND_1 = BAND_0 + EXPECTED * 5 * 5
 BAND_2 = BAND_1 + EXPECTED * 5 * 5
 BAND_3 = BAND_2 + 117 * GROUPS * 3
@@ -81,7 +87,12 @@ SLOT_A = REACH_B + GROUPS * 2 * INPUTS
 SLOT_B = SLOT_A + 16 * INPUTS
 ONE = SLOT_B + 4 * INPUTS  # flags of a place, escapes, dynamics: where all six contexts are few
 NONE = ONE + INPUTS
-WEIGHTS = NONE + INPUTS
+ZERO_C = NONE + INPUTS
+MORE_C = ZERO_C + GROUPS * 18 * INPUTS
+BAND_C = MORE_C + EXPECTED * 2 * INPUTS
+REACH_C = BAND_C + GROUPS * 3 * INPUTS
+SLOT_C = REACH_C + 5 * 5 * INPUTS
+WEIGHTS = SLOT_C + 3 * 2 * INPUTS
 
 
 @kernel
@@ -97,7 +108,7 @@ def group_of(slot: int) -> int:
 
 
 @kernel
-def near_values(sizes: Any, table: Any, off: Any, own: Any, before: Any, slot: int, k: int, sums: Any) -> None:
+def near_values(sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, slot: int, k: int, sums: Any) -> None:
     """Sums of magnitudes around a position: left and above, lower frequencies, lower slots, clip before, colours."""
     stride = sizes[STRIDE]
     shift = slot * stride + k
@@ -127,6 +138,7 @@ def near_values(sizes: Any, table: Any, off: Any, own: Any, before: Any, slot: i
     sums[4] = low
     sums[5] = time
     sums[6] = past
+    sums[8] = fixed[LEVEL12 + low + sums[3]] * 12 + fixed[LEVEL12 + time + past]
     sums[7] = own[base + table[at + 7]] + own[base + table[at + 8]]
 
 
@@ -156,8 +168,11 @@ def zero_contexts(
     work[4] = ZERO_4 + ((expected * 4 + min(beyond, 3)) * 4 + min(seen, 3)) * 4 + size
     sides = (min(sums[0] + 0, 2) * 3 + min(sums[1] + 0, 2)) * 3 + min(sums[2] + 0, 2)
     work[5] = ZERO_5 + ((sides * 3 + past3) * 6 + coarse) * 3 + third
-    work[12] = ZERO_A + (expected * 2 + (1 if third == 1 else 0)) * INPUTS
-    work[13] = ZERO_B + ((near4 * 4 + low4) * 3 + past3) * INPUTS
+    work[6] = ZERO_6 + (sums[8] * 3 + colour) * 2 + (1 if seen > 0 else 0)
+    work[7] = ZERO_7 + sums[9] * 2 + (1 if seen > 0 else 0)
+    work[THIRD] = ZERO_C + ((group * 3 + colour) * 6 + coarse) * INPUTS
+    work[FIRST] = ZERO_A + (expected * 2 + (1 if third == 1 else 0)) * INPUTS
+    work[SECOND] = ZERO_B + ((near4 * 4 + low4) * 3 + past3) * INPUTS
 
 
 @kernel
@@ -177,8 +192,31 @@ def more_contexts(
     work[4] = MORE_4 + ((m * 3 + colour) * GROUPS + group) * 6 + coarse
     levels = (fixed[LEVEL4 + sums[3]] * 4 + fixed[LEVEL4 + sums[4]]) * 4 + fixed[LEVEL4 + sums[6]]
     work[5] = MORE_5 + min(m, 3) * 64 + levels
-    work[12] = MORE_A + m * INPUTS
-    work[13] = MORE_B + (group * 3 + colour) * INPUTS
+    work[6] = MORE_6 + min(m, 5) * 144 + sums[8]
+    work[7] = MORE_7 + min(m, 3) * 625 + sums[9]
+    work[THIRD] = MORE_C + (expected * 2 + (1 if m > 0 else 0)) * INPUTS
+    work[FIRST] = MORE_A + m * INPUTS
+    work[SECOND] = MORE_B + (group * 3 + colour) * INPUTS
+
+
+@kernel
+def band_values(
+    sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, slot: int, band: int, sums: Any
+) -> None:
+    """Class of how much there is in the bands around this one: left and above, inner ring, lower slot, clip before."""
+    stride = sizes[STRIDE]
+    shift = slot * stride + sizes[CHANNELS] + 1
+    base = off[OWN] + shift
+    near = 2 * (own[off[LEFT] + shift + band] + own[off[UP] + shift + band])
+    near += own[off[UP_LEFT] + shift + band] + own[off[UP_RIGHT] + shift + band]
+    inner = own[base + table[sizes[AT_BAND] + band * BAND_FIELDS + 6]] + 0
+    lower, past = 0, 0
+    if slot > 0:
+        lower = own[base - stride + band] + 0
+    if off[HAS_BEFORE] != 0:
+        past = before[off[BEFORE] + shift + band] + 0
+    level = fixed[LEVEL5 + near] * 5 + fixed[LEVEL5 + inner]
+    sums[9] = (level * 5 + fixed[LEVEL5 + lower]) * 5 + fixed[LEVEL5 + past]
 
 
 @kernel
@@ -213,8 +251,11 @@ def band_contexts(
     third = ((min(left + 0, 2) * 3 + min(up + 0, 2)) * 3 + min(corners, 2)) * 3 + min(lower, 2)
     work[4] = BAND_4 + (third * 3 + min(past, 2)) * 3 + colour
     work[5] = BAND_5 + ((min(other + 0, 2) * 4 + min(lower5 + 0, 3)) * 4 + min(inner5 + 0, 3)) * 13 + ring
-    work[12] = BAND_A + expected * INPUTS
-    work[13] = BAND_B + (min(beyond, 3) * 4 + min(inner5 + 0, 3)) * INPUTS
+    work[6] = work[0]
+    work[7] = work[1]
+    work[THIRD] = BAND_C + (group * 3 + colour) * INPUTS
+    work[FIRST] = BAND_A + expected * INPUTS
+    work[SECOND] = BAND_B + (min(beyond, 3) * 4 + min(inner5 + 0, 3)) * INPUTS
 
 
 @kernel
@@ -254,8 +295,11 @@ def reach_contexts(
     work[4] = REACH_4 + (expected * 5 + side_lower) * GROUPS + group
     corners = _side(own[off[UP_LEFT] + shift] + 0, k) * 5 + _side(own[off[UP_RIGHT] + shift] + 0, k)
     work[5] = REACH_5 + ((corners * 5 + _side(lowest, k)) * 3 + colour) * 8 + min(m, 7)
-    work[12] = REACH_A + (m * 3 + colour) * INPUTS
-    work[13] = REACH_B + (group * 2 + off[HAS_BEFORE]) * INPUTS
+    work[6] = work[0]
+    work[7] = work[1]
+    work[THIRD] = REACH_C + (side_near * 5 + side_lower) * INPUTS
+    work[FIRST] = REACH_A + (m * 3 + colour) * INPUTS
+    work[SECOND] = REACH_B + (group * 2 + off[HAS_BEFORE]) * INPUTS
 
 
 @kernel
@@ -289,8 +333,11 @@ def slot_contexts(sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before
     near5 = fixed[LEVEL5 + left + up + ((up_left + up_right) >> 1)]
     work[4] = SLOT_4 + (lower5 * 5 + near5) * 5 + fixed[LEVEL5 + past]
     work[5] = SLOT_5 + (fixed[LEVEL5 + past] * 5 + fixed[LEVEL5 + around]) * 6 + group
-    work[12] = SLOT_A + where * INPUTS
-    work[13] = SLOT_B + some_lower * INPUTS
+    work[6] = work[0]
+    work[7] = work[1]
+    work[THIRD] = SLOT_C + (some_sides * 2 + some_past) * INPUTS
+    work[FIRST] = SLOT_A + where * INPUTS
+    work[SECOND] = SLOT_B + some_lower * INPUTS
 
 
 @kernel
@@ -310,9 +357,12 @@ def flag_contexts(sizes: Any, off: Any, own: Any, before: Any, which: int, work:
     work[2] = first + 24 + past * 3 + around
     work[3] = first + 30 + (left + up + up_left + up_right) * 4 + past * 2 + known
     work[4] = first + 50 + known
+    work[6] = first + 50 + known
+    work[7] = first + 50 + known
     work[5] = first + 52 + ((left + up) * 2 + (1 if past + around > 1 else 0)) * 2 + known
-    work[12] = ONE
-    work[13] = NONE
+    work[FIRST] = ONE
+    work[SECOND] = NONE
+    work[THIRD] = NONE
 
 
 @kernel
@@ -320,5 +370,6 @@ def one_context(number: int, work: Any) -> None:
     """The same context six times: a plain adaptive bit."""
     for i in range(INPUTS):
         work[i] = number
-    work[12] = ONE
-    work[13] = NONE
+    work[FIRST] = ONE
+    work[SECOND] = NONE
+    work[THIRD] = NONE

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-INPUTS = 6  # contexts of every decision
+INPUTS = 8  # contexts of every decision
 REACH = 3071  # stretched probabilities go from -REACH to REACH, in 256ths of a natural logarithm
 
 # Offsets into the one table that kernels get.
@@ -18,11 +18,13 @@ COST = RATE + 512
 LEVEL = COST + 4096
 LEVEL5 = LEVEL + 256
 LEVEL4 = LEVEL5 + 256
-LENGTH = LEVEL4 + 256
+LEVEL12 = LEVEL4 + 256
+LENGTH = LEVEL12 + 512
 
 LEVELS = (0, 1, 2, 3, 5, 9, 17)  # where the classes of a sum of magnitudes begin
 LEVELS5 = (0, 1, 3, 6, 12)
 LEVELS4 = (0, 1, 3, 7)
+LEVELS12 = (0, 1, 2, 3, 4, 6, 9, 13, 20, 30, 45, 70)
 
 
 @cache
@@ -43,4 +45,5 @@ def fixed_table() -> NDArray[np.int32]:
     sums = np.arange(256)
     for start, levels in ((LEVEL, LEVELS), (LEVEL5, LEVELS5), (LEVEL4, LEVELS4)):
         table[start : start + 256] = np.searchsorted(levels, sums, side="right") - 1
+    table[LEVEL12:LENGTH] = np.searchsorted(LEVELS12, np.arange(512), side="right") - 1
     return table

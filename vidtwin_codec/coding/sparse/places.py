@@ -139,56 +139,32 @@ def choose_place(
             some = 1
     if some == 0:
         return
-    gain = choose_slot(
-        sizes,
-        table,
-        fixed,
-        states,
-        weights,
-        work,
-        sums,
-        off,
-        own,
-        before,
-        targets,
-        values,
-        0,
-        price,
-        bonus,
-        least,
-        best,
-    )
-    if known != 0:
-        flag_contexts(sizes, off, own, before, 1, work)
-        gain += cost(states, weights, fixed, work, 1) * price
-        error = 0
-        for k in range(channels):
-            size = min(abs(targets[k]), FAR)
-            error += size * size
+    # slot 0 as it is, then as a difference, then as it is again if that was better
+    gain, alone, error = 0, 0, 0
+    for attempt in range(3 if known != 0 else 1):
+        mode = attempt % 2
+        if attempt == 2 and gain <= alone:
+            break
         forget_slot(sizes, off, own, values, 0)
-        off[MODE] = 0
-        predict_slot(sizes, table, place, means, guesses, 0, source, UNIT, targets)
-        other = choose_slot(
-            sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values,
-            0, price, bonus, least, best,
+        off[MODE] = mode
+        predict_slot(sizes, table, place, means, guesses, mode, source, UNIT, targets)
+        gain = choose_slot(
+            sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values, 0, price, bonus, least,
+            best,
         )  # fmt: skip
-        flag_contexts(sizes, off, own, before, 1, work)
-        other += cost(states, weights, fixed, work, 0) * price
-        for k in range(channels):
-            size = min(abs(targets[k]), FAR)
-            error -= size * size
-        if gain <= other - error * SCALE:
-            forget_slot(sizes, off, own, values, 0)
-            off[MODE] = 1
-            predict_slot(sizes, table, place, means, guesses, 1, source, UNIT, targets)
-            gain = choose_slot(
-                sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values,
-                0, price, bonus, least, best,
-            )  # fmt: skip
+        if known != 0:
             flag_contexts(sizes, off, own, before, 1, work)
-            gain += cost(states, weights, fixed, work, 1) * price
-        else:
-            gain = other - error * SCALE
+            gain += cost(states, weights, fixed, work, mode) * price
+        if attempt < 2:
+            for k in range(channels):
+                size = min(abs(targets[k]), FAR)
+                error += size * size if attempt == 0 else -size * size
+            if attempt == 0:
+                alone = gain
+            else:
+                alone += error * SCALE  # from here on, relative to the clip before
+    if known != 0 and off[MODE] == 0:
+        gain = alone
     gain += choose_rest(
         sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values, price, bonus, least, best
     )

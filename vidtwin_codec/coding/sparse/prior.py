@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from vidtwin_codec.coding.sparse.bands import BANDS
 from vidtwin_codec.coding.sparse.contexts import STATES, WEIGHTS
-from vidtwin_codec.coding.sparse.fixed import INPUTS
 
 PRIOR_FILE = Path(__file__).with_name("prior.npz")
 
@@ -40,5 +39,3 @@ def start() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     states, weights = _start()
     return states.copy(), weights.copy()
 
-
-assert INPUTS == 6

@@ -19,10 +19,12 @@ from vidtwin_codec.coding.sparse.contexts import (
     ESCAPE_0,
     HAS_BEFORE,
     MAX_KEPT,
+    MOST_IN_BAND,
     MODE,
     OWN,
     STEPS_UP,
     band_contexts,
+    band_values,
     flag_contexts,
     more_contexts,
     near_values,
@@ -84,9 +86,10 @@ def code_band(
     start, end = table[at] + 0, table[at + 1] + 0
     base = off[OWN] + slot * sizes[STRIDE]
     of_slot = slot * sizes[CHANNELS]
-    seen = 0
+    band_values(sizes, table, fixed, off, own, before, slot, band, sums)
+    seen, total = 0, 0
     for k in range(start, end):
-        near_values(sizes, table, off, own, before, slot, k, sums)
+        near_values(sizes, table, fixed, off, own, before, slot, k, sums)
         zero_contexts(sizes, table, fixed, off, slot, k, band, seen, beyond, sums, work)
         value = values[of_slot + k] + 0
         some = 1
@@ -99,7 +102,8 @@ def code_band(
             values[of_slot + k] = value
             own[base + k] = min(abs(value), MAX_KEPT)
             seen += 1
-    own[base + sizes[CHANNELS] + 1 + band] = min(seen, MAX_KEPT)
+            total += own[base + k]
+    own[base + sizes[CHANNELS] + 1 + band] = min(total, MOST_IN_BAND)
     return seen
 
 
