@@ -19,6 +19,7 @@ from vidtwin_codec.batch.options import BatchOptions, fingerprint, same_options
 from vidtwin_codec.batch.rows import DONE, FAILED, LEFT, ROW_KEYS, SKIPPED
 from vidtwin_codec.batch.run import Batch
 from vidtwin_codec.batch.shards import Shard
+from vidtwin_codec.container import verify
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.measurement.options import KEYS
 from vidtwin_codec.media import probe
@@ -64,6 +65,22 @@ def test_effort_and_targets_are_those_of_encode(videos: Path, micro_weights: Pat
         assert set(statuses(run_batch(videos, packed, encoding(micro_weights, **changes))).values()) == {DONE}
         vidtwin_codec.encode(videos / "a.mp4", alone, encoding(micro_weights, force=True, **changes))
         assert (packed / "a.vtw").read_bytes() == alone.read_bytes()
+
+
+def test_whole_frames_are_those_of_encode_merged_or_not(
+    make_video: MakeVideo, window_weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name, size in (("a.mp4", "40x36"), ("b.mp4", "40x36"), ("c.mp4", "23x50")):
+        make_video(name, size=size, frames=6).rename(tmp_path / "in" / name)
+    work = encoding(window_weights)
+    for merge in (False, True):
+        batch = run_batch(tmp_path / "in", tmp_path / f"out{merge}", work, merge=merge, jobs=3)
+        assert set(statuses(batch).values()) == {DONE}
+    for name in ("a", "b", "c"):
+        vidtwin_codec.encode(tmp_path / "in" / f"{name}.mp4", tmp_path / f"{name}.vtw", work)
+        assert (tmp_path / "outFalse" / f"{name}.vtw").read_bytes() == (tmp_path / f"{name}.vtw").read_bytes()
+        assert verify(tmp_path / "outTrue" / f"{name}.vtw") == []
 
 
 def test_merged_calls_on_two_devices_give_the_same(

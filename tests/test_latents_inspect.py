@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 
 from vidtwin_codec import EncodeOptions, VidtwinError, VtwFile, encode
 from vidtwin_codec.latents.information import measure_information
-from vidtwin_codec.latents.pictures import dynamics_maps, structure_maps, tile_grid
+from vidtwin_codec.latents.pictures import dynamics_maps, structure_maps
 from vidtwin_codec.pipeline.options import NetworkOptions
 from vidtwin_codec.report.latents import inspect_page
 
@@ -51,7 +51,7 @@ def test_a_channel_that_never_changes_costs_nothing(tmp_path: Path) -> None:
 
 def test_structure_maps_put_tiles_in_their_places() -> None:
     header = sample_header(coded_width=50, coded_height=80)
-    grid = tile_grid(header)
+    grid = header.tile_grid
     assert grid == (3, 2)
     structure = np.zeros((6, 3, 2, 2, 2))
     structure[3, 1, 0, 1, 1] = 0.5  # tile row 1, tile column 1; slot 1, channel 1; its row 0, column 1

@@ -194,8 +194,6 @@ def max_content(layout: LatentLayout, *, max_clips: int, max_tiles: int) -> int:
 
 
 def _pack_smallest(group: Group, layout: LatentLayout, level: int) -> bytes:
-    if layout.patterns is not None:
-        return pack_body(SPARSE, group.span, group.tiles, CODERS[SPARSE].encode(*_arguments(group, layout)))
     best: bytes | None = None
     for coder in map(CODERS.__getitem__, _CANDIDATES):
         if not coder.fits(layout, group.clips):

@@ -90,8 +90,14 @@ class Header:
     @property
     def tiles(self) -> int:
         """Tiles of a clip (docs/FORMAT.md, Geometry)."""
+        rows, columns = self.tile_grid
+        return rows * columns
+
+    @property
+    def tile_grid(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
         rows = fields.tile_count(self.coded_height, self.tile_height, self.overlap)
-        return rows * fields.tile_count(self.coded_width, self.tile_width, self.overlap)
+        return rows, fields.tile_count(self.coded_width, self.tile_width, self.overlap)
 
     def check_span(self, span: GroupSpan) -> None:
         """Make sure that a group can hold these frames and clips.

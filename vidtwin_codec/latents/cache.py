@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vidtwin_codec.coding import LatentArrays, LatentLayout
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
+from vidtwin_codec.latents.sparse_group import SparseGroup
 
 DEFAULT_BYTES = 256 << 20
 """About 2000 groups of ten seconds and one tile: symbols take mostly one byte each."""
@@ -39,7 +40,7 @@ class GroupCache:
     def __init__(self, limit: int = DEFAULT_BYTES, folder: str | os.PathLike[str] | None = None) -> None:
         self._limit = limit
         self._folder = None if folder is None else Path(folder)
-        self._kept: OrderedDict[tuple[str, int], LatentArrays] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], LatentArrays | SparseGroup] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
         if self._folder is not None:
@@ -57,18 +58,48 @@ class GroupCache:
             layout: of the symbols.
             unpack: gives them when they are not kept; its errors pass through.
         """
-        key = (file, group)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        # not under the lock: other threads go on, at worst two unpack the same group
-        found = self._from_disk(file, group, layout, unpack) if self._folder else narrowed(unpack())
-        self._keep(key, found)
+        found = self._recall(file, group)
+        if not isinstance(found, LatentArrays):
+            # not under the lock: other threads go on, at worst two unpack the same group
+            found = self._from_disk(file, group, layout, unpack) if self._folder else narrowed(unpack())
+            self._keep((file, group), found)
         return found
 
-    def _keep(self, key: tuple[str, int], found: LatentArrays) -> None:
-        size = sum(array.nbytes for array in found)
+    def get_sparse(
+        self, file: str, group: int, layout: LatentLayout, tiles: int, unpack: Callable[[], Iterable[LatentArrays]]
+    ) -> SparseGroup:
+        """The same for wide latents, of which only what is not zero is kept.
+
+        Args:
+            file, group, layout: as for :meth:`get`.
+            tiles: of each clip.
+            unpack: gives the symbols clip by clip.
+        """
+        found = self._recall(file, group)
+        if not isinstance(found, SparseGroup):
+            path = None if self._folder is None else self._folder / file / f"{group}.npz"
+            stored = None if path is None else SparseGroup.load(path, layout, tiles)
+            found = stored or SparseGroup.of(unpack())
+            if path is not None and stored is None:
+                try:
+                    path.parent.mkdir(exist_ok=True)
+                    with atomic_path(path) as temporary:
+                        found.save(temporary)
+                except OSError as error:
+                    raise explain_os_error(error, path) from error
+            self._keep((file, group), found)
+        return found
+
+    def _recall(self, file: str, group: int) -> LatentArrays | SparseGroup | None:
+        key = (file, group)
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def _keep(self, key: tuple[str, int], found: LatentArrays | SparseGroup) -> None:
+        size = _bytes_of(found)
         with self._lock:
             if key in self._kept or size > self._limit:
                 return
@@ -76,7 +107,7 @@ class GroupCache:
             self._bytes += size
             while self._bytes > self._limit:
                 _, dropped = self._kept.popitem(last=False)
-                self._bytes -= sum(array.nbytes for array in dropped)
+                self._bytes -= _bytes_of(dropped)
 
     def _from_disk(
         self, file: str, group: int, layout: LatentLayout, unpack: Callable[[], LatentArrays]
@@ -98,6 +129,10 @@ class GroupCache:
         return LatentArrays(
             *(part.reshape(len(flat), *shape) for part, shape in zip(parts, layout.shapes(), strict=True))
         )
+
+
+def _bytes_of(found: LatentArrays | SparseGroup) -> int:
+    return found.nbytes if isinstance(found, SparseGroup) else sum(array.nbytes for array in found)
 
 
 def narrowed(symbols: LatentArrays) -> LatentArrays:

@@ -71,7 +71,7 @@ def export_latents(
             for name, path in zip(names, paths, strict=True):
                 # each group is read once: nothing to keep
                 with VtwFile(path, cache=GroupCache(0)) as file:
-                    for read in file.groups():
+                    for read in file.pieces():
                         for field, part in read.numpy()._asdict().items():
                             writer.write(tensor_name(name, field, len(names)), read.numbers.start, part)
                         reporter.advanced(len(read.frames))

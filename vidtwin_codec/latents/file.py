@@ -19,8 +19,9 @@ from vidtwin_codec.coding import LatentArrays
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.container.fields import to_json
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.latents.cache import GroupCache
+from vidtwin_codec.latents.cache import GroupCache, narrowed
 from vidtwin_codec.latents.clips import ClipLatents
+from vidtwin_codec.latents.sparse_group import SparseGroup
 
 if TYPE_CHECKING:
     from vidtwin_codec.pipeline.codec import Codecs
@@ -157,16 +158,26 @@ class VtwFile(Closing):
             for clip in decoder.frames():
                 yield from clip
 
-    def groups(self) -> Iterator[ClipLatents]:
-        """All clips, a group at a time: the least that can be read at once.
+    def pieces(self) -> Iterator[ClipLatents]:
+        """All clips in order, as they are read with the least memory: group by group, or clip by clip of wide latents.
 
         Raises:
             VidtwinError: a group is damaged.
         """
         first = 0
-        for clips in self.group_clips:
-            yield self[first : first + clips]
+        for number, clips in enumerate(self.group_clips):
+            if self._wide:
+                for clip, symbols in enumerate(self._reader.clips(number), first):
+                    numbers = range(clip, clip + 1)
+                    arrays = LatentArrays(*(part[None] for part in narrowed(symbols)))
+                    yield ClipLatents(numbers, self._frames_of(numbers), arrays, self.header.steps)
+            else:
+                yield self[first : first + clips]
             first += clips
+
+    @property
+    def _wide(self) -> bool:
+        return self.header.layout.patterns is not None
 
     def _by_frame(self, key: int | slice) -> ClipLatents:
         frames = _numbers(key, self.frame_count, "frame")
@@ -202,6 +213,8 @@ class VtwFile(Closing):
     def _read(self, numbers: range, frames: range) -> ClipLatents:
         wanted = np.fromiter(numbers, dtype=np.int64, count=len(numbers))
         homes = self._starts.searchsorted(wanted, side="right") - 1
+        if self._wide:
+            return ClipLatents(numbers, frames, self._read_wide(wanted, homes), self.header.steps)
         parts: dict[int, LatentArrays] = {int(group): self._group(int(group)) for group in np.unique(homes)}
         dtype = np.result_type(np.int8, *(part.structure.dtype for part in parts.values()))
         arrays = []
@@ -213,6 +226,21 @@ class VtwFile(Closing):
                 out[inside] = whole[wanted[inside] - self._starts[group]]
             arrays.append(out)
         return ClipLatents(numbers, frames, LatentArrays(*arrays), self.header.steps)
+
+    def _read_wide(self, wanted: NDArray[np.int64], homes: NDArray[np.int64]) -> LatentArrays:
+        layout, tiles = self.header.layout, self.tiles
+        groups = {int(number): self._sparse_group(int(number)) for number in np.unique(homes)}
+        dtype = np.result_type(np.int8, *(group.dtype for group in groups.values()))
+        arrays = LatentArrays(*(np.empty((len(wanted), tiles, *shape), dtype) for shape in layout.shapes()))
+        for place, (clip, home) in enumerate(zip(wanted, homes, strict=True)):
+            found = groups[int(home)].clip(int(clip - self._starts[home]), layout, tiles)
+            for array, part in zip(arrays, found, strict=True):
+                array[place] = part
+        return arrays
+
+    def _sparse_group(self, number: int) -> SparseGroup:
+        layout = self.header.layout
+        return self._cache.get_sparse(self.digest, number, layout, self.tiles, lambda: self._reader.clips(number))
 
     def _group(self, number: int) -> LatentArrays:
         return self._cache.get(self.digest, number, self.header.layout, lambda: self._reader.read_group(number).symbols)
@@ -253,6 +281,13 @@ def check_same_latents(one: VtwFile, other: VtwFile) -> None:
             f"{os.fspath(one.path)} was made with weights {a.weights_name!r} (SHA-256 {a.weights_sha256[:12]}…), "
             f"{os.fspath(other.path)} with {b.weights_name!r} (SHA-256 {b.weights_sha256[:12]}…)",
             "latents of different networks do not go together: encode both videos with the same --weights",
+        )
+    windows = [f"{header.tile_width} x {header.tile_height}" for header in (a, b)]
+    if a.abutting and b.abutting and windows[0] != windows[1]:
+        raise VidtwinError(
+            f"{os.fspath(one.path)} was coded in windows of {windows[0]} pixels, {os.fspath(other.path)} in windows of "
+            f"{windows[1]}",
+            "latents of windows of different sizes do not go together: encode both videos at the same size",
         )
     if (a.layout, a.clip_frames, a.tile_height, a.tile_width) != (
         b.layout,

@@ -34,14 +34,14 @@ class Information:
 
 
 def measure_information(file: VtwFile) -> Information:
-    """Read a file twice, a group at a time: once to count symbols, once to add up what they cost.
+    """Read a file twice, a few clips at a time: once to count symbols, once to add up what they cost.
 
     Raises:
         VidtwinError: a group is damaged.
     """
     fields = LatentArrays._fields
     counts: dict[str, list[Counter[int]]] = {}
-    for clips in file.groups():
+    for clips in file.pieces():
         for field in fields:
             rows = _by_channel(clips, field).reshape(-1, _channels(clips, field)).T
             counters = counts.setdefault(field, [Counter() for _ in rows])
@@ -50,7 +50,7 @@ def measure_information(file: VtwFile) -> Information:
                 counter.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
     tables = {field: [_costs(counter) for counter in counters] for field, counters in counts.items()}
     parts: dict[str, list[Bits]] = {field: [] for field in fields}
-    for clips in file.groups():
+    for clips in file.pieces():
         for field in fields:
             symbols = _by_channel(clips, field)
             bits = [

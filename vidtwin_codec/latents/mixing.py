@@ -81,7 +81,7 @@ def mix(
     with tempfile.TemporaryDirectory(prefix="vidtwin-") as folder:
         mixture = Path(folder, "mixture.vtw")
         with mixture.open("wb") as stream:
-            # read once and thrown away: the plain coder at the fastest level takes no time
+            # read once and thrown away: of dense latents the plain coder at the fastest level takes no time
             mix_latents(structure, dynamics, stream, options, level=1, coder=PLAIN)
         result = decode(mixture, output, decoding, reporter=reporter)
     return replace(result, source=os.fspath(structure))
@@ -148,8 +148,18 @@ def nearest_tiles(structure: Header, dynamics: Header) -> NDArray[np.int64]:
     """For each tile of one file the tile of the other whose centre is nearest, both frames laid over each other.
 
     Tiles are used whole: within a tile the network knows of no frame around it. Frames of the same size give each tile
-    its own.
+    its own. So do windows that abut, which must lie in the same number of rows and columns.
+
+    Raises:
+        VidtwinError: there are not as many windows in one file as in the other.
     """
+    if structure.abutting or dynamics.abutting:
+        if (structure.abutting, structure.tile_grid) != (dynamics.abutting, dynamics.tile_grid):
+            raise VidtwinError(
+                f"one video was coded in {structure.tiles} windows, the other in {dynamics.tiles}",
+                "encode both videos at the same size",
+            )
+        return np.arange(structure.tiles)
     rows = _nearest(
         _centres(structure.coded_height, structure.tile_height, structure.overlap),
         _centres(dynamics.coded_height, dynamics.tile_height, dynamics.overlap),

@@ -5,23 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vidtwin_codec.container import Header
-from vidtwin_codec.container.fields import tile_offsets
-
 Picture = NDArray[np.uint8]
 
 _NEGATIVE = np.array([15, 55, 96])
 _NONE = np.array([252, 252, 250])
 _POSITIVE = np.array([194, 65, 12])
 _GAP = 1  # pixels between maps
-
-
-def tile_grid(header: Header) -> tuple[int, int]:
-    """Rows and columns of tiles."""
-    return (
-        len(tile_offsets(header.coded_height, header.tile_height, header.overlap)),
-        len(tile_offsets(header.coded_width, header.tile_width, header.overlap)),
-    )
 
 
 def structure_maps(structure: NDArray[np.floating], grid: tuple[int, int]) -> Picture:

@@ -7,7 +7,16 @@ from typing import BinaryIO
 
 import numpy as np
 
-from vidtwin_codec.coding import DEFAULT_LEVEL, Group, GroupSpan, LatentArrays, pack_group
+from vidtwin_codec.coding import (
+    DEFAULT_LEVEL,
+    SPARSE,
+    Group,
+    GroupSpan,
+    LatentArrays,
+    SparseGroupEncoder,
+    pack_body,
+    pack_group,
+)
 from vidtwin_codec.container import Counts, Header, VtwWriter
 from vidtwin_codec.pipeline.options import Reporter
 
@@ -37,7 +46,8 @@ def write_symbols(
         read: gives the symbols.
         audio: pieces of the audio file that the header announces.
         level: zstd's, 1 to 22.
-        coder: a key of `CODERS`; None keeps the smallest of all for each group.
+        coder: a key of `CODERS`; None keeps the smallest of all for each group. Wide latents always go clip by clip
+            through the coder that is made for them.
         reporter: is told of frames written.
     """
     reporter = reporter or Reporter()
@@ -48,14 +58,24 @@ def write_symbols(
     for clips in group_clips:
         start = first * header.clip_frames
         span = GroupSpan(start, min(clips * header.clip_frames, frames - start), first, clips)
-        symbols = LatentArrays(
-            *(array.astype(np.int32).reshape(-1, *array.shape[2:]) for array in read(first, span.end_clip))
-        )
-        packed = pack_group(Group(*span, header.tiles, symbols), header.layout, level, coder)
+        if header.layout.patterns is None:
+            packed = pack_group(
+                Group(*span, header.tiles, _rows(read(first, span.end_clip))), header.layout, level, coder
+            )
+        else:
+            encoder = SparseGroupEncoder(header.layout, header.tiles, header.steps)
+            for clip in range(first, span.end_clip):
+                encoder.add_symbols(_rows(read(clip, clip + 1)))
+            packed = pack_body(SPARSE, span, header.tiles, encoder.finish())
         writer.write_group(packed, span)
         reporter.advanced(span.frames)
         first = span.end_clip
     return writer.finish()
+
+
+def _rows(symbols: LatentArrays) -> LatentArrays:
+    """``[clips, tiles, …]`` of any integers → int32 ``[clips · tiles, …]``."""
+    return LatentArrays(*(array.astype(np.int32).reshape(-1, *array.shape[2:]) for array in symbols))
 
 
 def even_groups(clips: int, most: int) -> list[int]:

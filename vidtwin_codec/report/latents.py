@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.latents.file import VtwFile
 from vidtwin_codec.latents.information import Information, measure_information
-from vidtwin_codec.latents.pictures import dynamics_maps, structure_maps, tile_grid
+from vidtwin_codec.latents.pictures import dynamics_maps, structure_maps
 from vidtwin_codec.pipeline.options import NetworkOptions, Reporter
 from vidtwin_codec.report.bars import bar_plot
 from vidtwin_codec.report.images import data_uri
@@ -22,6 +22,8 @@ from vidtwin_codec.report.text import NBSP, count, kilobytes, percent
 DEFAULT_FRAMES = 4
 MAX_CLIPS_SHOWN = 60
 """Of dynamics over time: some forty seconds."""
+MAX_CHANNELS_SHOWN = 64
+"""Of structure: of wide latents the first colour's coarsest patterns."""
 _ENLARGED = 4  # screen pixels for each latent
 _PARTS = ((None, "both parts"), ("structure", "structure alone"), ("dynamics", "dynamics alone"))
 
@@ -47,10 +49,10 @@ def inspect_page(
     with VtwFile(path) as file:
         if not len(file):
             raise VidtwinError(f"{os.fspath(path)}: holds no frames")
-        header, grid, middle = file.header, tile_grid(file.header), len(file) // 2
-        structure = structure_maps(file[middle].structure[0], grid)
-        shown = file[:MAX_CLIPS_SHOWN].numpy()
-        wide = _ENLARGED * shown.dynamics_x.shape[0] * shown.dynamics_x.shape[3]
+        header, grid, middle = file.header, file.header.tile_grid, len(file) // 2
+        structure = structure_maps(file[middle].structure[0][..., :MAX_CHANNELS_SHOWN], grid)
+        dynamics_x, dynamics_y = _first_dynamics(file)
+        wide = _ENLARGED * dynamics_x.shape[0] * dynamics_x.shape[3]
         return Template(resource("latents.html")).substitute(
             title=escape(os.path.basename(os.fspath(path))),
             lede=escape(
@@ -65,11 +67,24 @@ def inspect_page(
             clip=middle,
             structure=data_uri(structure, exact=True),
             structure_width=_ENLARGED * structure.shape[1],
-            dynamics_x=data_uri(dynamics_maps(shown.dynamics_x, grid, 1), exact=True),
-            dynamics_y=data_uri(dynamics_maps(shown.dynamics_y, grid, 0), exact=True),
+            dynamics_x=data_uri(dynamics_maps(dynamics_x, grid, 1), exact=True),
+            dynamics_y=data_uri(dynamics_maps(dynamics_y, grid, 0), exact=True),
             dynamics_width=wide,
             span=f"The first {MAX_CLIPS_SHOWN} of {len(file)} clips are shown." if len(file) > MAX_CLIPS_SHOWN else "",
         )
+
+
+def _first_dynamics(file: VtwFile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Dynamics x and y of the first `MAX_CLIPS_SHOWN` clips; the structure beside them may be far larger."""
+    parts, clips = [], 0
+    for piece in file.pieces():
+        arrays = piece.numpy()
+        parts.append((arrays.dynamics_x, arrays.dynamics_y))
+        clips += len(piece)
+        if clips >= MAX_CLIPS_SHOWN:
+            break
+    dynamics_x, dynamics_y = (np.concatenate(column)[:MAX_CLIPS_SHOWN] for column in zip(*parts, strict=True))
+    return dynamics_x, dynamics_y
 
 
 def _frames(file: VtwFile, wanted: int, network: NetworkOptions, reporter: Reporter) -> str:
