@@ -19,8 +19,9 @@ MAX_SIZE = 64
 class Patterns:
     """Structure channels that are cosines of a square patch, in zonal order.
 
-    Each colour has its cosines of least ``row² + column²``; of equals, those of lower row frequency come first.
-    Channels are the first colour's patterns, then the second's, then the third's.
+    Each colour has its cosines of least ``4 (row + column) + min(row, column)``; of equals, those of lower row frequency
+    come first. Channels are the first colour's patterns, then the second's, then the third's. (Of footage, this order
+    holds as much energy as one by energy does; by ``row² + column²`` the worst that is left out is 0.8 dB more.)
 
     Attributes:
         size: pixels along a side of a patch, so that frequencies go from 0 to ``size - 1``.
@@ -49,7 +50,7 @@ class Patterns:
     def frequencies(self) -> NDArray[np.int64]:
         """``[channels, 3]``: colour, row frequency and column frequency of each channel."""
         rows, columns = np.divmod(np.arange(self.size**2), self.size)
-        zonal = np.lexsort((rows, rows**2 + columns**2))
+        zonal = np.lexsort((rows, 4 * (rows + columns) + np.minimum(rows, columns)))
         parts = []
         for colour, count in enumerate(self.counts):
             chosen = zonal[:count]

@@ -108,7 +108,9 @@ def group_of(slot: int) -> int:
 
 
 @kernel
-def near_values(sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, slot: int, k: int, sums: Any) -> None:
+def near_values(
+    sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, slot: int, k: int, sums: Any
+) -> None:
     """Sums of magnitudes around a position: left and above, lower frequencies, lower slots, clip before, colours."""
     stride = sizes[STRIDE]
     shift = slot * stride + k

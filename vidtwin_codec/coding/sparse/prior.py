@@ -38,4 +38,3 @@ def start() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """States and weights at the beginning of a group, to be changed at will."""
     states, weights = _start()
     return states.copy(), weights.copy()
-
