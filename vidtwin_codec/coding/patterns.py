@@ -19,9 +19,8 @@ MAX_SIZE = 64
 class Patterns:
     """Structure channels that are cosines of a square patch, in zonal order.
 
-    Each colour has its cosines of least ``4 (row + column) + min(row, column)``; of equals, those of lower row frequency
-    come first. Channels are the first colour's patterns, then the second's, then the third's. (Of footage, this order
-    holds as much energy as one by energy does; by ``row² + column²`` the worst that is left out is 0.8 dB more.)
+    Each colour has its cosines of least ``4 (row + column) + min(row, column)``; of equals, those of lower row
+    frequency come first. Channels are the first colour's patterns, then the second's, then the third's.
 
     Attributes:
         size: pixels along a side of a patch, so that frequencies go from 0 to ``size - 1``.
