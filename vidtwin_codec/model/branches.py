@@ -126,15 +126,35 @@ class DynamicsEncoder(nn.Module):
         return self.head.over(lines[:, None])[:, 0].permute(0, 3, 1, 2)
 
     def _of_motion(self, tokens: Tensor, shown: nn.Linear) -> tuple[Tensor, Tensor, Tensor]:
-        """The same, of how tokens differ from their mean over time; rows are read after columns are taken out."""
-        channels = self.head.out_channels // 2
-        motion = tokens.mean(dim=2)
-        x = self._read(motion - motion.mean(dim=1, keepdim=True))
-        columns = shown(x[:, :channels].permute(0, 2, 3, 1))  # [B, T, w, D]
-        motion = tokens.mean(dim=3)
-        y = self._read(motion - motion.mean(dim=1, keepdim=True) - columns.mean(dim=2, keepdim=True))
-        rows = shown(y[:, :channels].permute(0, 2, 3, 1))  # [B, T, h, D]
-        return x, y, tokens - columns[:, :, None] - rows[:, :, :, None]
+        """The same, of how tokens differ from their mean over time; rows are read after columns are taken out.
+
+        The motion of a line is told only where taking it out leaves less than was there. It does where the light changes
+        or the camera shakes; where one thing moves through a still scene, the others would have to take it back.
+        """
+        seen = functional.linear(tokens, shown.weight.T)  # [B, T, h, w, d_D]: how much of it there is at each place
+        seen = seen - seen.mean(dim=1, keepdim=True)
+        lines = tokens.mean(dim=2)
+        x = self._read(lines - lines.mean(dim=1, keepdim=True))
+        x, columns, seen = _worthwhile(x, seen, over_rows=True)
+        shown_columns = shown(columns)
+        lines = tokens.mean(dim=3)
+        y = self._read(lines - lines.mean(dim=1, keepdim=True) - shown_columns.mean(dim=2, keepdim=True))
+        y, rows, _ = _worthwhile(y, seen, over_rows=False)
+        return x, y, tokens - shown_columns[:, :, None] - shown(rows)[:, :, :, None]
+
+
+def _worthwhile(lines: Tensor, seen: Tensor, *, over_rows: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Lines ``[B, 2·d_D, T, positions]`` whose means are zero where they are of no use, those means ``[B, T, positions,
+    d_D]``, and what of ``seen`` they leave."""
+    channels = lines.shape[1] // 2
+    means = lines[:, :channels].permute(0, 2, 3, 1)
+    across = 2 if over_rows else 3
+    left = seen - means.unsqueeze(across)
+    over = (1, across)
+    useful = left.abs().sum(dim=over) + means.abs().sum(dim=1) < seen.abs().sum(dim=over)  # [B, positions, d_D]
+    means = means * useful[:, None]
+    kept = torch.cat([means.permute(0, 3, 1, 2), lines[:, channels:]], dim=1)
+    return kept, means, seen - means.unsqueeze(across)
 
 
 class DynamicsDecoder(nn.Module):
