@@ -15,6 +15,9 @@ from vidtwin_codec.model.idle import Convolution, Linear, PosteriorHead
 from vidtwin_codec.model.qformer import QFormer
 
 
+CLEARLY_LESS = 0.95
+
+
 class StructureEncoder(nn.Module):
     """Token map → mean and log-variance of the structure, ``[B, n_q, h_S, w_S, 2·d_S]``."""
 
@@ -128,8 +131,8 @@ class DynamicsEncoder(nn.Module):
     def _of_motion(self, tokens: Tensor, shown: nn.Linear) -> tuple[Tensor, Tensor, Tensor]:
         """The same, of how tokens differ from their mean over time; rows are read after columns are taken out.
 
-        The motion of a line is told only where taking it out leaves less than was there. It does where the light changes
-        or the camera shakes; where one thing moves through a still scene, the others would have to take it back.
+        The motion of a line is told only where taking it out leaves less than was there. It does where the light
+        changes or the camera shakes; where one thing moves through a still scene, others would have to take it back.
         """
         seen = functional.linear(tokens, shown.weight.T)  # [B, T, h, w, d_D]: how much of it there is at each place
         seen = seen - seen.mean(dim=1, keepdim=True)
@@ -151,7 +154,8 @@ def _worthwhile(lines: Tensor, seen: Tensor, *, over_rows: bool) -> tuple[Tensor
     across = 2 if over_rows else 3
     left = seen - means.unsqueeze(across)
     over = (1, across)
-    useful = left.abs().sum(dim=over) + means.abs().sum(dim=1) < seen.abs().sum(dim=over)  # [B, positions, d_D]
+    # [B, positions, d_D]
+    useful = left.abs().sum(dim=over) + means.abs().sum(dim=1) < CLEARLY_LESS * seen.abs().sum(dim=over)
     means = means * useful[:, None]
     kept = torch.cat([means.permute(0, 3, 1, 2), lines[:, channels:]], dim=1)
     return kept, means, seen - means.unsqueeze(across)
