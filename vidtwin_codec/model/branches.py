@@ -14,7 +14,6 @@ from vidtwin_codec.model.config import VidTwinConfig
 from vidtwin_codec.model.idle import Convolution, Linear, PosteriorHead
 from vidtwin_codec.model.qformer import QFormer
 
-
 CLEARLY_LESS = 0.95
 
 
