@@ -125,7 +125,7 @@ def layout_tables(
     bands = bands_of(layout.patterns)
     slots, height, width, channels = layout.structure
     sizes = np.zeros(SIZES, np.int64)
-    of_slot = np.minimum(np.arange(slots), 15)
+    of_slot = np.minimum(np.arange(slots), len(sigmas) - 1)
     number = np.repeat(bands.bands[:, 5], bands.bands[:, 1] - bands.bands[:, 0])
     expected = np.clip((sigmas[of_slot][:, number].astype(np.int64) - step + 40) >> 2, 0, 23)
     parts = (bands.neighbours, bands.cells, bands.coarse, bands.bands, bands.rings, bands.colours, bands.permutation)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vidtwin_codec.coding.sparse.fixed import COST, INPUTS, RATE, REACH, SQUASH, STRETCH
+from vidtwin_codec.coding.sparse.fixed import COST, INDEX, INPUTS, RATE, REACH, SQUASH, STRETCH
 from vidtwin_codec.coding.sparse.jit import kernel
 
 # work
@@ -24,23 +24,22 @@ _TOP_BYTE = TOP - 8
 _ROUND = 1 << 19
 _SHIFT = 20
 _MASK = 511
+_STATE = 2 * INDEX + 1
 LEARNING = 16
-LIMIT = 255  # most decisions that a context counts: the slowest rate of learning is 1 / (LIMIT + 1.5)
+LIMIT = 127  # most decisions that a context counts: the slowest rate of learning is 1 / (LIMIT + 1.5)
 
 
 @kernel
 def predict(states: Any, weights: Any, fixed: Any, work: Any) -> Any:
     """Probability of a 1, in 65536ths, 8 to 65528; also kept in ``work`` for `learn`."""
     total = 0
-    first, second, third = work[FIRST], work[SECOND], work[THIRD]
+    first, second, third = work[FIRST] & INDEX, work[SECOND] & INDEX, work[THIRD] & INDEX
     for i in range(INPUTS):
-        stretched = fixed[STRETCH + (states[work[i]] >> 19)]
+        stretched = fixed[STRETCH + ((states[work[i] & INDEX] & _STATE) >> 19)]
         work[INPUTS + i] = stretched
         total += stretched * (weights[first + i] + weights[second + i] + weights[third + i])
-    total >>= 16
-    total = min(total, REACH)
-    total = max(total, -REACH)
-    chance = fixed[SQUASH + REACH + total]
+    total = max(0, min(2 * REACH, (total >> 16) + REACH))
+    chance = fixed[SQUASH + total] + 0
     work[CHANCE] = chance
     return chance
 
@@ -57,12 +56,13 @@ def cost(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> Any:
 @kernel
 def learn(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> None:
     """Move the six contexts and both sets of weights towards what came."""
-    first, second, third, most = work[FIRST], work[SECOND], work[THIRD], work[MOST]
+    first, second, third = work[FIRST] & INDEX, work[SECOND] & INDEX, work[THIRD] & INDEX
+    most = work[MOST]
     error = ((bit << 16) - work[CHANCE]) * work[PACE]
     target = bit << 22
     for i in range(INPUTS):
-        at = work[i]
-        state = states[at] + 0
+        at = work[i] & INDEX
+        state = states[at] & _STATE
         count = state & _MASK
         chance = state >> 9
         chance += ((target - chance) * fixed[RATE + count]) >> 16

@@ -18,7 +18,7 @@ from vidtwin_codec.coding.sparse.bands import (
     SLOTS,
     STRIDE,
 )
-from vidtwin_codec.coding.sparse.binary import cost
+from vidtwin_codec.coding.sparse.binary import cost, predict
 from vidtwin_codec.coding.sparse.contexts import (
     MAX_KEPT,
     MOST_IN_BAND,
@@ -33,6 +33,7 @@ from vidtwin_codec.coding.sparse.contexts import (
     slot_contexts,
     zero_contexts,
 )
+from vidtwin_codec.coding.sparse.fixed import COST
 from vidtwin_codec.coding.sparse.jit import kernel
 from vidtwin_codec.coding.sparse.walk import MOST_COUNTED
 
@@ -48,33 +49,33 @@ def choose_position(
     slot: int, k: int, band: int, target: int, price: int, bonus: int, least: int, best: Any,
 ) -> None:  # fmt: skip
     """Best number for a target (64ths) whose zero contexts are in ``work``; ``best``: the number, gain of it."""
-    zero = cost(states, weights, fixed, work, 0) * price
-    some = cost(states, weights, fixed, work, 1) * price + (BIT + bonus) * price
+    chance = predict(states, weights, fixed, work)
     size = abs(target)
     best[0] = 0
-    best[1] = zero
-    nearest = (size + UNIT // 2) // UNIT
+    best[1] = fixed[COST + ((65536 - chance) >> 4)] * price
     if size < least:
         return
+    some = (fixed[COST + (chance >> 4)] + BIT + bonus) * price
+    nearest = (size + UNIT // 2) // UNIT
     if nearest > 2 * STEPS_UP:  # too large for a smaller number to pay
         best[0] = nearest if target > 0 else -nearest
         best[1] = some - min(size, FAR) * min(size, FAR) * SCALE
         return
-    if nearest == 0:
-        nearest = 1
+    nearest = max(nearest, 1)
     for magnitude in range(1, nearest + 1):
-        left = size - magnitude * UNIT
+        stop, go_on = 0, 0
+        if magnitude <= STEPS_UP:
+            more_contexts(sizes, table, fixed, slot, k, band, magnitude, sums, work)
+            chance = predict(states, weights, fixed, work)
+            stop = fixed[COST + ((65536 - chance) >> 4)] * price
+            go_on = fixed[COST + (chance >> 4)] * price
         if magnitude + 1 >= nearest:
-            gain = some + (left * left - size * size) * SCALE
-            if magnitude <= STEPS_UP:
-                more_contexts(sizes, table, fixed, slot, k, band, magnitude, sums, work)
-                gain += cost(states, weights, fixed, work, 0) * price
+            left = size - magnitude * UNIT
+            gain = some + stop + (left * left - size * size) * SCALE
             if gain < best[1]:
                 best[0] = magnitude if target > 0 else -magnitude
                 best[1] = gain
-        if magnitude < nearest and magnitude <= STEPS_UP:
-            more_contexts(sizes, table, fixed, slot, k, band, magnitude, sums, work)
-            some += cost(states, weights, fixed, work, 1) * price
+        some += go_on
 
 
 @kernel
@@ -104,8 +105,9 @@ def choose_band(
             own[base + k] = min(abs(best[0]), MAX_KEPT)
             total += own[base + k]
     band_contexts(sizes, table, fixed, off, own, before, slot, band, beyond, 0, work)
-    nothing = cost(states, weights, fixed, work, 0) * price
-    gain += cost(states, weights, fixed, work, 1) * price
+    chance = predict(states, weights, fixed, work)
+    nothing = fixed[COST + ((65536 - chance) >> 4)] * price
+    gain += fixed[COST + (chance >> 4)] * price
     if seen == 0 or gain >= nothing:
         for k in range(start, end):
             values[of_slot + k] = 0
@@ -137,13 +139,14 @@ def choose_colour(
     reach, best_gain = 0, 0
     for ring in range(furthest):
         reach_contexts(sizes, table, off, own, before, slot, colour, ring, table[rings + first + ring] + 0, work)
-        stop = cost(states, weights, fixed, work, 0) * price + go_on + gain
+        chance = predict(states, weights, fixed, work)
+        stop = fixed[COST + ((65536 - chance) >> 4)] * price + go_on + gain
         if ring == 0:
             best_gain = stop
         elif found != 0 and stop < best_gain:
             best_gain = stop
             reach = ring
-        go_on += cost(states, weights, fixed, work, 1) * price
+        go_on += fixed[COST + (chance >> 4)] * price
         found = 0
         for band in range(table[rings + first + ring] + 0, table[rings + first + ring + 1] + 0):
             at = sizes[AT_BAND] + band * BAND_FIELDS
@@ -202,8 +205,9 @@ def choose_slot(
     """Choose a slot; returns its gain."""
     channels = sizes[CHANNELS]
     slot_contexts(sizes, table, fixed, off, own, before, slot, work)
-    nothing = cost(states, weights, fixed, work, 0) * price
-    gain = cost(states, weights, fixed, work, 1) * price
+    chance = predict(states, weights, fixed, work)
+    nothing = fixed[COST + ((65536 - chance) >> 4)] * price
+    gain = fixed[COST + (chance >> 4)] * price
     some = 0
     for k in range(slot * channels, (slot + 1) * channels):
         if abs(targets[k]) >= least:

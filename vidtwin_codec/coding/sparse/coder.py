@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL, quantize
 from vidtwin_codec.coding.steps import Steps
 from vidtwin_codec.errors import VidtwinError
+
+if TYPE_CHECKING:
+    from vidtwin_codec.coding.sparse.prior import Prior
 
 DEFAULT_PRICE = 1.0
 DEFAULT_BONUS = 0.25
@@ -25,16 +28,16 @@ _BUFFER = 32 << 20
 class _Walk:
     """Models and memory of one group's walk, shared by encoder and decoder."""
 
-    def __init__(self, layout: LatentLayout, tiles: int, step: int) -> None:
-        from vidtwin_codec.coding.sparse import bands, binary, contexts, fixed, lines, places, prior
+    def __init__(self, layout: LatentLayout, tiles: int, step: int, start: Prior) -> None:
+        from vidtwin_codec.coding.sparse import bands, binary, contexts, fixed, lines, places
         from vidtwin_codec.coding.sparse.jit import view
 
         if layout.patterns is None:
             raise ValueError("the sparse coder needs a layout with patterns")
         self.layout, self.tiles = layout, tiles
         self._view, self._lines, self._places = view, lines, places
-        self.sizes, self.table = bands.layout_tables(layout, prior.sigmas(), step)
-        self.states, self.weights = prior.start()
+        self.sizes, self.table = bands.layout_tables(layout, start.sizes, step)
+        self.states, self.weights = start.states.copy(), start.weights.copy()
         slots, height, width, channels = layout.structure
         record = int(self.sizes[bands.PLACE]) * (height * width + 1)
         self.own = np.zeros((tiles, record), np.int8)
@@ -95,6 +98,10 @@ class SparseGroupEncoder:
         tiles: network inputs of each clip.
         steps: one step per channel; their middle decides which models begin where.
         rdo: whether `add` weighs bits against error; otherwise it rounds to the nearest symbol.
+        price: of a bit, as a multiple of what a fine uniform quantiser pays for it.
+        bonus: bits that a symbol which is not zero counts as dearer, for what it does to later contexts.
+        least: steps below which a latent is zero without a trial.
+        start: another start of the models than the format's, to train one.
 
     Attributes:
         clip_bits: bits spent by each clip so far.
@@ -103,13 +110,16 @@ class SparseGroupEncoder:
     def __init__(
         self, layout: LatentLayout, tiles: int, steps: Steps, *, rdo: bool = True,
         price: float = DEFAULT_PRICE, bonus: float = DEFAULT_BONUS, least: float = DEFAULT_LEAST,
+        start: Prior | None = None,
     ) -> None:  # fmt: skip
+        from vidtwin_codec.coding.sparse import prior
         from vidtwin_codec.coding.sparse.choose import BIT, SCALE, UNIT
 
         steps.check(layout)
         self._level = step_level(steps)
-        self._walk = _Walk(layout, tiles, self._level)
+        self._walk = _Walk(layout, tiles, self._level, start or prior.load())
         self._steps, self._rdo = steps, rdo
+        self._start = start or prior.load()
         # the slope of a fine uniform quantiser: 2 ln 2 / 12 of a squared step for one bit
         slope = 2 * math.log(2) / 12 * UNIT**2 * SCALE / BIT
         self._tuning = (round(price * slope), round(bonus * BIT), round(least * UNIT))
@@ -156,6 +166,16 @@ class SparseGroupEncoder:
         self._finished = True
         low, high = int(self._walk.register[LOW]), int(self._walk.register[HIGH])
         return b"".join((bytes([self._level]), *self._done, ending(low, high)))
+
+    def set_learning(self, pace: int, slowest: int | None = None) -> None:
+        """For training a prior: how fast weights learn, and of how many decisions a probability remembers."""
+        from vidtwin_codec.coding.sparse.binary import LIMIT, MOST, PACE
+
+        self._walk.work[PACE], self._walk.work[MOST] = pace, slowest or LIMIT
+
+    def models(self) -> Prior:
+        """For training a prior: what the models are now."""
+        return replace(self._start, states=self._walk.states.copy(), weights=self._walk.weights.copy())
 
     def _code(self, symbols: LatentArrays, latents: NDArray[Any] | None) -> None:
         from vidtwin_codec.coding.sparse.jit import view
@@ -218,6 +238,7 @@ class SparseGroupDecoder:
     """
 
     def __init__(self, body: memoryview | bytes, layout: LatentLayout, clips: int, tiles: int) -> None:
+        from vidtwin_codec.coding.sparse import prior
         from vidtwin_codec.coding.sparse.binary import AT, BYTES, DECODING, END, VALUE
 
         if len(body) < 1:
@@ -226,7 +247,7 @@ class SparseGroupDecoder:
         self._clips = clips
         self._buffer = np.concatenate([data[1:], np.zeros(BYTES, np.uint8)])
         self._length = len(data) - 1
-        self._walk = _Walk(layout, tiles, int(data[0]))
+        self._walk = _Walk(layout, tiles, int(data[0]), prior.load())
         register = self._walk.register
         register[DECODING], register[AT], register[END] = 1, BYTES, self._length
         register[VALUE] = int.from_bytes(self._buffer[:BYTES].tobytes(), "big")
@@ -312,7 +333,7 @@ def guess_steps(symbols: LatentArrays, layout: LatentLayout) -> Steps:
     slots, _, _, channels = layout.structure
     table = bands.bands_of(layout.patterns).bands
     of_slot = np.minimum(np.arange(slots), 15)
-    sizes = 2.0 ** (prior.sigmas()[of_slot][:, table[:, 5]] / 8.0 - 15)
+    sizes = 2.0 ** (prior.load().sizes[of_slot][:, table[:, 5]] / 8.0 - 15)
     weight = (table[:, 1] - table[:, 0]) / channels / slots
     share = np.count_nonzero(symbols.structure) / symbols.structure.size
     steps = 2.0 ** (np.arange(8, 248) / 8.0 - 15)

@@ -18,7 +18,7 @@ from vidtwin_codec.coding.sparse.bands import (
     STRIDE,
 )
 from vidtwin_codec.coding.sparse.binary import FIRST, SECOND, THIRD
-from vidtwin_codec.coding.sparse.fixed import INPUTS, LEVEL, LEVEL4, LEVEL5, LEVEL12
+from vidtwin_codec.coding.sparse.fixed import INDEX, INPUTS, LEVEL, LEVEL4, LEVEL5, LEVEL12
 from vidtwin_codec.coding.sparse.jit import kernel
 
 # Where the place being coded and its neighbours have their records: in this clip's, then in the clip before's.
@@ -28,6 +28,7 @@ OFFSETS = 10
 MOST_IN_BAND = 40  # a band's sum of magnitudes, likewise
 MAX_KEPT = 15  # magnitudes and counts are kept up to here
 
+KNOWN_SLOTS = 16  # the last one stands for all beyond
 EXPECTED = 24
 GROUPS = 6
 STEPS_UP = 14  # magnitudes below 1 + STEPS_UP are coded one by one
@@ -114,34 +115,35 @@ def near_values(
     """Sums of magnitudes around a position: left and above, lower frequencies, lower slots, clip before, colours."""
     stride = sizes[STRIDE]
     shift = slot * stride + k
-    left, up = own[off[LEFT] + shift], own[off[UP] + shift]
-    corners = own[off[UP_LEFT] + shift] + own[off[UP_RIGHT] + shift]
-    at = sizes[AT_NEIGHBOUR] + k * NEIGHBOURS
-    base = off[OWN] + slot * stride
-    n0, n1 = table[at], table[at + 1]
-    low = 2 * (own[base + n0] + own[base + n1]) + own[base + table[at + 2]]
-    low += own[base + table[at + 3]] + own[base + table[at + 4]]
-    n5, n6 = table[at + 5], table[at + 6]
+    left, up = own[(off[LEFT] + shift) & INDEX] + 0, own[(off[UP] + shift) & INDEX] + 0
+    corners = own[(off[UP_LEFT] + shift) & INDEX] + own[(off[UP_RIGHT] + shift) & INDEX]
+    at = (sizes[AT_NEIGHBOUR] + k * NEIGHBOURS) & INDEX
+    base = (off[OWN] + slot * stride) & INDEX
+    n0, n1 = table[at] & INDEX, table[at + 1] & INDEX
+    low = 2 * (own[base + n0] + own[base + n1]) + own[base + (table[at + 2] & INDEX)]
+    low += own[base + (table[at + 3] & INDEX)] + own[base + (table[at + 4] & INDEX)]
+    n5, n6 = table[at + 5] & INDEX, table[at + 6] & INDEX
     time = 0
     if slot > 0:
-        b = base - stride
+        b = (base - stride) & INDEX
         time = 2 * own[b + k] + own[b + n0] + own[b + n1] + own[b + n5] + own[b + n6]
         if slot > 1:
-            time += own[b - stride + k]
+            time += own[(b - stride + k) & INDEX]
     past = 0
     if off[HAS_BEFORE] != 0:
-        b = off[BEFORE] + slot * stride
+        b = (off[BEFORE] + slot * stride) & INDEX
         past = 2 * before[b + k] + before[b + n0] + before[b + n1] + before[b + n5] + before[b + n6]
-        past += before[off[BEFORE_RIGHT] + shift] + before[off[BEFORE_BELOW] + shift]
+        past += before[(off[BEFORE_RIGHT] + shift) & INDEX] + before[(off[BEFORE_BELOW] + shift) & INDEX]
+    near = 2 * (left + up) + corners
     sums[0] = left
     sums[1] = up
     sums[2] = corners
-    sums[3] = 2 * (left + up) + corners
-    sums[4] = low
-    sums[5] = time
-    sums[6] = past
-    sums[8] = fixed[LEVEL12 + low + sums[3]] * 12 + fixed[LEVEL12 + time + past]
-    sums[7] = own[base + table[at + 7]] + own[base + table[at + 8]]
+    sums[3] = near & 255
+    sums[4] = low & 255
+    sums[5] = time & 255
+    sums[6] = past & 255
+    sums[7] = own[base + (table[at + 7] & INDEX)] + own[base + (table[at + 8] & INDEX)]
+    sums[8] = fixed[LEVEL12 + ((low + near) & 511)] * 12 + fixed[LEVEL12 + ((time + past) & 511)]
 
 
 @kernel
@@ -151,7 +153,8 @@ def zero_contexts(
 ) -> None:  # fmt: skip
     """Contexts of "not zero" in a band that has ``seen`` others so far, ``beyond`` rings inside the reach."""
     expected = table[sizes[AT_EXPECTED] + slot * sizes[CHANNELS] + k]
-    near, low, time, past, others = sums[3], sums[4], sums[5], sums[6], sums[7]
+    near, low, time, past = sums[3] & 255, sums[4] & 255, sums[5] & 255, sums[6] & 255
+    others = sums[7]
     near4, low4, time4 = fixed[LEVEL4 + near], fixed[LEVEL4 + low], fixed[LEVEL4 + time]
     past5 = fixed[LEVEL5 + past]
     past3 = min(past5, 2)
@@ -188,11 +191,13 @@ def more_contexts(
     coarse = table[sizes[AT_COARSE] + k]
     m = min(magnitude - 1, STEPS_UP - 1)
     work[0] = MORE_0 + m * EXPECTED + expected
-    work[1] = MORE_1 + (m * 7 + fixed[LEVEL + sums[4]]) * 3 + min(sums[7] + 0, 2)
-    work[2] = MORE_2 + m * 7 + fixed[LEVEL + sums[3]]
-    work[3] = MORE_3 + (m * 7 + fixed[LEVEL + sums[5]]) * 3 + min(fixed[LEVEL5 + sums[6]] + 0, 2)
+    work[1] = MORE_1 + (m * 7 + fixed[LEVEL + (sums[4] & 255)]) * 3 + min(sums[7] + 0, 2)
+    work[2] = MORE_2 + m * 7 + fixed[LEVEL + (sums[3] & 255)]
+    work[3] = MORE_3 + (m * 7 + fixed[LEVEL + (sums[5] & 255)]) * 3 + min(fixed[LEVEL5 + (sums[6] & 255)] + 0, 2)
     work[4] = MORE_4 + ((m * 3 + colour) * GROUPS + group) * 6 + coarse
-    levels = (fixed[LEVEL4 + sums[3]] * 4 + fixed[LEVEL4 + sums[4]]) * 4 + fixed[LEVEL4 + sums[6]]
+    levels = (fixed[LEVEL4 + (sums[3] & 255)] * 4 + fixed[LEVEL4 + (sums[4] & 255)]) * 4 + fixed[
+        LEVEL4 + (sums[6] & 255)
+    ]
     work[5] = MORE_5 + min(m, 3) * 64 + levels
     work[6] = MORE_6 + min(m, 5) * 144 + sums[8]
     work[7] = MORE_7 + min(m, 3) * 625 + sums[9]
@@ -209,8 +214,9 @@ def band_values(
     stride = sizes[STRIDE]
     shift = slot * stride + sizes[CHANNELS] + 1
     base = off[OWN] + shift
-    near = 2 * (own[off[LEFT] + shift + band] + own[off[UP] + shift + band])
-    near += own[off[UP_LEFT] + shift + band] + own[off[UP_RIGHT] + shift + band]
+    here = shift + band
+    near = 2 * (own[(off[LEFT] + here) & INDEX] + own[(off[UP] + here) & INDEX])
+    near += own[(off[UP_LEFT] + here) & INDEX] + own[(off[UP_RIGHT] + here) & INDEX]
     inner = own[base + table[sizes[AT_BAND] + band * BAND_FIELDS + 6]] + 0
     lower, past = 0, 0
     if slot > 0:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 INPUTS = 8  # contexts of every decision
 REACH = 3071  # stretched probabilities go from -REACH to REACH, in 256ths of a natural logarithm
 
+# No index is negative; an "and" with this tells the compiler, which then leaves out Python's counting from the end.
+INDEX = (1 << 30) - 1
+
 # Offsets into the one table that kernels get.
 SQUASH = 0
 STRETCH = SQUASH + 2 * REACH + 1

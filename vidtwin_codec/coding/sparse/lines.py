@@ -36,8 +36,9 @@ def walk_lines(
                 if symbols[i] != 0:
                     some = 1
                     break
-        for i in range(INPUTS):
-            work[i] = first + (0 if i % 2 == 0 else 2 + 2 * min(channel, 7)) + some_before[channel]
+        one_context(first + some_before[channel], work)
+        for i in range(1, INPUTS, 2):
+            work[i] = first + 2 + 2 * min(channel, 7) + some_before[channel]
         some = decide(states, weights, fixed, work, register, buffer, some)
         some_before[channel] = some
         if some == 0:
@@ -57,7 +58,6 @@ def walk_lines(
             last = (last * 2 + some) & 3
             if some == 0:
                 continue
-            seen = 0
             for i in range(length):
                 left, up, right, corner = 0, 0, 0, 0
                 if i > 0:
@@ -76,7 +76,6 @@ def walk_lines(
                 some = decide(states, weights, fixed, work, register, buffer, 1 if value != 0 else 0)
                 if some == 0:
                     continue
-                seen += 1
                 given, magnitude = abs(value), 1
                 while magnitude <= STEPS_UP:
                     one_context(first + _MORE + min(magnitude - 1, 3) * 7 + total, work)

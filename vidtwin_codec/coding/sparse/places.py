@@ -14,6 +14,7 @@ from vidtwin_codec.coding.sparse.bands import (
     HEIGHT,
     PLACE,
     SLOTS,
+    STRIDE,
     WIDTH,
 )
 from vidtwin_codec.coding.sparse.binary import BYTES, DECODING, OVERRUN, cost
@@ -32,7 +33,7 @@ from vidtwin_codec.coding.sparse.contexts import (
     flag_contexts,
 )
 from vidtwin_codec.coding.sparse.jit import entry, kernel
-from vidtwin_codec.coding.sparse.walk import code_place
+from vidtwin_codec.coding.sparse.walk import anything, code_place
 
 # What the walk is to do.
 DECODE, GIVEN, CHOOSE = 0, 1, 2
@@ -194,12 +195,17 @@ def walk_places(
         clear_record(sizes, off, own)
         guess_means(sizes, table, place, means, guesses)
         off[MODE] = 0
-        for k in range(slots * channels):
-            values[k] = 0
         if task == CHOOSE:
             for slot in range(1, slots):
-                for k in range(channels):
-                    targets[slot * channels + k] = source[slot * plane + place * channels + table[perm + k]]
+                begin = slot * plane + place * channels
+                most = 0
+                for k in range(begin, begin + channels):
+                    most = max(most, abs(source[k]))
+                for k in range(slot * channels, (slot + 1) * channels):
+                    targets[k] = 0
+                if most >= least:
+                    for k in range(channels):
+                        targets[slot * channels + k] = source[begin + table[perm + k]]
             choose_place(
                 sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values, place, means,
                 guesses, source, price, bonus, least, best,
@@ -207,8 +213,10 @@ def walk_places(
             clear_record(sizes, off, own)
         elif task == GIVEN:
             for slot in range(1, slots):
-                for k in range(channels):
-                    values[slot * channels + k] = source[slot * plane + place * channels + table[perm + k]]
+                begin = slot * plane + place * channels
+                if anything(source, begin, begin + channels) != 0:
+                    for k in range(channels):
+                        values[slot * channels + k] = source[begin + table[perm + k]]
             predict_slot(sizes, table, place, means, guesses, 0, source, 1, values)
             if off[HAS_BEFORE] != 0:
                 alone = bits_like(sizes, values)
@@ -230,14 +238,16 @@ def walk_places(
                 wrong += 1
             means[j] = max(-limit, min(limit, value))
             symbols[j] = means[j]
+            values[k] = 0
         for slot in range(1, slots):
-            for k in range(channels):
-                value = values[slot * channels + k] + 0
-                if value != 0:
+            if own[off[OWN] + (slot + 1) * sizes[STRIDE] - 1] != 0:
+                for k in range(channels):
+                    value = values[slot * channels + k] + 0
                     if abs(value) > limit:
                         wrong += 1
                         value = 0
                     symbols[slot * plane + place * channels + table[perm + k]] = value
+                    values[slot * channels + k] = 0
         if register[DECODING] != 0 and register[OVERRUN] > BYTES:
             return wrong + 1
     return wrong

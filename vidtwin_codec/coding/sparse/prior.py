@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidtwin_codec.coding.sparse.bands import BANDS
 from vidtwin_codec.coding.sparse.contexts import STATES, WEIGHTS
 
-PRIOR_FILE = Path(__file__).with_name("prior.npz")
+FILE = Path(__file__).with_name("prior.npz")
+MOST_KNOWN = 14  # decisions that a trained probability counts as
+_COUNT_BITS = 9
+_DROPPED_BITS = 6  # of a probability, when it is saved
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What the models start from.
+
+    Attributes:
+        sizes: uint8 ``[16, 3 * BANDS]``: expected sizes of a slot's bands, in eighths of an octave above 2**-15.
+        states: int32, one a context: 22 bits of probability, 9 of its count of decisions.
+        weights: int32, of the mixers, in 65536ths.
+    """
+
+    sizes: NDArray[np.uint8]
+    states: NDArray[np.int32]
+    weights: NDArray[np.int32]
+
+    def limited(self) -> Prior:
+        """The same with counts of at most `MOST_KNOWN` and probabilities of 16 bits, as they are saved."""
+        counts = np.minimum(self.states & ((1 << _COUNT_BITS) - 1), MOST_KNOWN)
+        chances = self.states >> (_COUNT_BITS + _DROPPED_BITS)
+        return replace(self, states=(chances << (_COUNT_BITS + _DROPPED_BITS)) | counts)
+
+    def save(self, path: Path) -> None:
+        """Write a file that `load` reads: what `limited` keeps."""
+        np.savez_compressed(
+            path,
+            sizes=self.sizes,
+            chances=(self.states >> (_COUNT_BITS + _DROPPED_BITS)).astype(np.uint16),
+            counts=(self.states & ((1 << _COUNT_BITS) - 1)).astype(np.uint8),
+            weights=self.weights,
+        )
 
 
 @cache
-def sigmas() -> NDArray[np.uint8]:
-    """``[16, 3 * BANDS]`` expected sizes of a slot's bands, in eighths of an octave above 2**-15."""
-    if PRIOR_FILE.exists():
-        with np.load(PRIOR_FILE) as data:
-            return np.asarray(data["sigmas"])
-    return np.full((16, 3 * BANDS), 100, np.uint8)
+def load() -> Prior:
+    """The prior of the format."""
+    with np.load(FILE) as data:
+        states = (data["chances"].astype(np.int32) << (_COUNT_BITS + _DROPPED_BITS)) | data["counts"]
+        return Prior(data["sizes"], states.astype(np.int32), data["weights"].astype(np.int32))
 
 
-@cache
-def _start() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    states = np.full(STATES, 1 << 30, np.int32)
-    weights = np.full(WEIGHTS, (1 << 15) // 3, np.int32)
-    if PRIOR_FILE.exists():
-        with np.load(PRIOR_FILE) as data:
-            states = (data["chances"].astype(np.int32) << 15) | data["counts"]
-            weights = data["weights"].astype(np.int32)
-    return states, weights
-
-
-def start() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """States and weights at the beginning of a group, to be changed at will."""
-    states, weights = _start()
-    return states.copy(), weights.copy()
+def untrained(sizes: NDArray[np.uint8]) -> Prior:
+    """Even chances, never counted, and weights that add up to less than two."""
+    return Prior(sizes, np.full(STATES, 1 << 30, np.int32), np.full(WEIGHTS, (1 << 16) // 13, np.int32))

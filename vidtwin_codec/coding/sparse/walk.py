@@ -41,6 +41,15 @@ EVEN = 1 << 15
 
 
 @kernel
+def anything(values: Any, start: int, end: int) -> int:
+    """Whether an element from ``start`` to ``end - 1`` is not zero: then not zero."""
+    bits = 0
+    for k in range(start, end):
+        bits |= values[k]
+    return bits
+
+
+@kernel
 def code_rest(states: Any, weights: Any, fixed: Any, work: Any, register: Any, buffer: Any, rest: int) -> int:
     """Code a number from 0 by the exponent of ``rest + 1`` in unary, and its bits below the highest."""
     value = rest + 1
@@ -121,9 +130,8 @@ def code_colour(
         for ring in range(first, last):
             begin = table[sizes[AT_BAND] + table[rings + ring] * BAND_FIELDS]
             end = table[sizes[AT_BAND] + (table[rings + ring + 1] - 1) * BAND_FIELDS + 1]
-            for k in range(begin, end):
-                if values[of_slot + k] != 0:
-                    given = ring - first + 1
+            if anything(values, of_slot + begin, of_slot + end) != 0:
+                given = ring - first + 1
     reach = 0
     while reach < last - first:
         more = 1
@@ -146,9 +154,8 @@ def code_colour(
                 if register[DECODING] == 0:
                     here = 0
                     at = sizes[AT_BAND] + band * BAND_FIELDS
-                    for k in range(table[at] + 0, table[at + 1] + 0):
-                        if values[of_slot + k] != 0:
-                            here = 1
+                    if anything(values, of_slot + table[at], of_slot + table[at + 1]) != 0:
+                        here = 1
                 here = decide(states, weights, fixed, work, register, buffer, here)
             if here != 0:
                 some += code_band(
@@ -168,10 +175,7 @@ def code_place(
     slots, channels = sizes[SLOTS], sizes[CHANNELS]
     empty = 1 if off[MODE] == off[HAS_BEFORE] else 0
     if register[DECODING] == 0 and empty != 0:
-        for k in range(slots * channels):
-            if values[k] != 0:
-                empty = 0
-                break
+        empty = 0 if anything(values, 0, slots * channels) != 0 else 1
     flag_contexts(sizes, off, own, before, 0, work)
     empty = decide(states, weights, fixed, work, register, buffer, empty)
     at = off[OWN] + slots * sizes[STRIDE]
@@ -187,10 +191,7 @@ def code_place(
     for slot in range(slots):
         some = 0
         if register[DECODING] == 0:
-            for k in range(slot * channels, (slot + 1) * channels):
-                if values[k] != 0:
-                    some = 1
-                    break
+            some = 1 if anything(values, slot * channels, (slot + 1) * channels) != 0 else 0
         slot_contexts(sizes, table, fixed, off, own, before, slot, work)
         if decide(states, weights, fixed, work, register, buffer, some) == 0:
             continue
