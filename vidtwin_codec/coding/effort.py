@@ -24,7 +24,12 @@ _PRICE = 12 / (2 * math.log(2) * STRENGTH)  # bits for a squared error of one st
 
 def quality_steps(base: Steps, quality: float, effort: int) -> Steps:
     """Steps of a quality at an effort."""
-    return base.scaled(quality_scale(quality) * (STEP_SHARE if effort else 1.0))
+    return base.scaled(step_factor(quality, effort))
+
+
+def step_factor(quality: float, effort: int) -> float:
+    """What the weights' own steps are multiplied by."""
+    return quality_scale(quality) * (STEP_SHARE if effort else 1.0)
 
 
 def choose_symbols(

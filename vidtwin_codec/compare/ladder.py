@@ -97,20 +97,22 @@ class _Coded:
         self, job: Job, entry: weights.Entry, options: CompareOptions, side: int | None, load: LoadCodec
     ) -> None:
         self._reference, self._entry, self._load = job.reference, entry, load
-        self._spool = LatentSpool(job.folder / f"latents-{side}")
+        self._finest = max(options.qualities)
+        self._path = job.folder / f"latents-{side}"
         network = {name: getattr(options, name) for name in ("weights", "device", "precision", "batch")}
         self._encoding = EncodeOptions(**network, short_side=side)
         self._decoding = DecodeOptions(**network)
 
     @cached_property
-    def _latents(self) -> tuple[Encoder, float]:
+    def _latents(self) -> tuple[Encoder, LatentSpool, float]:
         """With the seconds that reading and the network took."""
         codec = self._load(self._entry, self._encoding, "encoder")
         encoder = Encoder(probe(self._reference.rgb), codec, self._entry, self._encoding)
         began = time.perf_counter()
-        for _ in self._spool.keeping(encoder.pieces()):
+        spool = LatentSpool(self._path, encoder, self._finest)
+        for _ in spool.keeping(encoder.pieces()):
             pass
-        return encoder, time.perf_counter() - began
+        return encoder, spool, time.perf_counter() - began
 
     def pack(self, target: Path, quality: float) -> tuple[int, float]:
         """Write a .vtw.
@@ -118,10 +120,10 @@ class _Coded:
         Returns:
             Its bytes, and the seconds that encoding took: reading, network and packing, one after the other.
         """
-        encoder, seconds = self._latents
+        encoder, spool, seconds = self._latents
         began = time.perf_counter()
         with atomic_path(target) as temporary, temporary.open("wb") as stream:
-            counts = write_vtw(stream, encoder, self._spool, quality=quality)
+            counts = write_vtw(stream, encoder, spool, quality=quality)
         return counts.video_bytes, seconds + time.perf_counter() - began
 
     def decoder(self, packed: Path) -> Decoder:

@@ -19,6 +19,7 @@ from vidtwin_codec.pipeline.options import EncodeOptions, EncodeResult, Reporter
 from vidtwin_codec.pipeline.segments import Segment, write_joined
 from vidtwin_codec.pipeline.writing import Sound, Written, extract_sound, write_vtw
 from vidtwin_codec.rate.control import Controller
+from vidtwin_codec.rate.wide import WideController
 
 PathLike = str | os.PathLike[str]
 
@@ -75,7 +76,8 @@ def encode(
         elif options.target is None:
             written = _write(stream, Encoder(info, codec, entry, options, warn), sound, reporter)
         else:
-            controller = Controller(
+            steer = Controller if codec.layout.patterns is None else WideController
+            controller = steer(
                 *(info, codec, entry, options),
                 sound=sound,
                 load=load,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -50,16 +50,23 @@ class GroupPacker(Protocol):
         """What was not closed yet."""
 
 
-def group_packer(encoder: Encoder, quality: float, level: int) -> GroupPacker:
+Watch = Callable[[LatentArrays, LatentArrays], None]
+"""Is given the latents of each clip, and the symbols that were chosen for them."""
+
+
+def group_packer(encoder: Encoder, quality: float, level: int, watch: Watch | None = None) -> GroupPacker:
     """What packs the clips of a video.
 
     Args:
         encoder: where they come from. quality: 0 to 100. level: zstd's, 1 to 22.
+        watch: is told of wide latents, on whatever thread packs them.
     """
     base = encoder.entry.metadata.steps
     assert base is not None  # weights without steps are not resolved
     steps = quality_steps(base, quality, encoder.options.effort)
-    return (DensePacker if encoder.layout.patterns is None else SparsePacker)(encoder, steps, level)
+    if encoder.layout.patterns is None:
+        return DensePacker(encoder, steps, level)
+    return SparsePacker(encoder, steps, watch or (lambda latents, symbols: None))
 
 
 class DensePacker:
@@ -102,14 +109,12 @@ class DensePacker:
 class SparsePacker:
     """Groups that are coded as their clips come, and closed after ten seconds unless the scene stands still."""
 
-    def __init__(self, encoder: Encoder, steps: Steps, level: int) -> None:
-        del level  # nothing is left for zstd to pack
-        self.steps = steps
-        self._effort = encoder.options.effort
+    def __init__(self, encoder: Encoder, steps: Steps, watch: Watch) -> None:
+        self.steps, self._watch = steps, watch
         self._clip_frames = encoder.geometry.clip_frames
         # what a scene costs that stands still shows in the second clip
         self._least, self._most = max(2, encoder.clips_per_group), encoder.most_clips_per_group
-        self._writer = GroupWriter(encoder.layout, len(encoder.geometry.tiles), steps, rdo=self._effort > 0)
+        self._writer = GroupWriter(encoder.layout, len(encoder.geometry.tiles), steps, rdo=encoder.options.effort > 0)
 
     def add(self, piece: Piece) -> Iterator[Packed]:
         """See `GroupPacker`."""
@@ -121,7 +126,8 @@ class SparsePacker:
             rows = slice(number * piece.tiles, (number + 1) * piece.tiles)
             start = clip * self._clip_frames
             span = GroupSpan(start, min(self._clip_frames, end - start), clip, 1)
-            self._writer.encoder_for(span).add(LatentArrays(*(part[rows] for part in piece.latents)))
+            latents = LatentArrays(*(part[rows] for part in piece.latents))
+            self._watch(latents, self._writer.encoder_for(span).add(latents))
 
     def rest(self) -> Iterator[Packed]:
         """See `GroupPacker`."""

@@ -9,7 +9,7 @@ from vidtwin_codec import __version__
 from vidtwin_codec.coding import DEFAULT_LEVEL, coder_of
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
 from vidtwin_codec.pipeline.encoder import Encoder, Piece
-from vidtwin_codec.pipeline.grouping import Packed, group_packer
+from vidtwin_codec.pipeline.grouping import Packed, Watch, group_packer
 from vidtwin_codec.pipeline.options import EncodeOptions
 
 
@@ -21,6 +21,7 @@ class Packer:
         encoder: where the groups come from; the header describes its video.
         quality: 0 to 100. level: zstd's, 1 to 22.
         audio: announces the sound that :meth:`add_audio` will be given.
+        watch: see :func:`~vidtwin_codec.pipeline.grouping.group_packer`.
 
     Attributes:
         header: already written.
@@ -34,8 +35,9 @@ class Packer:
         quality: float,
         level: int = DEFAULT_LEVEL,
         audio: AudioInfo | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        self._groups = group_packer(encoder, quality, level)
+        self._groups = group_packer(encoder, quality, level, watch)
         info, geometry = encoder.info, encoder.geometry
         self.header = Header(
             weights_name=encoder.entry.name,

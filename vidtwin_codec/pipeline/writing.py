@@ -10,6 +10,7 @@ from typing import BinaryIO
 from vidtwin_codec.container import AudioInfo, Counts
 from vidtwin_codec.media import MediaInfo, extract_audio
 from vidtwin_codec.pipeline.encoder import Encoder, Piece
+from vidtwin_codec.pipeline.grouping import Watch
 from vidtwin_codec.pipeline.options import EncodeOptions
 from vidtwin_codec.pipeline.packer import Packer
 from vidtwin_codec.pipeline.stages import Sink, depth_for
@@ -56,11 +57,17 @@ def extract_sound(info: MediaInfo, folder: Path, options: EncodeOptions) -> Soun
 
 
 def write_vtw(
-    stream: BinaryIO, encoder: Encoder, pieces: Iterable[Piece], *, quality: float, sound: Sound | None = None
+    stream: BinaryIO,
+    encoder: Encoder,
+    pieces: Iterable[Piece],
+    *,
+    quality: float,
+    sound: Sound | None = None,
+    watch: Watch | None = None,
 ) -> Counts:
     """Write a whole .vtw; packing overlaps with whatever makes the clips."""
     audio = None if sound is None else sound.info
-    packer = Packer(stream, encoder, quality=quality, level=encoder.options.level, audio=audio)
+    packer = Packer(stream, encoder, quality=quality, level=encoder.options.level, audio=audio, watch=watch)
     if sound is not None:
         packer.add_audio(sound.chunks())
     with Sink(packer.add, waiting_depth(encoder)) as sink:

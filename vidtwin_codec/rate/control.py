@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from vidtwin_codec import weights
 from vidtwin_codec.coding import DEFAULT_QUALITY
 from vidtwin_codec.container import Counts
 from vidtwin_codec.media import MediaInfo
-from vidtwin_codec.pipeline.codec import Codec, Codecs, LoadCodec
-from vidtwin_codec.pipeline.encoder import Encoder, Piece
+from vidtwin_codec.pipeline.encoder import Encoder
 from vidtwin_codec.pipeline.geometry import scaled_size
-from vidtwin_codec.pipeline.options import EncodeOptions, Reporter
-from vidtwin_codec.pipeline.writing import Sound, Written, write_vtw
+from vidtwin_codec.pipeline.writing import Written, write_vtw
 from vidtwin_codec.rate.choose import (
     BYTES_SLOPE,
     PSNR_START,
@@ -29,12 +25,12 @@ from vidtwin_codec.rate.choose import (
     quality_for_psnr,
 )
 from vidtwin_codec.rate.probes import Probe, Probes, nowhere
-from vidtwin_codec.rate.reasons import why_missed
 from vidtwin_codec.rate.sample import affordable_clips, count_frames, take_sample
 from vidtwin_codec.rate.search import find
 from vidtwin_codec.rate.sides import candidate_sides
 from vidtwin_codec.rate.spool import LatentSpool
-from vidtwin_codec.rate.target import Achieved, Band, Frame, Target
+from vidtwin_codec.rate.steering import Steered
+from vidtwin_codec.rate.target import Achieved, Band, Frame
 
 _SIDE_CLIPS = (2, 4)
 """Least and most clips that sizes are compared on: what they differ in varies little from clip to clip."""
@@ -45,36 +41,11 @@ _SAMPLED = 8
 _REPACKS = 6
 
 
-class Controller:
-    """One video on its way to a target.
+class Controller(Steered):
+    """Dense latents on their way to a target."""
 
-    Args:
-        info: of the video. codec: the network's encoder. entry: its weights.
-        options: with a target; with a short side, only the quality is chosen.
-        sound: already extracted, so that its bytes are known. load: reads the decoder.
-        folder: for temporary files. reporter, warned: are told of progress and of what is remarkable.
-    """
-
-    def __init__(
-        self,
-        info: MediaInfo,
-        codec: Codec,
-        entry: weights.Entry,
-        options: EncodeOptions,
-        *,
-        sound: Sound | None,
-        load: LoadCodec,
-        folder: Path,
-        reporter: Reporter,
-        warned: Callable[[str], None],
-    ) -> None:
-        assert options.target is not None  # without one there is nothing to steer
-        self._target: Target = options.target
-        self._info, self._codec, self._entry, self._options = info, codec, entry, options
-        self._sound, self._folder, self._reporter = sound, folder, reporter
-        self._load = Codecs(load).load
-        self._said: set[str] = set()
-        self._warned = warned
+    def __init__(self, *args: Any, **choices: Any) -> None:
+        super().__init__(*args, **choices)
         self._sides, self._tiles = self._candidates()
         self._spools: dict[int, tuple[Encoder, LatentSpool]] = {}
 
@@ -153,16 +124,12 @@ class Controller:
         if choice.side in self._spools:
             encoder, spool = self._spools[choice.side]
             return self._pack(stream, encoder, spool, choice.quality), encoder, spool
-        encoder, spool = self._encoder(self._info, choice.side), LatentSpool(self._folder / f"latents-{choice.side}")
+        encoder = self._encoder(self._info, choice.side)
+        spool = LatentSpool(self._folder / f"latents-{choice.side}", encoder)
         with closing(encoder.pieces(self._reporter)) as pieces:
             counts = self._pack(stream, encoder, spool.keeping(pieces), choice.quality)
         self._spools[choice.side] = encoder, spool
         return counts, encoder, spool
-
-    def _pack(self, stream: BinaryIO, encoder: Encoder, pieces: Iterable[Piece], quality: float) -> Counts:
-        stream.seek(0)
-        stream.truncate()
-        return write_vtw(stream, encoder, pieces, quality=quality, sound=self._sound)
 
     def _probes(self, frame: Frame, limits: tuple[int, int]) -> tuple[Probes, bool]:
         """Probes, and whether they are of a sample: a short video stands for itself, and its latents are kept."""
@@ -185,9 +152,9 @@ class Controller:
         return Probes(make), sample is not None
 
     def _encoder(self, info: MediaInfo, index: int) -> Encoder:
-        options = replace(self._options, short_side=self._sides[index])
         if info is self._info:
-            return Encoder(info, self._codec, self._entry, options, self._warn_once)
+            return self._encoder_at(self._sides[index])
+        options = replace(self._options, short_side=self._sides[index])
         # the sample has the rate it is coded at, and what is remarkable about it is not the user's doing
         return Encoder(info, self._codec, self._entry, replace(options, fps=None))
 
@@ -204,33 +171,3 @@ class Controller:
         short = min(width, height)
         sides = candidate_sides(short, tiles)
         return [None if side == short else side for side in sides], [tiles(side) for side in sides]
-
-    def _explained(self, done: Written) -> Written:
-        """With the reason for a miss, which is also said."""
-        assert done.achieved is not None  # every file here is steered
-        if self._target.met_by(done.achieved.value):
-            return done
-        reason = why_missed(
-            self._target,
-            done.achieved.value,
-            quality=done.quality,
-            short_side=done.encoder.options.short_side,
-            chosen=self._options.short_side is None,
-            audio_share=self._audio_share(done),
-        )
-        self._warned(reason)
-        return replace(done, achieved=replace(done.achieved, reason=reason))
-
-    def _audio_share(self, done: Written) -> float:
-        """Bytes of sound over all bytes that the target allows."""
-        if self._target.name in ("psnr", "ratio"):
-            return 0.0
-        audio_bytes, counts = done.counts.audio_bytes, done.counts
-        frame = Frame(self._info.width, self._info.height, counts.frames, done.encoder.fps, audio_bytes)
-        return audio_bytes / max(1.0, self._target.video_bytes(frame).most + audio_bytes)
-
-    def _warn_once(self, text: str) -> None:
-        """A video that is read more than once is as remarkable as one that is read once."""
-        if text not in self._said:
-            self._said.add(text)
-            self._warned(text)

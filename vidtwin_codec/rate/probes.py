@@ -62,7 +62,8 @@ class Probe:
     @cached_property
     def latents(self) -> LatentSpool:
         """The sample's clips; the network runs when they are first asked for."""
-        spool = LatentSpool(self._folder / f"probe-{self.encoder.geometry.width}x{self.encoder.geometry.height}")
+        path = self._folder / f"probe-{self.encoder.geometry.width}x{self.encoder.geometry.height}"
+        spool = LatentSpool(path, self.encoder)
         for _ in spool.keeping(self.encoder.pieces(self._reporter)):
             pass
         return spool

@@ -106,11 +106,12 @@ class Target:
         return float(whole) if self.name == "size" else whole * 8 / 1000 / frame.duration
 
     def met_by(self, achieved: float) -> bool:
-        """Whether it is near enough to what was wanted; a size also has to be kept to."""
+        """Whether it is near enough to what was wanted; a size has to be kept to."""
         if self.name == "psnr":
             return abs(achieved - self.value) <= 2 * PSNR_TOLERANCE
-        most = self.value if self.name == "size" else self.value * (1 + TOLERANCE)
-        return self.value * (1 - TOLERANCE) <= achieved <= most
+        if self.name == "size":
+            return achieved <= self.value
+        return abs(achieved / self.value - 1) <= TOLERANCE
 
 
 @dataclass(frozen=True)
