@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tracemalloc
 import zlib
 
@@ -14,8 +15,9 @@ from test_container import assert_same, some_groups, some_header, write
 
 from vidtwin_codec.coding import CorruptGroupError, pack_group, zstd_frame
 from vidtwin_codec.container import AudioInfo, FrameRange, GroupEntry, VtwReader, verify
-from vidtwin_codec.container.format import build_frame, closing_crc
-from vidtwin_codec.container.index import Index
+from vidtwin_codec.container.format import INDEX_TAG, DamagedError, build_frame, closing_crc
+from vidtwin_codec.container.index import Index, length_from_tail
+from vidtwin_codec.container.packed_json import deflate
 from vidtwin_codec.errors import VidtwinError
 
 GROUPS = some_groups(4)
@@ -166,7 +168,21 @@ def test_a_foreign_frame_with_a_false_length_hides_no_group() -> None:
 
 def forged(groups: tuple[GroupEntry, ...] = tuple(ENTRIES), **changes: int) -> bytes:
     values = {"offset": INDEX_AT, "audio_frames": 1, "audio_bytes": 3000, "header_crc": closing_crc(HEADER.to_bytes())}
-    return DATA[:INDEX_AT] + Index(groups, **(values | changes)).to_bytes()
+    return DATA[:INDEX_AT] + Index(groups, **(values | changes)).to_bytes(packed=True)
+
+
+def test_an_index_comes_back_packed_or_not() -> None:
+    groups = tuple(GroupEntry(100 + 50 * n, 40, 7 * n, 8 * n, 8, 2 * n, 2) for n in range(3))
+    index = Index(groups, 400, 1, 3000, 0xABCDEF01)
+    for packed in (False, True):
+        data = index.to_bytes(packed=packed)
+        assert Index.from_bytes(data) == index
+        assert length_from_tail(data[-12:]) == len(data)
+    assert len(data) < len(index.to_bytes())
+    body = data[12:-12]
+    for damaged in (body[:-1], body + b"x", deflate(b""), deflate(bytes(30))):
+        with pytest.raises(DamagedError):
+            Index.from_bytes(build_frame(INDEX_TAG, damaged + struct.pack("<I4s", len(damaged) + 24, b"VTWP")))
 
 
 def test_an_index_that_does_not_fit_is_not_believed() -> None:

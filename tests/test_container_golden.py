@@ -26,7 +26,7 @@ FILES = {
 }
 
 
-PACKED_CRC = 0xB3101A14
+PACKED_CRC = 0xC3082506
 
 
 def golden(name: str) -> bytes:

@@ -13,17 +13,21 @@ from vidtwin_codec.container.format import (
     END_TAG,
     FRAME_START_BYTES,
     INDEX_TAG,
+    MAX_INDEX_BYTES,
+    PACKED_END_TAG,
     DamagedError,
     build_frame,
     open_frame,
 )
+from vidtwin_codec.container.packed_json import deflate, inflate
 
 _COUNTS = struct.Struct("<IQIQI")  # groups, position of this frame, audio frames, audio bytes, checksum of the header
 _RECORD = struct.Struct("<Q6I")  # offset, size, CRC-32 of the group's bytes, first frame, frames, first clip, clips
 # The tail: length of the whole index frame and the end tag, which stand before the CRC-32 that closes every frame.
 _TAIL = struct.Struct("<I4s")
 TAIL_BYTES = _TAIL.size + CRC_BYTES
-MIN_INDEX_BYTES = FRAME_START_BYTES + _COUNTS.size + TAIL_BYTES
+MIN_INDEX_BYTES = FRAME_START_BYTES + TAIL_BYTES
+_TAGS = (END_TAG, PACKED_END_TAG)
 
 
 class GroupEntry(NamedTuple):
@@ -66,12 +70,19 @@ class Index:
         """True frames of the whole video."""
         return sum(entry.frames for entry in self.groups)
 
-    def to_bytes(self) -> bytes:
-        """The index as a skippable frame."""
+    def to_bytes(self, *, packed: bool = False) -> bytes:
+        """The index as a skippable frame.
+
+        Args:
+            packed: allow deflated contents, which readers of format version 1.0 do not know.
+        """
         counts = _COUNTS.pack(len(self.groups), self.offset, self.audio_frames, self.audio_bytes, self.header_crc)
-        records = b"".join(_RECORD.pack(*entry) for entry in self.groups)
-        length = FRAME_START_BYTES + len(counts) + len(records) + TAIL_BYTES
-        return build_frame(INDEX_TAG, counts + records + _TAIL.pack(length, END_TAG))
+        contents, tag = counts + b"".join(_RECORD.pack(*entry) for entry in self.groups), END_TAG
+        short = deflate(contents) if packed else contents
+        if len(short) < len(contents):
+            contents, tag = short, PACKED_END_TAG
+        length = FRAME_START_BYTES + len(contents) + TAIL_BYTES
+        return build_frame(INDEX_TAG, contents + _TAIL.pack(length, tag))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Index:
@@ -81,11 +92,20 @@ class Index:
             DamagedError: the checksum does not hold, or the numbers in it contradict each other.
         """
         body = open_frame(data, INDEX_TAG)
-        if len(body) < _COUNTS.size + _TAIL.size:
+        if len(body) < _TAIL.size:
             raise DamagedError("is too short")
-        count, offset, audio_frames, audio_bytes, header_crc = _COUNTS.unpack_from(body)
-        records = body[_COUNTS.size : -_TAIL.size]
-        if len(records) != count * _RECORD.size or _TAIL.unpack(body[-_TAIL.size :]) != (len(data), END_TAG):
+        contents = bytes(body[: -_TAIL.size])
+        length, tag = _TAIL.unpack(body[-_TAIL.size :])
+        if tag == PACKED_END_TAG:
+            try:
+                contents = inflate(contents, MAX_INDEX_BYTES)
+            except ValueError as error:
+                raise DamagedError("has contents that cannot be unpacked") from error
+        if len(contents) < _COUNTS.size or (length, tag in _TAGS) != (len(data), True):
+            raise DamagedError("has a length that does not fit its contents")
+        count, offset, audio_frames, audio_bytes, header_crc = _COUNTS.unpack_from(contents)
+        records = contents[_COUNTS.size :]
+        if len(records) != count * _RECORD.size:
             raise DamagedError("has a length that does not fit its contents")
         groups = tuple(GroupEntry(*values) for values in _RECORD.iter_unpack(records))
         _check_order(groups, offset)
@@ -97,7 +117,7 @@ def length_from_tail(tail: bytes) -> int | None:
     if len(tail) != TAIL_BYTES:
         return None
     length, tag = _TAIL.unpack_from(tail)
-    return int(length) if tag == END_TAG and length >= MIN_INDEX_BYTES else None
+    return int(length) if tag in _TAGS and length >= MIN_INDEX_BYTES else None
 
 
 def _check_order(groups: Sequence[GroupEntry], end: int) -> None:

@@ -26,14 +26,16 @@ DICTIONARY = (
 WIDE_DICTIONARY = (
     b'"audio":{"codec":"opus","container":"matroska","bytes":{"weights_name":"compact","created_by":"vidtwin 0.1.0",'
     b'"coder":3,"width":1280,"height":720,"coded_width":854,"coded_height":480,"clip_frames":16,"tile_height":1088,'
-    b'"tile_width":1920,"overlap":0,"clips_per_group":94,"options":{"quality":60.0,"short_side":360,'
-    b'"target":{"kbps":500.0},"effort":1},"source":{"bytes":1},"fps":[24000,1001],"fps":[24,1],"fps":[30,1],'
-    b'"sample_aspect":[4,3],"layout":{"structure":[16,23,40,512],"dynamics_x":[3,16,40],"dynamics_y":[3,16,23],'
-    b'"patterns":[32,256,128,128]},"abutting":true}{"weights_name":"mini","created_by":"vidtwin 0.1.0","coder":4,'
-    b'"width":1920,"height":1080,"coded_width":1920,"coded_height":1080,"clip_frames":16,"tile_height":384,'
-    b'"tile_width":640,"overlap":0,"clips_per_group":112,"options":{"quality":75.0,"short_side":null,"effort":1},'
-    b'"source":{"bytes":1},"fps":[30000,1001],"fps":[25,1],"sample_aspect":[1,1],"layout":{"structure":[16,34,60,512],'
-    b'"dynamics_x":[3,16,60],"dynamics_y":[3,16,34],"patterns":[32,300,106,106]},"abutting":true}'
+    b'"tile_width":1920,"overlap":0,"clips_per_group":95,"options":{"quality":60.0,"short_side":360,'
+    b'"target":{"kbps":500.0},"target":{"psnr":30.0},"effort":1},"source":{"bytes":1},"fps":[24000,1001],"fps":[24,1],'
+    b'"fps":[30,1],"sample_aspect":[4,3],"layout":{"structure":[16,23,40,512],"dynamics_x":[3,16,40],'
+    b'"dynamics_y":[3,16,23],"patterns":[32,440,44,28]},"abutting":true,"audio":{"codec":"opus","container":"matroska",'
+    b'"bytes":1}}{"weights_name":"mini","created_by":"vidtwin 0.1.0","coder":4,"width":1920,"height":1080,'
+    b'"coded_width":1920,"coded_height":1080,"clip_frames":16,"tile_height":224,"tile_width":224,"tile_height":384,'
+    b'"tile_width":640,"overlap":0,"clips_per_group":114,"clips_per_group":96,"options":{"quality":75.0,'
+    b'"short_side":null,"effort":1},"source":{"bytes":1},"fps":[30000,1001],"fps":[25,1],"sample_aspect":[1,1],'
+    b'"layout":{"structure":[16,34,60,512],"dynamics_x":[3,16,60],"dynamics_y":[3,16,34],"patterns":[32,440,44,28]},'
+    b'"abutting":true}'
 )
 DIGEST = "weights_sha256"
 _DIGEST_BYTES = 32
@@ -58,11 +60,11 @@ def pack_json(value: dict[str, Any], *, max_bytes: int, digest_apart: bool = Tru
         raise VidtwinError(f"header: options and source must be plain JSON ({error})") from error
     if len(text) > max_bytes:
         raise VidtwinError(f"header: its JSON takes {len(text)} bytes, at most {max_bytes} are allowed")
-    candidates = [(RAW, text), (DEFLATE, _deflate(text, DICTIONARY))]
+    candidates = [(RAW, text), (DEFLATE, deflate(text, DICTIONARY))]
     if digest_apart and _DIGEST.fullmatch(str(value.get(DIGEST))):
         rest = {name: part for name, part in value.items() if name != DIGEST}
         short = json.dumps(rest, separators=(",", ":"), ensure_ascii=False).encode()
-        candidates.append((DEFLATE_DIGEST, bytes.fromhex(value[DIGEST]) + _deflate(short, WIDE_DICTIONARY)))
+        candidates.append((DEFLATE_DIGEST, bytes.fromhex(value[DIGEST]) + deflate(short, WIDE_DICTIONARY)))
     return min(candidates, key=lambda candidate: len(candidate[1]))
 
 
@@ -75,9 +77,9 @@ def unpack_json(encoding: int, data: bytes, *, max_bytes: int) -> dict[str, Any]
     try:
         digest = b""
         if encoding == DEFLATE:
-            data = _inflate(data, max_bytes, DICTIONARY)
+            data = inflate(data, max_bytes, DICTIONARY)
         elif encoding == DEFLATE_DIGEST:
-            digest, data = data[:_DIGEST_BYTES], _inflate(data[_DIGEST_BYTES:], max_bytes, WIDE_DICTIONARY)
+            digest, data = data[:_DIGEST_BYTES], inflate(data[_DIGEST_BYTES:], max_bytes, WIDE_DICTIONARY)
         elif encoding != RAW:
             raise ValueError(f"unknown encoding {encoding}")
         if len(data) > max_bytes:
@@ -92,12 +94,18 @@ def unpack_json(encoding: int, data: bytes, *, max_bytes: int) -> dict[str, Any]
     return {**value, DIGEST: digest.hex()} if digest else value
 
 
-def _deflate(text: bytes, dictionary: bytes) -> bytes:
+def deflate(text: bytes, dictionary: bytes = b"") -> bytes:
+    """A raw deflate stream, as if ``dictionary`` stood before the text."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
     return compressor.compress(text) + compressor.flush()
 
 
-def _inflate(data: bytes, max_bytes: int, dictionary: bytes) -> bytes:
+def inflate(data: bytes, max_bytes: int, dictionary: bytes = b"") -> bytes:
+    """Inverse of `deflate`; text longer than ``max_bytes`` is cut off one byte behind them.
+
+    Raises:
+        ValueError: damaged, or more bytes follow.
+    """
     decompressor = zlib.decompressobj(_RAW_DEFLATE, dictionary)
     try:
         text = decompressor.decompress(data, max_bytes + 1)

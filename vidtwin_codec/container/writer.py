@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from vidtwin_codec.coding import GroupSpan, zstd_frame
-from vidtwin_codec.container.format import AUDIO_OVERHEAD, MAX_AUDIO_CHUNK, Counts, build_audio, closing_crc
+from vidtwin_codec.container.format import (
+    AUDIO_OVERHEAD,
+    FIRST_VERSION,
+    MAX_AUDIO_CHUNK,
+    Counts,
+    build_audio,
+    closing_crc,
+)
 from vidtwin_codec.container.header import Header
 from vidtwin_codec.container.index import GroupEntry, Index
 
@@ -84,7 +91,7 @@ class VtwWriter:
             raise ValueError("the index has been written already")
         self._finished = True
         index = Index(tuple(self._groups), self._position, self._audio_frames, self._audio_bytes, self._header_crc)
-        self._write(index.to_bytes())
+        self._write(index.to_bytes(packed=self._header.version != FIRST_VERSION))
         self._stream.flush()
         audio = self._audio_bytes + self._audio_frames * AUDIO_OVERHEAD
         return Counts(self._position, self._position - audio, audio, index.frames, len(index.groups))
