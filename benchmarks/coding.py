@@ -28,6 +28,8 @@ from vidtwin_codec.coding import (
     DEFAULT_LEVEL,
     DEFAULT_QUALITY,
     Group,
+    GroupSpan,
+    LatentArrays,
     LatentLayout,
     Steps,
     pack_group,
@@ -81,12 +83,25 @@ def read(path: Path, codec: Codec, entry: known_weights.Entry, options: EncodeOp
     """Latents of the first whole groups of a video, at least one and no more than ``seconds`` long."""
     encoder = Encoder(probe(path), codec, entry, replace(options, effort=0))
     began = time.monotonic()
+    groups: list[Piece] = []
     pieces: list[Piece] = []
     for piece in encoder.pieces():
         pieces.append(piece)
+        if piece.span.end_clip % encoder.clips_per_group == 0:
+            groups.append(merged(pieces))
+            pieces = []
         if piece.span.end_clip % encoder.clips_per_group == 0 and piece.span.end_frame >= seconds * encoder.fps:
             break
-    return Video(encoder, pieces, time.monotonic() - began)
+    return Video(encoder, groups + ([merged(pieces)] if pieces else []), time.monotonic() - began)
+
+
+def merged(pieces: list[Piece]) -> Piece:
+    """Consecutive pieces as one."""
+    first, last = pieces[0].span, pieces[-1].span
+    columns = zip(*(piece.latents for piece in pieces), strict=True)
+    frames, clips = last.end_frame - first.first_frame, last.end_clip - first.first_clip
+    span = GroupSpan(first.first_frame, frames, first.first_clip, clips)
+    return Piece(span, pieces[0].tiles, LatentArrays(*(np.concatenate(column) for column in columns)))
 
 
 def predict(plane: Plane) -> Plane:
@@ -148,13 +163,13 @@ def ideal(parts: tuple[Plane, ...], sizes: NDArray[np.int64]) -> float:
 def measure(video: Video, steps: Steps, layout: LatentLayout, quality: float) -> Sizes:
     """All sizes of a video."""
     totals = np.zeros(len(Sizes._fields))
-    for latents in video.groups:
+    for latents in video.pieces:
         symbols = quantize(latents.latents, steps)
         group = Group(*latents.span, latents.tiles, symbols)
         totals += [*measure_group(group, layout)]
     stream = io.BytesIO()
     packer = Packer(stream, video.encoder, quality=quality)
-    for latents in video.groups:
+    for latents in video.pieces:
         packer.add(latents)
     packer.finish()
     return Sizes(*totals.tolist())._replace(file=len(stream.getvalue()), network_s=video.seconds)
@@ -167,7 +182,9 @@ def measure_group(group: Group, layout: LatentLayout) -> Sizes:
     parts = planes.split(symbols, layout, clips, tiles)
     rests = (predict(parts[0]), predict(parts[1]))
     rest = planes.join(rests, layout, clips, tiles)
-    packed = {coder: len(pack_group(group, layout, coder=coder)) for coder in CODERS}
+    packed = {
+        coder: len(pack_group(group, layout, coder=coder)) for coder in CODERS if CODERS[coder].fits(layout, clips)
+    }
     coefficients = 2 * layout.channels // 3  # five bits a channel: which lag, and how many eighths
     predicted = len(pack_group(Group(*group.span, tiles, rest), layout, coder=2)) + coefficients
     halves = len(zstd.compress(nibbles(to_sequence(rest, POSITION_MAJOR, clips, tiles)))) + coefficients

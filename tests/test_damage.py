@@ -18,7 +18,7 @@ def vtw(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> Path:
     """Three groups: frames 0–19, 20–39 and 40–49."""
     path = tmp_path / "a.vtw"
     source = make_video("in.mp4", rate="2", frames=50, audio=True)
-    encode(source, path, EncodeOptions(weights=str(micro_weights)))
+    encode(source, path, EncodeOptions(weights=str(micro_weights), quality=100))
     return path
 
 

@@ -55,8 +55,8 @@ def mix_command(
     """Decode the structure (content, slow motion) of one .vtw file with the dynamics (fast local motion) of another.
 
     Both must have been made with the same weights. Size comes from the first, frame rate from the second; where frames
-    have other numbers of tiles, each tile gets the dynamics of the nearest. OUTPUT may be - for standard output (as
-    MP4); if it ends in .vtw, the mixture is kept as one, without running the network.
+    have other numbers of tiles, each tile gets the dynamics of the nearest (whole frames must be of one size). OUTPUT
+    may be - for standard output (as MP4); if it ends in .vtw, the mixture is kept as one, without running the network.
 
     \b
     vidtwin mix face.vtw talking.vtw out.mp4
