@@ -11,11 +11,13 @@ import numpy as np
 
 L7, L5, L4 = (0, 1, 2, 3, 5, 9, 17), (0, 1, 3, 6, 12), (0, 1, 3, 7)
 L12 = (0, 1, 2, 3, 4, 6, 9, 13, 20, 30, 45, 70)
-RINGS = (1, 4, 9, 16, 36, 64, 121, 196, 324, 484, 729, 1024)
+RINGS = (4, 8, 12, 16, 24, 32, 44, 56, 72, 88, 108, 128)
 COARSE = (0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5)
 TABLES = {
-    "zero": [(24, 7, 5), (24, 7, 5), (4, 4, 4, 3, 3, 3), (6, 3072), (24, 4, 4, 4), (3, 3, 3, 3, 6, 3), (12, 12, 3, 2)]
-    + [(5, 5, 5, 5, 2)],
+    "zero": [
+        *((24, 7, 5), (24, 7, 5), (4, 4, 4, 3, 3, 3), (6, 3072), (24, 4, 4, 4)),
+        *((3, 3, 3, 3, 6, 3), (12, 12, 3, 2), (5, 5, 5, 5, 2)),
+    ],
     "more": [(14, 24), (14, 7, 3), (14, 7), (14, 7, 3), (14, 3, 6, 6), (4, 4, 4, 4), (6, 12, 12), (4, 5, 5, 5, 5)],
     "band": [(24, 5, 5), (24, 5, 5), (117, 6, 3), (4, 3, 2, 4, 12), (3, 3, 3, 3, 3, 3), (3, 4, 4, 13)],
     "reach": [(16, 3, 16), (5, 5, 5, 3, 2), (5, 5, 5, 3, 2), (16, 5, 5, 3), (24, 5, 6), (5, 5, 5, 3, 8)],
@@ -24,6 +26,10 @@ TABLES = {
 WEIGHTS = [(24, 2), (4, 4, 3), (14,), (6, 3), (24,), (4, 4), (16, 3), (6, 2), (16,), (4,), (1,), (1,)]
 WEIGHTS += [(6, 3, 6), (24, 2), (6, 3), (5, 5), (3, 2)]
 SETS = {"zero": (0, 1, 12), "more": (2, 3, 13), "band": (4, 5, 14), "reach": (6, 7, 15), "slot": (8, 9, 16)}
+
+
+def measure(u: int, v: int) -> int:
+    return 4 * (u + v) + min(u, v)
 
 
 def level(starts: Sequence[int], value: int) -> int:
@@ -102,9 +108,7 @@ class Coder:
             for start, sizes, values in zip(self.starts[name], TABLES[name], contexts, strict=True)
         ]
         numbers = (numbers + numbers[:2])[:8]
-        which = [
-            self.weights_at[k] + place_in(WEIGHTS[k], values) for k, values in zip(SETS[name], sets, strict=True)
-        ]
+        which = [self.weights_at[k] + place_in(WEIGHTS[k], values) for k, values in zip(SETS[name], sets, strict=True)]
         return self.decide(numbers, which)
 
     def other(self, contexts: Sequence[int]) -> int:
@@ -148,11 +152,11 @@ class Reader:
     def __init__(self, coder: Coder, step: int, slots: int, size: int, counts: Sequence[int]) -> None:
         self.c, self.step, self.slots, self.size = coder, step, slots, size
         grid = [(u, v) for u in range(size) for v in range(size)]
-        zonal = sorted(grid, key=lambda uv: (uv[0] ** 2 + uv[1] ** 2, uv[0]))
+        zonal = sorted(grid, key=lambda uv: (measure(*uv), uv[0]))
         self.channels = [(colour, u, v) for colour in range(3) for u, v in zonal[: counts[colour]]]
         self.order: dict[int, dict[int, dict[int, list[int]]]] = {}
         for number, (colour, u, v) in enumerate(self.channels):
-            ring = level((0, *RINGS), (u * u + v * v) * 1024 // size**2)
+            ring = level((0, *RINGS), measure(u, v) * 32 // size)
             sector = 0 if ring < 4 or v >= 2 * u else 1 if u >= 2 * v else 2
             bands = self.order.setdefault(colour, {}).setdefault(ring, {})
             bands.setdefault(sector, []).append(number)
@@ -160,7 +164,9 @@ class Reader:
     def expected(self, slot: int, band: int) -> int:
         return min(23, max(0, (self.c.sizes[min(slot, 15)][band] - self.step + 40) >> 2))
 
-    def place(self, around: Sequence[Record], past: Sequence[Record], known: int, guesses: Sequence[int], slot0: list[int]) -> tuple[Record, list[list[int]]]:
+    def place(
+        self, around: Sequence[Record], past: Sequence[Record], known: int, guesses: Sequence[int], slot0: list[int]
+    ) -> tuple[Record, list[list[int]]]:
         """Record and symbols of a place; ``slot0``: those of slot 0 in the clip before."""
         self.left, self.up, self.up_left, self.up_right = around
         self.past, self.right, self.below = past
@@ -299,9 +305,9 @@ class Reader:
         seen = total = 0
         for at, channel in enumerate(channels):
             colour, u, v = self.channels[channel]
-            l, t, ul, ur = (r.size(slot, colour, u, v) for r in (self.left, self.up, self.up_left, self.up_right))
+            le, t, ul, ur = (r.size(slot, colour, u, v) for r in (self.left, self.up, self.up_left, self.up_right))
             c = ul + ur
-            near = 2 * (l + t) + c
+            near = 2 * (le + t) + c
             low = 2 * (own.size(slot, colour, u - 1, v) + own.size(slot, colour, u, v - 1))
             low += sum(own.size(slot, colour, u - du, v - dv) for du, dv in ((1, 1), (2, 0), (0, 2)))
             time = self.five(own, slot - 1, colour, u, v) + own.size(slot - 2, colour, u, v)
@@ -319,7 +325,7 @@ class Reader:
                 (near4, low4, level(L4, time), past5, others, colour),
                 (group, cell),
                 (e, beyond, seen, remaining),
-                (l, t, c, past5, COARSE[ring], third),
+                (le, t, c, past5, COARSE[ring], third),
                 (*sums, colour, seen),
                 (*energy, seen),
             ]
@@ -421,11 +427,12 @@ def read(
                     later = [(row, column), (row, column + 1), (row + 1, column)]
                     guesses = [0, 0, 0]
                     for colour, n in firsts.items():
-                        l, t, k = (values[p][0][n] if p in values else None for p in near[:3])
-                        if l is None or t is None:
-                            guesses[colour] = l if l is not None else t if t is not None else 0
+                        known = [values[p][0][n] if p in values else None for p in near[:3]]
+                        left, up, corner = known
+                        if left is None or up is None or corner is None:
+                            guesses[colour] = left if left is not None else up if up is not None else 0
                         else:
-                            guesses[colour] = sorted((l, t, l + t - k))[1]
+                            guesses[colour] = sorted((left, up, left + up - corner))[1]
                     new[row, column], values[row, column] = reader.place(
                         [new.get(p, outside) for p in near],
                         [old.get(p, outside) for p in later],

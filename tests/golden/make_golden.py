@@ -18,7 +18,6 @@ from vidtwin_codec.coding import (
     CONTEXT,
     PLAIN,
     PLAIN_BY_POSITION,
-    SPARSE,
     Group,
     LatentArrays,
     LatentLayout,
@@ -36,12 +35,17 @@ AUDIO = bytes(range(256)) * 2
 FOREIGN_FRAME = struct.pack("<II", 0x184D2A50, 11) + b"not for us!"
 
 
+def layout_of(coder: int) -> LatentLayout:
+    """The sparse coder wants patterns."""
+    return replace(LAYOUT, patterns=Patterns(2, (1, 1, 0))) if coder == SPARSE else LAYOUT
+
+
 def header(coder: int, version: tuple[int, int] = FIRST_VERSION) -> Header:
     """Three clips of four frames, the last with three; two tiles; two clips a group."""
     return Header(
         weights_name="golden",
         weights_sha256="0123456789abcdef" * 4,
-        layout=LAYOUT,
+        layout=layout_of(coder),
         steps=Steps(np.array([[0.5, 0.25], [1.5, 2.0]]), np.array([0.125, 0.1]), np.array([3.0, 0.75])),
         coder=coder,
         width=41,
@@ -115,7 +119,7 @@ def build(coder: int) -> bytes:
     writer = VtwWriter(stream, header(coder))
     writer.write_audio([AUDIO[:100], AUDIO[100:]])
     for group in groups():
-        writer.write_group(pack_group(group, LAYOUT, coder=coder), group.span)
+        writer.write_group(pack_group(group, layout_of(coder), coder=coder), group.span)
     writer.finish()
     return stream.getvalue()
 
@@ -138,7 +142,7 @@ def with_foreign_frames(data: bytes) -> bytes:
 
 def main() -> None:
     """Write the files that are missing."""
-    for coder in (PLAIN, PLAIN_BY_POSITION, CONTEXT):
+    for coder in (PLAIN, PLAIN_BY_POSITION, CONTEXT, SPARSE):
         _write(f"v1_coder{coder}.vtw", build(coder))
     _write("v1_foreign_frames.vtw", with_foreign_frames(build(PLAIN)))
     _write("v1_1_packed.vtw", build_packed())

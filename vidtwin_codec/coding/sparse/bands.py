@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from vidtwin_codec.coding.layout import LatentLayout
 from vidtwin_codec.coding.patterns import COLOURS, Patterns
 
-# Rings of squared radius, in units of a patch of 32 pixels. From the fifth on, each has three sectors.
-RING_STARTS = (0, 1, 4, 9, 16, 36, 64, 121, 196, 324, 484, 729, 1024)
+# Rings of 4 (u + v) + min(u, v), as `Patterns` orders them, in units of a patch of 32 pixels.
+# From the fifth on, each has three sectors.
+RING_STARTS = (0, 4, 8, 12, 16, 24, 32, 44, 56, 72, 88, 108, 128)
 RINGS = len(RING_STARTS)
 UNDIVIDED = 4
 SECTORS = 3
@@ -55,7 +56,7 @@ class Bands:
 def bands_of(patterns: Patterns) -> Bands:
     """Tables for these patterns."""
     colour, u, v = patterns.frequencies.T
-    radius = (u**2 + v**2) * SIDE**2 // patterns.size**2
+    radius = (4 * (u + v) + np.minimum(u, v)) * SIDE // patterns.size
     ring = np.minimum(np.searchsorted(RING_STARTS, radius, side="right") - 1, RINGS - 1)
     sector = np.where(ring < UNDIVIDED, 0, np.where(v >= 2 * u, 0, np.where(u >= 2 * v, 1, 2)))
     permutation = np.lexsort((np.arange(len(u)), sector, ring, colour))
