@@ -18,6 +18,7 @@ from vidtwin_codec.coding import (
     CONTEXT,
     PLAIN,
     PLAIN_BY_POSITION,
+    SPARSE,
     Group,
     LatentArrays,
     LatentLayout,
