@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeVideo
-from media_samples import read_all
-from micro import window_model
+from cosines import loader
+from media_samples import ffmpeg, read_all
+from micro import window_config, window_model
 
 from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, decode, decode_frames, encode
 from vidtwin_codec.coding import SPARSE, dequantize
@@ -109,6 +110,18 @@ def test_groups_end_after_ten_seconds_unless_the_scene_stands_still(
         assert 16 in starts
         assert all(start % 2 == 0 for start in starts)
         assert reader.header.clips_per_group == 16
+
+
+def test_a_still_scene_is_a_group_a_minute(window_weights: Path, tmp_path: Path) -> None:
+    config = window_config()
+    codec = loader(config)
+    picture = "testsrc2=size=48x32:rate=1,trim=end_frame=1,loop=-1:1,setpts=N/TB"
+    ffmpeg(*("-f", "lavfi", "-i", picture, "-frames:v", "150"), *("-c:v", "ffv1"), f"file:{tmp_path / 'a.mkv'}")
+    options = EncodeOptions(weights=str(window_weights), device="cpu", quality=60)
+    encode(tmp_path / "a.mkv", tmp_path / "a.vtw", options, load=codec)
+    with VtwReader(tmp_path / "a.vtw") as reader:
+        # 64 frames a minute: 16 clips of 4
+        assert [entry.clips for entry in reader.groups] == [16, 16, 6]
 
 
 def test_any_stretch_decodes_alone(make_video: MakeVideo, options: dict[str, Any], tmp_path: Path) -> None:
