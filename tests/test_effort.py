@@ -19,6 +19,7 @@ from vidtwin_codec.cli.main import cli
 from vidtwin_codec.coding import (
     CODERS,
     CONTEXT,
+    DEFAULT_QUALITY,
     Group,
     LatentArrays,
     LatentLayout,
@@ -161,10 +162,10 @@ def test_effort_0_rounds_and_nothing_else(make_video: MakeVideo, micro_weights: 
     means = codec.encode(read_all(source), codec.geometry(32, 32, 16))
     with VtwReader(tmp_path / "a.vtw") as reader:
         base = Steps(np.full((3, 2), 0.1), np.full(3, 0.1), np.full(3, 0.1))
-        assert reader.header.steps == base.scaled(quality_scale(75))
+        assert reader.header.steps == base.scaled(quality_scale(DEFAULT_QUALITY))
         assert "effort" not in reader.header.options
         group = reader.read_group(0)
-    expected = Group(0, 8, 0, 2, 1, quantize(means, base.scaled(quality_scale(75))))
+    expected = Group(0, 8, 0, 2, 1, quantize(means, base.scaled(quality_scale(DEFAULT_QUALITY))))
     layout = codec.layout
     assert pack_group(group, layout) == pack_group(expected, layout)
 
