@@ -1,0 +1,7 @@
+"""What a moving camera does to a clip, found and taken out in whole pixels."""
+
+from vidtwin_codec.motion.camera import Camera, worth
+from vidtwin_codec.motion.canvas import Canvas
+from vidtwin_codec.motion.path import Path, displacement, estimate_path
+
+__all__ = ["Camera", "Canvas", "Path", "displacement", "estimate_path", "worth"]
