@@ -34,10 +34,11 @@ def run(*arguments: str) -> Result:
 def test_list_shows_what_is_here(checkpoint: Path) -> None:
     run("import", str(checkpoint), "--name", "mine")
     text = run("list").stdout
-    for word in ("mini", "mine", resolve("mine").sha256[:12], "16 x 224 x 224", "float32"):
+    for word in ("mini", "compact", "mine", resolve("mine").sha256[:12], "16 x 224 x 224", "16 of any size", "float32"):
         assert word in text
-    mini, mine = (json.loads(line) for line in run("list", "--json").stdout.splitlines())
-    assert (mini["name"], mini["embedded"], mini["frames"], mini["height"]) == ("mini", True, 16, 224)
+    mini, compact, mine = (json.loads(line) for line in run("list", "--json").stdout.splitlines())
+    assert (mini["name"], mini["embedded"], mini["frames"], mini["any_size"]) == ("mini", True, 16, True)
+    assert (compact["name"], compact["height"], compact["any_size"]) == ("compact", 224, False)
     assert (mine["name"], mine["embedded"], mine["sha256"]) == ("mine", False, resolve("mine").sha256)
 
 

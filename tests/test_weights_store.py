@@ -61,7 +61,7 @@ def test_mini_is_there_and_is_the_default() -> None:
     assert entry.embedded
     assert entry.sha256 == hashlib.sha256(entry.path.read_bytes()).hexdigest()
     assert entry.metadata.steps is not None
-    assert entry.metadata.compute_dtype == "float32"
+    assert entry.metadata.compute_dtype == "bfloat16"
     assert entry.origin
     assert entry.description
     assert [verdict.problem for verdict in verify("mini")] == [None]
@@ -87,7 +87,7 @@ def test_imported_weights_are_found_by_name_digest_and_path(tmp_path: Path, cach
     assert resolve(entry.path) == entry
     assert resolve(path).sha256 == digest
     assert resolve(path).name == "micro", "a file elsewhere is called what it says"
-    assert [found.name for found in list_entries()] == ["mini", "mine"]
+    assert [found.name for found in list_entries()] == ["mini", "compact", "mine"]
     assert find_by_digest("0" * 64) is None
 
 
@@ -102,7 +102,7 @@ def test_a_later_import_takes_the_name_over_and_the_earlier_stays(tmp_path: Path
 
 def test_unknown_names_say_what_to_do(tmp_path: Path) -> None:
     add(tmp_path, "mine")
-    with pytest.raises(VidtwinError, match=r"'nine' \(here: mini, mine\)") as caught:
+    with pytest.raises(VidtwinError, match=r"'nine' \(here: mini, compact, mine\)") as caught:
         resolve("nine")
     assert "weights import" in (caught.value.hint or "")
     with pytest.raises(VidtwinError, match="not on this machine") as caught:
@@ -133,14 +133,14 @@ def test_damage_is_found_by_verify_and_refused_by_use(tmp_path: Path) -> None:
     os.utime(path, ns=(later, later))
     with pytest.raises(VidtwinError, match="the file has changed"):
         resolve("mine")
-    assert [verdict.problem is None for verdict in verify()] == [True, False]
+    assert [verdict.problem is None for verdict in verify()] == [True, True, False]
     path.write_bytes(data[:-10])
     (verdict,) = verify("mine")
     assert "truncated" in (verdict.problem or "")
     record_path(path).unlink()
     assert digest[:12] in path.name
     assert verify("mine")[0].problem is not None
-    assert [entry.name for entry in list_entries()] == ["mini"]
+    assert [entry.name for entry in list_entries()] == ["mini", "compact"]
 
 
 def test_even_damage_with_an_old_date_is_found_by_verify(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def list_command(as_json: bool) -> None:
             entry.name,
             entry.sha256[:12],
             f"{entry.metadata.parameters / 1e6:.1f} M",
-            f"{found['frames']} x {found['height']} x {found['width']}",
+            f"{found['frames']} of any size"
+            if found["any_size"]
+            else f"{found['frames']} x {found['height']} x {found['width']}",
             entry.metadata.compute_dtype,
             entry.origin,
         )
@@ -147,6 +149,7 @@ def _described(entry: weights.Entry) -> dict[str, Any]:
         "frames": metadata.config.get("frames"),
         "height": metadata.config.get("height"),
         "width": metadata.config.get("width"),
+        "any_size": bool(metadata.config.get("any_grid")),
         "structure_channels": metadata.config.get("structure_channels"),
         "dynamics_channels": metadata.config.get("dynamics_channels"),
         "origin": entry.origin,

@@ -215,6 +215,7 @@ def embedded_folder() -> Path | None:
 def _files() -> list[Path]:
     folder = embedded_folder()
     embedded = sorted(folder.glob(f"{_EMBEDDED_PREFIX}*.safetensors")) if folder else []
+    embedded.sort(key=lambda path: _name_of(path) != DEFAULT_NAME)  # the default first
     try:
         cached = [path for path in cache_folder().iterdir() if _CACHED.fullmatch(path.name)]
         cached.sort(key=lambda path: (-path.stat().st_mtime_ns, path.name))
