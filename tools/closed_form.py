@@ -30,8 +30,8 @@ DYNAMICS_SHARE = 0.3
 LOG_VARIANCE = -3.0
 
 
-def configuration(counts: tuple[int, int, int] = COUNTS) -> VidTwinConfig:
-    """Sizes of the network for so many patterns of each colour."""
+def configuration(counts: tuple[int, int, int] = COUNTS, lapping: int = LAPPING) -> VidTwinConfig:
+    """Sizes of the network for so many patterns of each colour, and pixels that lap on each side of a border."""
     channels = sum(counts)
     side = TransformerConfig(hidden_size=channels, depth=1, num_heads=max(1, channels // 64), causal=False)
     return VidTwinConfig(
@@ -47,15 +47,15 @@ def configuration(counts: tuple[int, int, int] = COUNTS) -> VidTwinConfig:
         structure_width=channels,
         linear=True,
         any_grid=True,
-        lapping=LAPPING,
+        lapping=lapping,
         patterns=counts,
     )
 
 
 @torch.no_grad()
-def build(counts: tuple[int, int, int] = COUNTS) -> VidTwin:
+def build(counts: tuple[int, int, int] = COUNTS, lapping: int = LAPPING) -> VidTwin:
     """The network, exact to the precision of its numbers; nothing in it is random."""
-    config = configuration(counts)
+    config = configuration(counts, lapping)
     model = VidTwin(config).eval()
     for parameter in model.parameters():
         parameter.zero_()

@@ -26,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("videos", nargs="*", type=Path, metavar="VIDEO")
     parser.add_argument("-o", "--output", type=Path, default=TARGET)
+    parser.add_argument("--lapping", type=int, default=closed_form.LAPPING, help="pixels on each side of a border")
     options = parser.parse_args()
     counts = closed_form.COUNTS
     if options.videos:
@@ -33,7 +34,7 @@ def main() -> None:
         counts = closed_form.counts_from(clips, CHANNELS)
     save_checkpoint(
         options.output,
-        closed_form.build(counts),
+        closed_form.build(counts, options.lapping),
         name="mini",
         origin="tools/make_mini.py: written down, not trained",
         steps=closed_form.steps(counts),
