@@ -69,7 +69,9 @@ def main(videos: tuple[Path, ...], seconds: float, weights: str, qualities: tupl
                 packed = folder / "x.vtw"
                 options = vidtwin_codec.EncodeOptions(weights=weights, quality=quality, audio="none", force=True)
                 result = vidtwin_codec.encode(reference.rgb, packed, options)
-                found = mean_psnr(reference, list(vidtwin_codec.decode_frames(packed)))
+                found = mean_psnr(
+                    reference, list(vidtwin_codec.decode_frames(packed, vidtwin_codec.DecodeOptions(weights=weights)))
+                )
                 inside = known[0] <= found <= known[-1]
                 other = float(np.exp(np.interp(found, known, sizes)))
                 told = f"{other:.0f} | {result.video_bytes / other:.2f}" if inside else "outside | "

@@ -44,6 +44,7 @@ def seam(frames: NDArray[np.uint8], patch: int) -> float:
 def main(folder: Path, weights: str, qualities: tuple[float, ...], frames: int) -> None:
     entry = known_weights.resolve(weights)
     patch = entry.metadata.config["patch_size"]
+    decoding = vidtwin_codec.DecodeOptions(weights=weights)
     print(f"weights {entry.name} {entry.sha256[:12]}\n")
     print("| video | source |" + "".join(f" quality {quality:g} | PSNR |" for quality in qualities))
     print("|---|---:|" + "---:|---:|" * len(qualities))
@@ -57,7 +58,7 @@ def main(folder: Path, weights: str, qualities: tuple[float, ...], frames: int) 
                 packed = Path(temporary, f"{quality:g}.vtw")
                 options = vidtwin_codec.EncodeOptions(weights=weights, quality=quality, audio="none")
                 vidtwin_codec.encode(reference.rgb, packed, options)
-                decoded = np.concatenate(list(vidtwin_codec.decode_frames(packed)))
+                decoded = np.concatenate(list(vidtwin_codec.decode_frames(packed, decoding)))
                 row += [seam(decoded, patch), float(psnr(source, decoded).mean())]
         rows.append(row)
         print(_row(path.stem[:24], row), flush=True)
