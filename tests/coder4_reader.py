@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,7 +68,8 @@ class Coder:
         self.escapes = at + 128
         self.dynamics = at + 160
         self.weights_at = starts_of(WEIGHTS)
-        assert len(self.p) == at + 160 + 512
+        self.motion = at + 672
+        assert len(self.p) == at + 928
         assert len(self.w) == 8 * self.weights_at[-1]
         exact = [65536 / (1 + math.exp(-x / 256)) for x in range(-3071, 3072)]
         self.squash = [max(8, min(65528, round(value))) for value in exact]
@@ -132,6 +134,17 @@ class Coder:
         assert self.body[self.at - 5 :] == value.to_bytes(5, "big")[:count]
 
 
+class Canvas(NamedTuple):
+    """Rows, columns, top and left in patches; each frame's place in pixels, from where top and left are counted."""
+
+    canvas: list[int]
+    path: list[tuple[int, int]]
+    moved: bool
+
+    def corners(self, size: int) -> list[tuple[int, int]]:
+        return [(row - size * self.canvas[2], column - size * self.canvas[3]) for row, column in self.path]
+
+
 class Record:
     """What is kept of a place: 0 wherever nothing was coded."""
 
@@ -141,6 +154,7 @@ class Record:
         self.reach: dict[tuple[int, int], int] = {}
         self.total: dict[int, int] = {}
         self.flags = [0, 0]
+        self.there = 0
 
     def size(self, slot: int, colour: int, u: int, v: int) -> int:
         return self.magnitudes.get((slot, colour, u, v), 0)
@@ -172,6 +186,7 @@ class Reader:
         self.past, self.right, self.below = past
         self.own, self.known = Record(), known
         own = self.own
+        own.there = 1
         values = [[0] * len(self.channels) for _ in range(self.slots)]
         own.flags[0] = self.flag(0)
         if own.flags[0]:
@@ -393,6 +408,35 @@ def read_lines(c: Coder, part: int, channels: int, frames: int, length: int, bef
     return result
 
 
+def number(c: Coder, kind: int, last: int) -> int:
+    """One of the differences of a canvas."""
+    length = 0
+    first = c.motion + 2
+    while length < 24 and c.other([first + place_in((4, 5, 8), (kind, last.bit_length(), length))] * 8):
+        length += 1
+    if not length:
+        return 0
+    negative = c.other([first + 160 + 3 * kind + (0 if last == 0 else 1 if last > 0 else 2)] * 8)
+    size = 1
+    for i in range(length - 1):
+        node = first + 172 + 3 * place_in((4, 6), (kind, length - 2)) + (0 if i == 0 else size - 1)
+        size = 2 * size + (c.other([node] * 8) if i < 2 else c.bit(32768))
+    return -size if negative else size
+
+
+def read_canvas(c: Coder, before: Canvas, layout: Canvas, frames: int) -> Canvas:
+    """The next clip's canvas and path."""
+    if not c.other([c.motion + int(before.moved)] * 8):
+        return layout
+    canvas = [value + number(c, i // 2, 0) for i, value in enumerate(before.canvas)]
+    last, at, path = (0, 0), before.path[-1], []
+    for _ in range(frames):
+        last = (number(c, 2, last[0]), number(c, 3, last[1]))
+        at = (at[0] + last[0], at[1] + last[1])
+        path.append(at)
+    return Canvas(canvas, path, True)
+
+
 def line(common: int, *second_and_third: int) -> list[int]:
     return [common, *second_and_third, *[common] * (7 - len(second_and_third))]
 
@@ -408,42 +452,71 @@ def read(
     tiles: int,
 ) -> tuple[list[int], list[int], list[int]]:
     """Symbols of the three arrays, flat, N = clips * tiles."""
+    parts = [part for part, _ in read_clips(body, prior, structure, dynamics_x, dynamics_y, patterns, clips, tiles)]
+    return tuple([x for part in parts for x in part[i]] for i in range(3))  # type: ignore[return-value]
+
+
+def read_clips(
+    body: bytes,
+    prior: Path,
+    structure: Sequence[int],
+    dynamics_x: Sequence[int],
+    dynamics_y: Sequence[int],
+    patterns: Sequence[int],
+    clips: int,
+    tiles: int,
+) -> list[tuple[tuple[list[int], list[int], list[int]], Canvas]]:
+    """Symbols of the three arrays, flat, N = tiles, and the canvas of each clip."""
     slots, height, width, depth = structure
     c = Coder(body[1:], prior)
     reader = Reader(c, body[0], slots, patterns[0], patterns[1:])
     firsts = {colour: n for n, (colour, u, v) in enumerate(reader.channels) if u == v == 0}
-    outside = Record()
-    found: tuple[list[int], list[int], list[int]] = ([], [], [])
+    outside, frames = Record(), dynamics_x[1]
+    rest = Canvas([height, width, 0, 0], [(0, 0)] * frames, False)
+    canvas = rest
+    found = []
     records: list[dict[tuple[int, int], Record]] = [{} for _ in range(tiles)]
     means: list[dict[tuple[int, int], list[int]]] = [{} for _ in range(tiles)]
     lines = [[[0] * dynamics_x[0] for _ in range(2)] for _ in range(tiles)]
-    for clip in range(clips):
+    for _ in range(clips):
+        arrays: tuple[list[int], list[int], list[int]] = ([], [], [])
+        if tiles == 1:
+            canvas = read_canvas(c, canvas, rest, frames)
+        rows, columns, top, left = canvas.canvas
         for tile in range(tiles):
             old, new = records[tile], {}
             values = {}
-            for row in range(height):
-                for column in range(width):
+            for row in range(top, top + rows):
+                for column in range(left, left + columns):
                     near = [(row, column - 1), (row - 1, column), (row - 1, column - 1), (row - 1, column + 1)]
                     later = [(row, column), (row, column + 1), (row + 1, column)]
                     guesses = [0, 0, 0]
                     for colour, n in firsts.items():
                         known = [values[p][0][n] if p in values else None for p in near[:3]]
-                        left, up, corner = known
-                        if left is None or up is None or corner is None:
-                            guesses[colour] = left if left is not None else up if up is not None else 0
+                        at_left, above, corner = known
+                        if at_left is None or above is None or corner is None:
+                            guesses[colour] = at_left if at_left is not None else above if above is not None else 0
                         else:
-                            guesses[colour] = sorted((left, up, left + up - corner))[1]
+                            guesses[colour] = sorted((at_left, above, at_left + above - corner))[1]
                     new[row, column], values[row, column] = reader.place(
                         [new.get(p, outside) for p in near],
-                        [old.get(p, outside) for p in later],
-                        int(clip > 0),
+                        [inside(old, p, canvas.canvas) for p in later],
+                        inside(old, later[0], canvas.canvas).there,
                         guesses,
                         means[tile].get((row, column), [0] * depth),
                     )
             records[tile] = new
             means[tile] = {p: v[0] for p, v in values.items()}
-            found[0].extend(x for slot in range(slots) for v in values.values() for x in v[slot])
-            for part, shape in enumerate((dynamics_x, dynamics_y)):
-                found[1 + part].extend(read_lines(c, part, *shape, lines[tile][part]))
+            arrays[0].extend(x for slot in range(slots) for v in values.values() for x in v[slot])
+            for part, length in enumerate((columns, rows)):
+                arrays[1 + part].extend(read_lines(c, part, dynamics_x[0], frames, length, lines[tile][part]))
+        found.append((arrays, canvas))
     c.finish()
     return found
+
+
+def inside(records: dict[tuple[int, int], Record], place: tuple[int, int], canvas: Sequence[int]) -> Record:
+    """A record of the clip before, if this clip's canvas has its place."""
+    rows, columns, top, left = canvas
+    row, column = place[0] - top, place[1] - left
+    return records.get(place, Record()) if 0 <= row < rows and 0 <= column < columns else Record()

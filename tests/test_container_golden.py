@@ -7,13 +7,16 @@ import runpy
 import zlib
 from pathlib import Path
 
+import coder4_reader
 import numpy as np
 import pytest
 import zstandard
 
 from vidtwin_codec.coding import CODERS, zstd_frame
+from vidtwin_codec.coding.sparse import prior
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.container.packed_json import DICTIONARY, WIDE_DICTIONARY
+from vidtwin_codec.pipeline.following import cut_out
 
 GOLDEN = Path(__file__).parent / "golden"
 RECIPE = runpy.run_path(str(GOLDEN / "make_golden.py"))
@@ -28,6 +31,7 @@ FILES = {
 
 
 PACKED_CRC = 0xC3082506
+CAMERA_CRC = 0x6889E81C
 
 
 def golden(name: str) -> bytes:
@@ -73,6 +77,34 @@ def test_a_packed_header_is_read_as_it_was_written() -> None:
     for array, known in zip(group.symbols, expected.symbols, strict=True):
         assert np.array_equal(array, known)
     assert _contents(data) == _contents(RECIPE["build_packed"]())
+
+
+def test_clips_on_canvases_are_read_as_the_specification_has_it() -> None:
+    data, expected = golden("v1_1_camera"), RECIPE["camera_clips"]()
+    assert f"{zlib.crc32(data):08X}" == f"{CAMERA_CRC:08X}"
+    with VtwReader(io.BytesIO(data)) as reader:
+        header = reader.header
+        assert header == RECIPE["camera_header"]()
+        found = list(reader.placed(0))
+        assert reader.verify() == []
+        (entry,) = reader.groups
+    for clip, known in zip(found, expected, strict=True):
+        assert clip.placement == known.placement
+        assert all(np.array_equal(*pair) for pair in zip(clip.symbols, known.symbols, strict=True))
+    # and by nothing but docs/FORMAT.md
+    content = zstandard.decompress(data[entry.offset : entry.offset + entry.size])
+    assert header.layout.patterns is not None
+    clips = coder4_reader.read_clips(
+        content[21:], prior.FILE, *header.layout.shapes(), header.layout.patterns.to_json(), clips=5, tiles=1
+    )
+    for (arrays, canvas), known in zip(clips, expected, strict=True):
+        assert canvas.moved == (known.placement is not None)
+        assert all(np.array_equal(flat, array.ravel()) for flat, array in zip(arrays, known.symbols, strict=True))
+        rows, columns, _, _ = canvas.canvas
+        shown = np.arange(rows * 8 * columns * 8).reshape(1, rows * 8, columns * 8, 1)
+        frames = cut_out(np.repeat(shown, 4, axis=0), known.placement, 14, 21)[:, :14, :21]
+        for frame, (y, x) in zip(frames, canvas.corners(8), strict=True):
+            assert np.array_equal(frame, shown[0, y : y + 14, x : x + 21])
 
 
 @pytest.mark.parametrize("coder", CODERS)

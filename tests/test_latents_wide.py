@@ -10,7 +10,7 @@ import torch
 from latent_samples import CLIP_FRAMES, sample_header
 
 from vidtwin_codec import VidtwinError, VtwDataset, VtwFile
-from vidtwin_codec.coding import SPARSE, LatentArrays, LatentLayout, Steps
+from vidtwin_codec.coding import SPARSE, LatentArrays, LatentLayout, PlacedClip, Steps
 from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.container import Header, VtwReader, verify
 from vidtwin_codec.latents.cache import GroupCache
@@ -70,7 +70,7 @@ def test_any_clips_are_read(tmp_path: Path, folder: bool, monkeypatch: pytest.Mo
         assert file[1].symbols.structure.dtype == np.int8
         assert file[1].structure.shape == (1, 2, *LAYOUT.structure)
         # and again, without unpacking
-        monkeypatch.setattr(VtwReader, "clips", None)
+        monkeypatch.setattr(VtwReader, "placed", None)
         assert same(file[3:].symbols, LatentArrays(*(array[3:] for array in symbols)))
     if folder:
         (tmp_path / "unpacked").glob("*/1.npz").__next__().write_bytes(b"no arrays")
@@ -81,12 +81,12 @@ def test_any_clips_are_read(tmp_path: Path, folder: bool, monkeypatch: pytest.Mo
 def test_only_what_is_not_zero_takes_memory() -> None:
     symbols = sparse_symbols(wide_header(), 5, largest=300)
     clips = [LatentArrays(*(array[clip] for array in symbols)) for clip in range(5)]
-    group = SparseGroup.of(clips)
+    group = SparseGroup.of(PlacedClip(clip, None) for clip in clips)
     assert group.dtype == np.int16
     assert group.nbytes < sum(array.nbytes for array in symbols) / 4
     for number, clip in enumerate(clips):
-        assert same(group.clip(number, LAYOUT, 2), clip)
-    nothing = SparseGroup.of(LatentArrays(*(np.zeros_like(part) for part in clip)) for clip in clips)
+        assert same(group.clip(number, LAYOUT, 2).symbols, clip)
+    nothing = SparseGroup.of(PlacedClip(LatentArrays(*(np.zeros_like(part) for part in clip)), None) for clip in clips)
     assert (nothing.nbytes, nothing.dtype) == (0, np.int8)
 
 

@@ -12,7 +12,7 @@ from cosines import loader
 from micro import window_config, window_model, write_weights
 
 from vidtwin_codec import DecodeOptions, EncodeOptions, encode, weights
-from vidtwin_codec.coding import DEFAULT_QUALITY
+from vidtwin_codec.coding import DEFAULT_QUALITY, PlacedClip
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.media import FrameReader, MediaInfo, probe
 from vidtwin_codec.metrics import psnr
@@ -180,9 +180,9 @@ def test_sizes_foretell_errors_and_bytes(
         errors = ClipError(steps)
         number = 0
 
-        def watch(latents: Any, symbols: Any, errors: ClipError = errors) -> None:
+        def watch(latents: Any, clip: PlacedClip, errors: ClipError = errors) -> None:
             nonlocal number
-            errors.add(latents, symbols, run.tallies[number].energy)
+            errors.add(latents, clip.symbols, run.tallies[number].energy)
             number += 1
 
         with (tmp_path / "a.vtw").open("wb") as stream:

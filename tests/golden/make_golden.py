@@ -20,12 +20,17 @@ from vidtwin_codec.coding import (
     PLAIN_BY_POSITION,
     SPARSE,
     Group,
+    GroupSpan,
     LatentArrays,
     LatentLayout,
+    PlacedClip,
+    SparseGroupEncoder,
     Steps,
+    pack_body,
     pack_group,
 )
 from vidtwin_codec.coding.patterns import Patterns
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import AudioInfo, Header, VtwReader, VtwWriter
 from vidtwin_codec.container.format import FIRST_VERSION, closing_crc
 from vidtwin_codec.container.index import Index
@@ -98,6 +103,49 @@ def packed_group() -> Group:
     return Group(0, 7, 0, 2, 4, LatentArrays(*arrays))
 
 
+def camera_header() -> Header:
+    """One window a clip, which may lie on a canvas of its own."""
+    layout = LatentLayout((4, 2, 3, 10), (2, 4, 3), (2, 4, 2), Patterns(8, (6, 2, 2)))
+    steps = Steps(np.full((4, 10), 0.375), np.full(2, 0.25), np.full(2, 0.25))
+    sizes = {"coded_width": 21, "coded_height": 14, "tile_width": 24, "tile_height": 16, "overlap": 0}
+    choices = {"layout": layout, "steps": steps, "abutting": True, "camera": True, "clips_per_group": 5, "extra": {}}
+    return replace(header(SPARSE, (1, 1)), **choices, **sizes)
+
+
+def camera_clips() -> list[PlacedClip]:
+    """Five clips: without a canvas, on three that move, and without again; every 9th symbol is not zero."""
+    paths = [
+        None,
+        Placement(2, 4, 0, 0, np.array([(0, 0), (1, 3), (1, 7), (2, 11)], np.int16)),
+        Placement(3, 3, -1, 1, np.array([(9, 0), (6, 1), (3, 2), (0, 3)], np.int16)),
+        Placement(3, 3, -2, 2, np.array([(10, 3)] * 4, np.int16)),
+        None,
+    ]
+    layout, clips = camera_header().layout, []
+    for number, placement in enumerate(paths):
+        arrays = []
+        for shape in (layout if placement is None else placement.grid(layout)).shapes():
+            values = np.zeros(int(np.prod(shape)), np.int32)
+            values[number % 2 :: 9] = np.arange(len(values[number % 2 :: 9])) % 7 - 3
+            arrays.append(values.reshape(1, *shape))
+        clips.append(PlacedClip(LatentArrays(*arrays), placement))
+    return clips
+
+
+def build_camera() -> bytes:
+    """A file of one group of these clips, the last one with three frames."""
+    described, stream = camera_header(), io.BytesIO()
+    writer = VtwWriter(stream, described)
+    writer.write_audio([AUDIO])
+    encoder = SparseGroupEncoder(described.layout, 1, described.steps)
+    for symbols, placement in camera_clips():
+        encoder.add_symbols(symbols, placement)
+    span = GroupSpan(0, 19, 0, 5)
+    writer.write_group(pack_body(SPARSE, span, 1, encoder.finish()), span)
+    writer.finish()
+    return stream.getvalue()
+
+
 def groups() -> list[Group]:
     """Symbols by rule: mostly small, every 7th an escape or the edge of one."""
     large = np.array([127, -127, 128, -128, 129, -129, 300, -70000, (1 << 23) - 1, 1 - (1 << 23)])
@@ -147,6 +195,7 @@ def main() -> None:
         _write(f"v1_coder{coder}.vtw", build(coder))
     _write("v1_foreign_frames.vtw", with_foreign_frames(build(PLAIN)))
     _write("v1_1_packed.vtw", build_packed())
+    _write("v1_1_camera.vtw", build_camera())
 
 
 def _write(name: str, data: bytes) -> None:

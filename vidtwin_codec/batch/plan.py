@@ -187,7 +187,7 @@ class Planner:
     ) -> Job:
         tiles = len(geometry.tiles)
         if geometry.abutting:  # one clip at a time, whose latents take about as much as its frames
-            piece, pixel = geometry.clip_frames, 6
+            piece, pixel = geometry.clip_frames, 9 if getattr(self._options.work, "camera", True) else 6
         else:
             piece, pixel = max(1, self._batch // tiles) * geometry.clip_frames, 3
         memory = min(frames, _PIECES * piece) * geometry.width * geometry.height * pixel

@@ -57,7 +57,18 @@ def parse_bytes(context: click.Context, parameter: click.Parameter, text: str | 
 
 
 TARGETS = tuple(f"target_{name}" for name in NAMES)
-ENCODING_OPTIONS = ("quality", "short_side", *TARGETS, "fps", "audio", "audio_kbps", "overlap", "effort", "level")
+ENCODING_OPTIONS = (
+    "quality",
+    "short_side",
+    *TARGETS,
+    "fps",
+    "audio",
+    "audio_kbps",
+    "overlap",
+    "effort",
+    "camera",
+    "level",
+)
 _POSITIVE = click.FloatRange(0, min_open=True)
 
 
@@ -81,6 +92,12 @@ def encoding_options(function: F) -> F:
     for option in (
         click.option(
             "--level", type=click.IntRange(1, 22), default=DEFAULT_LEVEL, show_default=True, help="zstd level."
+        ),
+        click.option(
+            "--camera/--no-camera",
+            default=True,
+            show_default=True,
+            help="Follow the camera where the network sees whole frames.",
         ),
         click.option(
             "--effort",

@@ -85,6 +85,9 @@ def _shown(values: tuple[Any, ...]) -> str:
     callback=_several(_side, "native,224"),
     help="Values of --short-side for vidtwin; each with every quality.",
 )
+@click.option(
+    "--camera/--no-camera", default=_DEFAULTS.camera, show_default=True, help="Let vidtwin's windows follow the camera."
+)
 @click.option("--frames", type=click.IntRange(1), help="Compare only the first frames of each source.")
 @click.option(
     "--seconds",

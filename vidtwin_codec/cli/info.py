@@ -62,6 +62,7 @@ def describe(name: str, reader: VtwReader) -> dict[str, Any]:
         "tile_height": header.tile_height,
         "overlap": header.overlap,
         "abutting": header.abutting,
+        "camera": header.camera,
         "options": header.options,
         "created_by": header.created_by,
         "complete": reader.complete,
@@ -85,7 +86,8 @@ def _print_table(values: dict[str, Any]) -> None:
         "weights": f"{values['weights']} (SHA-256 {values['weights_sha256'][:12]}…), "
         + ("here" if values["weights_here"] else "not on this machine"),
         "layout": f"groups: {values['groups']}, clips: {values['clips']} of {values['clip_frames']} frames, "
-        f"{'windows' if values['abutting'] else 'tiles'} of {values['tile_width']} x {values['tile_height']}",
+        f"{'windows' if values['abutting'] else 'tiles'} of {values['tile_width']} x {values['tile_height']}"
+        + (" that follow the camera" if values["camera"] else ""),
         "options": ", ".join(f"{key} {_plain(value)}" for key, value in values["options"].items() if value is not None),
         "made by": f"{values['created_by']}, format {values['version']}",
     }

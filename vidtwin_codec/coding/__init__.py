@@ -8,12 +8,14 @@ from vidtwin_codec.coding.group import (
     Group,
     GroupSpan,
     OpenGroup,
+    PlacedClip,
     max_content,
     pack_body,
     pack_group,
     unpack_group,
 )
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL, dequantize, quantize, requantize
 from vidtwin_codec.coding.sparse import SparseGroupDecoder, SparseGroupEncoder
 from vidtwin_codec.coding.steps import BASE_QUALITY, DEFAULT_QUALITY, QUALITY_PER_HALVING, Steps, quality_scale
@@ -38,6 +40,8 @@ __all__ = [
     "LatentArrays",
     "LatentLayout",
     "OpenGroup",
+    "PlacedClip",
+    "Placement",
     "SparseGroupDecoder",
     "SparseGroupEncoder",
     "Steps",

@@ -12,6 +12,7 @@ import numpy as np
 from vidtwin_codec.coding import zstd_frame
 from vidtwin_codec.coding.coders import CODERS, CONTEXT, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
+from vidtwin_codec.coding.placement import MAX_AREA, Placement
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL
 from vidtwin_codec.coding.sparse import SparseGroupDecoder
 from vidtwin_codec.errors import VidtwinError
@@ -81,6 +82,13 @@ class Group:
         return GroupSpan(self.first_frame, self.frames, self.first_clip, self.clips)
 
 
+class PlacedClip(NamedTuple):
+    """Symbols of one clip, and the canvas that they have the grid of; None: the layout's own grid."""
+
+    symbols: LatentArrays
+    placement: Placement | None
+
+
 class OpenGroup:
     """A packed group as bytes, from anywhere, whose symbols are decoded as they are asked for.
 
@@ -91,6 +99,7 @@ class OpenGroup:
         layout: shapes of one network input's latents.
         max_clips: most clips that a group of this file may hold.
         max_tiles: most tiles that a clip of this file may have.
+        frame: height and width in pixels of the frames that clips on canvases show; None: no clip may have one.
 
     Attributes:
         span: which part of the video it is. tiles: of each clip.
@@ -100,15 +109,23 @@ class OpenGroup:
             claim beyond these.
     """
 
-    def __init__(self, data: bytes, layout: LatentLayout, *, max_clips: int, max_tiles: int) -> None:
-        self._layout = layout
+    def __init__(
+        self,
+        data: bytes,
+        layout: LatentLayout,
+        *,
+        max_clips: int,
+        max_tiles: int,
+        frame: tuple[int, int] | None = None,
+    ) -> None:
+        self._layout, self._frame = layout, frame
         try:
             limit = max_content(layout, max_clips=max_clips, max_tiles=max_tiles)
             content = zstd_frame.decompress(data, max_content=limit)
             coder, self.span, self.tiles = _parse_prefix(content, layout, max_clips, max_tiles)
             body = memoryview(content)[PREFIX.size :]
             if coder.id == SPARSE:
-                self._clips = iter(SparseGroupDecoder(body, layout, self.span.clips, self.tiles))
+                self._clips = self._placed(SparseGroupDecoder(body, layout, self.span.clips, self.tiles))
             else:
                 self._clips = self._cut(coder.decode(body, layout, self.span.clips, self.tiles))
         except ValueError as error:
@@ -120,12 +137,17 @@ class OpenGroup:
         Raises:
             CorruptGroupError: they are damaged.
         """
+        for clip in self.placed():
+            yield clip.symbols
+
+    def placed(self) -> Iterator[PlacedClip]:
+        """As :meth:`clips`, with the canvas of each."""
         for _ in range(self.span.clips):
             try:
-                symbols = next(self._clips)
+                clip = next(self._clips)
             except ValueError as error:
                 raise CorruptGroupError(f"damaged group: {error}") from error
-            yield symbols
+            yield clip
         try:
             next(self._clips, None)  # what follows the last clip is checked, too
         except ValueError as error:
@@ -136,14 +158,33 @@ class OpenGroup:
 
         Raises:
             CorruptGroupError: as :meth:`clips`.
+            ValueError: clips lie on canvases of their own, so that they cannot be put together.
         """
-        columns = zip(*self.clips(), strict=True)
+        clips = list(self.placed())
+        if any(clip.placement is not None for clip in clips):
+            raise ValueError("clips of this group lie on canvases of their own: read them one by one")
+        columns = zip(*(clip.symbols for clip in clips), strict=True)
         symbols = LatentArrays(*(np.concatenate(column) for column in columns))
         return Group(*self.span, self.tiles, symbols)
 
-    def _cut(self, symbols: LatentArrays) -> Iterator[LatentArrays]:
+    def _cut(self, symbols: LatentArrays) -> Iterator[PlacedClip]:
         for start in range(0, len(symbols.structure), self.tiles):
-            yield LatentArrays(*(part[start : start + self.tiles] for part in symbols))
+            yield PlacedClip(LatentArrays(*(part[start : start + self.tiles] for part in symbols)), None)
+
+    def _placed(self, decoder: SparseGroupDecoder) -> Iterator[PlacedClip]:
+        for symbols in decoder:
+            if decoder.placement is not None:
+                self._check_placement(decoder.placement)
+            yield PlacedClip(symbols, decoder.placement)
+
+    def _check_placement(self, placement: Placement) -> None:
+        if self._frame is None or self._layout.patterns is None:
+            raise ValueError("a clip on a canvas of its own in a file that has none")
+        size = self._layout.patterns.size
+        sides = (placement.rows * size, placement.columns * size)
+        ends = placement.corners.astype(np.int64) + self._frame
+        if bool((ends > sides).any()):
+            raise ValueError("a frame reaches beyond its canvas")
 
 
 def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, coder: int | None = None) -> bytes:
@@ -190,7 +231,7 @@ def max_content(layout: LatentLayout, *, max_clips: int, max_tiles: int) -> int:
     if layout.patterns is None:
         elements = min(elements, MAX_GROUP_SYMBOLS)
         return PREFIX.size + max(coder.max_body(elements) for coder in CODERS.values() if coder.fits(layout, 1))
-    return PREFIX.size + min(CODERS[SPARSE].max_body(elements), MAX_SPARSE_BYTES)
+    return PREFIX.size + min(CODERS[SPARSE].max_body(MAX_AREA * elements), MAX_SPARSE_BYTES)
 
 
 def _pack_smallest(group: Group, layout: LatentLayout, level: int) -> bytes:

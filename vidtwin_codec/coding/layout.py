@@ -13,7 +13,7 @@ from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.errors import VidtwinError
 
 MAX_DIMENSION = 0xFFFF
-MAX_CLIP_ELEMENTS = 1 << 24  # 2000 times the released network's 8064; keeps every product of sizes far below 2**63
+MAX_CLIP_ELEMENTS = 1 << 25  # 4000 times the released network's 8064; keeps every product of sizes far below 2**63
 MAX_CHANNELS = 1 << 16  # steps are stored in the header, 2 bytes a channel
 
 

@@ -25,7 +25,7 @@ from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
 from vidtwin_codec.pipeline.writing import write_vtw
 from vidtwin_codec.rate.spool import LatentSpool
 
-_CODE = (*MEASURING, "coding", "compare/ladder", "container", "model", "pipeline", "rate/spool")
+_CODE = (*MEASURING, "coding", "compare/ladder", "container", "model", "motion", "pipeline", "rate/spool")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def climb(job: Job, options: CompareOptions, load: LoadCodec, machine: str) -> t
     matched = matched_rung(steps)
     entry = weights.resolve(options.weights)
     same = {"codec": VIDTWIN, "weights": entry.sha256, "machine": machine, "code": code_digest(*_CODE)}
-    same |= {name: getattr(options, name) for name in ("device", "precision", "batch")}
+    same |= {name: getattr(options, name) for name in ("device", "precision", "batch", "camera")}
     coded: dict[int | None, _Coded] = {}
     found: list[tuple[Point, Measured]] = []
     for step in steps:
@@ -100,7 +100,7 @@ class _Coded:
         self._finest = max(options.qualities)
         self._path = job.folder / f"latents-{side}"
         network = {name: getattr(options, name) for name in ("weights", "device", "precision", "batch")}
-        self._encoding = EncodeOptions(**network, short_side=side)
+        self._encoding = EncodeOptions(**network, short_side=side, camera=options.camera)
         self._decoding = DecodeOptions(**network)
 
     @cached_property

@@ -23,6 +23,8 @@ class CompareOptions(NetworkOptions):
     qualities: tuple[float, ...] = (10, 25, 50, DEFAULT_QUALITY, 100)
     short_sides: tuple[int | None, ...] = (None, 224)
     """vidtwin's ladder is every quality at every short side; None is the native size."""
+    camera: bool = True
+    """Let vidtwin's windows follow the camera."""
     frames: int | None = None
     """Compare at most so many frames of each source; None: ``seconds`` decide."""
     seconds: float = DEFAULT_SECONDS

@@ -58,6 +58,19 @@ def check(header: Header) -> None:
         raise VidtwinError(f"header: tiles that abut cannot overlap by {header.overlap} pixels")
     if header.overlap >= min(header.tile_width, header.tile_height):
         raise VidtwinError(f"header: an overlap of {header.overlap} pixels leaves nothing of a tile")
+    _check_camera(header)
+
+
+def _check_camera(header: Header) -> None:
+    if not isinstance(header.camera, bool):
+        raise VidtwinError("header: camera must be true or false")
+    if not header.camera:
+        return
+    patterns = header.layout.patterns
+    if patterns is None or not header.abutting or header.tiles > 1:
+        raise VidtwinError("header: only clips of one tile that abuts, with patterns, can follow the camera")
+    if (header.tile_height, header.tile_width) != tuple(side * patterns.size for side in header.layout.structure[1:3]):
+        raise VidtwinError("header: a tile that follows the camera must have the size of its patches")
 
 
 def tile_count(size: int, tile: int, overlap: int) -> int:
@@ -89,6 +102,8 @@ def to_json(header: Header) -> dict[str, Any]:
     values["layout"] = header.layout.to_json()
     if header.abutting:
         values["abutting"] = True
+    if header.camera:
+        values["camera"] = True
     if header.audio is not None:
         values["audio"] = header.audio.to_json()
     return header.extra | values
@@ -106,5 +121,6 @@ def from_json(value: dict[str, Any]) -> dict[str, Any]:
     values["layout"] = LatentLayout.from_json(take(rest, "layout"))
     values["audio"] = AudioInfo.from_json(rest.pop("audio", None))
     values["abutting"] = rest.pop("abutting", False)
+    values["camera"] = rest.pop("camera", False)
     values["extra"] = rest
     return values

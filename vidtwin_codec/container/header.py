@@ -50,6 +50,7 @@ class Header:
         clip_frames: frames of a clip. tile_height, tile_width: pixels of a tile. overlap: pixels that neighbouring
             tiles share. clips_per_group: most clips in a group.
         abutting: tiles lie side by side from the top left corner on, and the last ones reach beyond the frame.
+        camera: clips may lie on canvases of their own, which follow the camera; only where a clip is one tile.
         audio: None for a silent file.
         options: what the encoder was asked for (quality, ...). source: what is known of the input. Both free JSON.
         created_by: program and version.
@@ -75,6 +76,7 @@ class Header:
     clips_per_group: int
     coder: int
     abutting: bool = False
+    camera: bool = False
     sample_aspect: Fraction = Fraction(1)
     audio: AudioInfo | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -118,7 +120,9 @@ class Header:
         Raises:
             CorruptGroupError: damaged, or a group that this file cannot hold.
         """
-        group = OpenGroup(data, self.layout, max_clips=self.clips_per_group, max_tiles=self.tiles)
+        frame = (self.coded_height, self.coded_width) if self.camera else None
+        limits = {"max_clips": self.clips_per_group, "max_tiles": self.tiles}
+        group = OpenGroup(data, self.layout, **limits, frame=frame)
         try:
             self.check_span(group.span)
             if group.tiles != self.tiles:

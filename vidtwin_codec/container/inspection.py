@@ -44,9 +44,14 @@ class Inspection:
     ending: str = ""
 
 
-def inspect(source: ByteSource, header: Header, header_crc: int, start: int) -> Inspection:
-    """Check every byte from ``start`` (the end of the header frame) on; never raises for bad contents."""
-    frames: list[Frame] = [frame for frame in scan(source, header, start) if not isinstance(frame, ForeignFrame)]
+def inspect(source: ByteSource, header: Header, header_crc: int, start: int, *, symbols: bool = False) -> Inspection:
+    """Check every byte from ``start`` (the end of the header frame) on; never raises for bad contents.
+
+    Args:
+        symbols: decode those that are coded clip by clip, too.
+    """
+    found_frames = scan(source, header, start, symbols=symbols)
+    frames: list[Frame] = [frame for frame in found_frames if not isinstance(frame, ForeignFrame)]
     found = Inspection()
     found.ending = _find_index(found, frames, source, header, header_crc)
     groups = [frame.entry for frame in frames if isinstance(frame, GroupFrame)]
@@ -54,7 +59,7 @@ def inspect(source: ByteSource, header: Header, header_crc: int, start: int) -> 
     if found.index is None:
         _judge_by_order(found, groups)
     else:
-        _judge_by_index(found, found.index, groups, damages, partial(_group_at, source, header))
+        _judge_by_index(found, found.index, groups, damages, partial(_group_at, source, header, symbols))
     found.problems += [f"{_where(damage)}: {damage.reason}" for damage in damages.values()]
     found.problems += [found.ending] if found.ending else []
     _judge_audio(found, frames, header)
@@ -150,8 +155,8 @@ def _judge_audio(found: Inspection, frames: list[Frame], header: Header) -> None
         found.problems.append("audio: the header announces none")
 
 
-def _group_at(source: ByteSource, header: Header, offset: int) -> GroupEntry | None:
-    frame = frame_at(source, header, offset)
+def _group_at(source: ByteSource, header: Header, symbols: bool, offset: int) -> GroupEntry | None:
+    frame = frame_at(source, header, offset, symbols=symbols)
     return frame.entry if isinstance(frame, GroupFrame) else None
 
 

@@ -29,13 +29,13 @@ WIDE_DICTIONARY = (
     b'"tile_width":1920,"overlap":0,"clips_per_group":95,"options":{"quality":60.0,"short_side":360,'
     b'"target":{"kbps":500.0},"target":{"psnr":30.0},"effort":1},"source":{"bytes":1},"fps":[24000,1001],"fps":[24,1],'
     b'"fps":[30,1],"sample_aspect":[4,3],"layout":{"structure":[16,23,40,512],"dynamics_x":[3,16,40],'
-    b'"dynamics_y":[3,16,23],"patterns":[32,440,44,28]},"abutting":true,"audio":{"codec":"opus","container":"matroska",'
-    b'"bytes":1}}{"weights_name":"mini","created_by":"vidtwin 0.1.0","coder":4,"width":1920,"height":1080,'
-    b'"coded_width":1920,"coded_height":1080,"clip_frames":16,"tile_height":224,"tile_width":224,"tile_height":384,'
+    b'"dynamics_y":[3,16,23],"patterns":[32,440,44,28]},"abutting":true,"camera":true,"audio":{"codec":"opus",'
+    b'"container":"matroska","bytes":1}}{"weights_name":"mini","created_by":"vidtwin 0.1.0","coder":4,"width":1920,'
+    b'"height":1080,"coded_width":1920,"coded_height":1080,"clip_frames":16,"tile_height":224,"tile_width":224,"tile_height":384,'
     b'"tile_width":640,"overlap":0,"clips_per_group":114,"clips_per_group":96,"options":{"quality":75.0,'
     b'"short_side":null,"effort":1},"source":{"bytes":1},"fps":[30000,1001],"fps":[25,1],"sample_aspect":[1,1],'
     b'"layout":{"structure":[16,34,60,512],"dynamics_x":[3,16,60],"dynamics_y":[3,16,34],"patterns":[32,440,44,28]},'
-    b'"abutting":true}'
+    b'"abutting":true,"camera":true}'
 )
 DIGEST = "weights_sha256"
 _DIGEST_BYTES = 32

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from vidtwin_codec.closing import Closing
-from vidtwin_codec.coding import CODERS, CorruptGroupError, Group, LatentArrays, OpenGroup
+from vidtwin_codec.coding import CODERS, CorruptGroupError, Group, LatentArrays, OpenGroup, PlacedClip
 from vidtwin_codec.container.format import (
     AUDIO_OVERHEAD,
     FRAME_START_BYTES,
@@ -37,6 +37,7 @@ class VtwReader(Closing):
     Args:
         file: a path, or a seekable binary stream, which stays open.
         recover: accept a damaged or truncated file: every checksum is checked now and only whole groups are listed.
+        symbols: with ``recover``, decode all symbols, too: what is damaged behind sound checksums is found now.
 
     Attributes:
         header: see `Header`.
@@ -54,7 +55,9 @@ class VtwReader(Closing):
             ``recover`` also a missing or damaged index, with what could be recovered.
     """
 
-    def __init__(self, file: str | os.PathLike[str] | BinaryIO, *, recover: bool = False) -> None:
+    def __init__(
+        self, file: str | os.PathLike[str] | BinaryIO, *, recover: bool = False, symbols: bool = False
+    ) -> None:
         self._source = ByteSource(file)
         try:
             self.header, self._header_crc, self._start = read_header(self._source)
@@ -62,7 +65,7 @@ class VtwReader(Closing):
             if index is not None:
                 self._use_index(index)
             else:
-                found = inspect(self._source, self.header, self._header_crc, self._start)
+                found = inspect(self._source, self.header, self._header_crc, self._start, symbols=symbols)
                 if not recover:
                     raise _explain(self.name, found)
                 self._use_inspection(found)
@@ -94,9 +97,14 @@ class VtwReader(Closing):
         Raises:
             CorruptGroupError: it is damaged; clips may have come before that shows.
         """
+        for clip in self.placed(number):
+            yield clip.symbols
+
+    def placed(self, number: int) -> Iterator[PlacedClip]:
+        """As :meth:`clips`, with the canvas of each clip."""
         group = self.open_group(number)
         with self._naming(number):
-            yield from group.clips()
+            yield from group.placed()
 
     def read_group(self, number: int) -> Group:
         """Group ``number`` of `groups`, all at once. Any thread may call.
@@ -130,8 +138,8 @@ class VtwReader(Closing):
                 raise VidtwinError(f"{self.name}: the audio changed while it was read ({error})") from error
 
     def verify(self) -> list[str]:
-        """Check every checksum and that index, groups, frames and audio agree. Empty when the file is sound."""
-        return inspect(self._source, self.header, self._header_crc, self._start).problems
+        """Check checksums and symbols, and that index, groups, frames and audio agree. Empty for a sound file."""
+        return inspect(self._source, self.header, self._header_crc, self._start, symbols=True).problems
 
     def close(self) -> None:
         """Close the file, unless the caller opened it."""
@@ -227,7 +235,7 @@ def read_header(source: ByteSource) -> tuple[Header, int, int]:
 def verify(file: str | os.PathLike[str] | BinaryIO) -> list[str]:
     """Everything that is wrong with a .vtw, one line each; empty for a sound file. Never raises for bad contents."""
     try:
-        with VtwReader(file, recover=True) as reader:
+        with VtwReader(file, recover=True, symbols=True) as reader:
             return reader.damage
     except VidtwinError as error:
         return [error.message]

@@ -27,7 +27,8 @@ _LANDMARK = re.compile(re.escape(zstd_frame.MAGIC) + b"|" + re.escape(SKIPPABLE_
 
 @dataclass(frozen=True, slots=True)
 class GroupFrame:
-    """A sound group: checksum and place in the video hold, and symbols that are coded as a whole were decoded."""
+    """A sound group: checksum and place in the video hold, and symbols that are coded as a whole were decoded; those
+    that are coded clip by clip where this was asked for."""
 
     offset: int
     size: int
@@ -74,16 +75,20 @@ class Damage:
 Frame = GroupFrame | AudioFrame | IndexFrame | ForeignFrame | Damage
 
 
-def scan(source: ByteSource, header: Header, start: int) -> Iterator[Frame]:
-    """Frames from ``start`` to the end of the file, every checksum checked; never raises for bad contents."""
+def scan(source: ByteSource, header: Header, start: int, *, symbols: bool = False) -> Iterator[Frame]:
+    """Frames from ``start`` to the end of the file, every checksum checked; never raises for bad contents.
+
+    Args:
+        symbols: decode all of them, too, which takes time.
+    """
     position = start
     foreign: ForeignFrame | None = None
     while position < source.size:
-        frame = frame_at(source, header, position)
+        frame = frame_at(source, header, position, symbols=symbols)
         if isinstance(frame, Damage):
             # a foreign frame has no checksum: when nothing sound follows it, its length may be what is damaged
             resume = (foreign.offset if foreign else position) + 1
-            after = _next_sound(source, header, resume)
+            after = _next_sound(source, header, resume, symbols)
             yield replace(frame, size=max(after - position, 0))
             position = after
             foreign = None
@@ -93,13 +98,13 @@ def scan(source: ByteSource, header: Header, start: int) -> Iterator[Frame]:
             foreign = frame if isinstance(frame, ForeignFrame) else None
 
 
-def frame_at(source: ByteSource, header: Header, offset: int) -> Frame:
+def frame_at(source: ByteSource, header: Header, offset: int, *, symbols: bool = False) -> Frame:
     """The frame at ``offset``, or why there is none (a `Damage` that reaches to the end of the file)."""
     start = source.read_at(offset, FRAME_START_BYTES)
     rest = source.size - offset
     try:
         if start[:4] == zstd_frame.MAGIC:
-            return _group_at(source, header, offset)
+            return _group_at(source, header, offset, symbols)
         if is_skippable(start[:4]) and len(start) >= 8:
             return _skippable_at(source, start, offset)
     except zstd_frame.TruncatedFrameError:
@@ -121,11 +126,14 @@ def open_group(source: ByteSource, header: Header, offset: int, size: int) -> Op
     return header.open_group(source.read_at(offset, size))
 
 
-def _group_at(source: ByteSource, header: Header, offset: int) -> GroupFrame:
+def _group_at(source: ByteSource, header: Header, offset: int, symbols: bool) -> GroupFrame:
     size = zstd_frame.measure(source.read_at, offset, max_content=header.max_group_content)
     data = source.read_at(offset, size)
-    span = header.open_group(data).span
-    return GroupFrame(offset, size, GroupEntry(offset, size, zlib.crc32(data), *span))
+    group = header.open_group(data)
+    if symbols:
+        for _ in group.clips():
+            pass
+    return GroupFrame(offset, size, GroupEntry(offset, size, zlib.crc32(data), *group.span))
 
 
 def _skippable_at(source: ByteSource, start: bytes, offset: int) -> Frame:
@@ -141,13 +149,13 @@ def _skippable_at(source: ByteSource, start: bytes, offset: int) -> Frame:
     return ForeignFrame(offset, size)
 
 
-def _next_sound(source: ByteSource, header: Header, start: int) -> int:
+def _next_sound(source: ByteSource, header: Header, start: int, symbols: bool) -> int:
     """First position from ``start`` on where a sound group, audio frame or index begins, else the end."""
     position = start
     while position < source.size:
         window = source.read_at(position, _WINDOW + len(zstd_frame.MAGIC) - 1)
         for match in _LANDMARK.finditer(window):
-            found = frame_at(source, header, position + match.start())
+            found = frame_at(source, header, position + match.start(), symbols=symbols)
             if not isinstance(found, (Damage, ForeignFrame)):
                 return found.offset
         position += _WINDOW

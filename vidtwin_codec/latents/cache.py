@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidtwin_codec.coding import LatentArrays, LatentLayout
+from vidtwin_codec.coding import LatentArrays, LatentLayout, PlacedClip
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
 from vidtwin_codec.latents.sparse_group import SparseGroup
@@ -66,7 +66,7 @@ class GroupCache:
         return found
 
     def get_sparse(
-        self, file: str, group: int, layout: LatentLayout, tiles: int, unpack: Callable[[], Iterable[LatentArrays]]
+        self, file: str, group: int, layout: LatentLayout, tiles: int, unpack: Callable[[], Iterable[PlacedClip]]
     ) -> SparseGroup:
         """The same for wide latents, of which only what is not zero is kept.
 

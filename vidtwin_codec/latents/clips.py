@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidtwin_codec.coding import LatentArrays, Steps, dequantize
+from vidtwin_codec.coding import LatentArrays, LatentLayout, Steps, dequantize
+from vidtwin_codec.coding.layout import LatentShapes
+from vidtwin_codec.coding.placement import Placement
 
 if TYPE_CHECKING:
     from vidtwin_codec.model import Latents
@@ -24,12 +27,26 @@ class ClipLatents:
         symbols: integers as stored, ``structure [clips, tiles, n_q, h, w, d_S]``, ``dynamics_x [clips, tiles, d_D, T,
             w_D]``, ``dynamics_y [clips, tiles, d_D, T, h_D]``; int8, int16 or int32.
         steps: a latent is symbol · step of its channel.
+        placements: of each clip, where the file follows the camera: its canvas, and where frames lie on it. None for a
+            clip that has the layout's own grid, and everywhere in other files. One clip has its own grid; of several,
+            those with a smaller grid than the largest are filled up with zeros, below and to the right (`own` takes
+            them off again).
     """
 
     numbers: range
     frames: range
     symbols: LatentArrays
     steps: Steps
+    placements: tuple[Placement | None, ...] = ()
+
+    def own(self, number: int, layout: LatentLayout) -> LatentArrays:
+        """Symbols ``[tiles, …]`` of the clip at ``number`` of these, with its own grid.
+
+        Args:
+            layout: the file's.
+        """
+        placement = self.placements[number] if self.placements else None
+        return cropped(LatentArrays(*(part[number] for part in self.symbols)), layout, placement)
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -61,3 +78,19 @@ class ClipLatents:
         from vidtwin_codec.model import Latents
 
         return Latents(*(torch.from_numpy(array).to(device or "cpu") for array in self.numpy()))
+
+
+def cropped(arrays: LatentArrays, layout: LatentLayout, placement: Placement | None) -> LatentArrays:
+    """Of latents ``[…, n_q, h, w, d_S]``, ``[…, d_D, T, w]`` and ``[…, d_D, T, h]``, those of a clip's own grid."""
+    _, rows, columns, _ = layout.structure if placement is None else placement.grid(layout).structure
+    structure, x, y = arrays
+    return LatentArrays(structure[..., :rows, :columns, :], x[..., :columns], y[..., :rows])
+
+
+def largest_layout(layout: LatentLayout, placements: Iterable[Placement | None]) -> LatentShapes:
+    """Shapes that hold any of these clips."""
+    grids = {(one.rows, one.columns) if one else layout.structure[1:3] for one in placements} or {layout.structure[1:3]}
+    rows, columns = (max(sides) for sides in zip(*grids, strict=True))
+    slots, _, _, channels = layout.structure
+    lines, frames, _ = layout.dynamics_x
+    return LatentShapes((slots, rows, columns, channels), (lines, frames, columns), (lines, frames, rows))

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from vidtwin_codec.coding import LatentArrays, dequantize
+from vidtwin_codec.coding.placement import at_rest
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import files_in
 from vidtwin_codec.latents.cache import DEFAULT_BYTES, GroupCache
@@ -30,6 +31,7 @@ class _Record:
     windows: int
     tiles: int
     samples: int
+    camera: bool
 
 
 class VtwDataset(Dataset[dict[str, Any]]):
@@ -39,6 +41,11 @@ class VtwDataset(Dataset[dict[str, Any]]):
     [clips, d_D, T, h_D]`` (float32 tensors, what the decoder is given), and the numbers ``file`` (of `files`), ``clip``
     (the window's first) and ``tile``. With ``tiles="all"`` the tensors have an axis of tiles after the clips, and
     ``tile`` is left out. The default collation stacks them.
+
+    Clips of files that follow the camera have grids of different sizes. They are filled up with zeros, below and to the
+    right: to ``grid``, so that samples can be stacked, or else to the largest of the sample. Their samples also have
+    ``canvas [clips, 4]``: rows and columns of the clip's own grid, and where it lies, from the top and the left, in
+    patches and in coordinates that clips share as long as the picture goes on.
 
     An epoch has one sample for each stretch of ``clips`` clips and, unless ``tiles="all"``, each tile. Where the window
     lies in its stretch is drawn anew each time from torch's generator, which a DataLoader seeds differently in each
@@ -52,13 +59,15 @@ class VtwDataset(Dataset[dict[str, Any]]):
         cache_bytes: unpacked groups kept in memory, in each worker.
         cache_folder: unpacked groups kept on disk for all workers and for later runs; where the set does not fit in
             memory, or many workers read it.
+        grid: rows and columns of patches that every sample gets.
 
     Attributes:
         files: paths in use.
         skipped: paths of files that have no window of full clips (a last clip that was filled up is not used).
 
     Raises:
-        VidtwinError: a file is no sound .vtw, files were made with different weights, or none is long enough.
+        VidtwinError: a file is no sound .vtw, files were made with different weights, or none is long enough. Reading a
+            sample: its grid is larger than ``grid``.
     """
 
     def __init__(
@@ -70,10 +79,11 @@ class VtwDataset(Dataset[dict[str, Any]]):
         random: bool = True,
         cache_bytes: int = DEFAULT_BYTES,
         cache_folder: str | os.PathLike[str] | None = None,
+        grid: tuple[int, int] | None = None,
     ) -> None:
         if clips < 1 or tiles not in ("one", "all"):
             raise ValueError(f"a window of {clips} clips and {tiles!r} tiles")
-        self.clips, self.tiles, self.random = clips, tiles, random
+        self.clips, self.tiles, self.random, self.grid = clips, tiles, random, grid
         self._cache_options = (cache_bytes, cache_folder)
         self._reset()
         self.skipped: list[str] = []
@@ -109,6 +119,12 @@ class VtwDataset(Dataset[dict[str, Any]]):
             found = {"file": index, "clip": first, "tile": tile}
             symbols = LatentArrays(*(array[:, tile] for array in read.symbols))
         latents = dequantize(symbols, read.steps)
+        if self.grid is not None:
+            latents = _filled(latents, self.grid, self.files[index])
+        if self._records[index].camera:
+            layout = self._file(index).header.layout
+            canvases = [(one or at_rest(layout)).canvas for one in read.placements]
+            found["canvas"] = torch.tensor(canvases)
         return {**{name: torch.from_numpy(array) for name, array in latents._asdict().items()}, **found}
 
     def _first_clip(self, record: _Record, window: int) -> int:
@@ -140,7 +156,7 @@ class VtwDataset(Dataset[dict[str, Any]]):
                             f"{path} has {file.tiles} tiles a clip, {other.path} has {other.tiles}",
                             'videos of different sizes go together with tiles="one"',
                         )
-                self._records.append(_Record(path, clips, windows, file.tiles, samples))
+                self._records.append(_Record(path, clips, windows, file.tiles, samples, file.header.camera))
         if not self._records:
             raise VidtwinError(f"none of {len(paths)} files has {self.clips} full clips", "choose shorter windows")
 
@@ -167,6 +183,18 @@ class VtwDataset(Dataset[dict[str, Any]]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._reset()
+
+
+def _filled(latents: LatentArrays, grid: tuple[int, int], name: str) -> LatentArrays:
+    """With zeros behind, up to a grid."""
+    rows, columns = grid
+    down, right = rows - latents.structure.shape[-3], columns - latents.structure.shape[-2]
+    if min(down, right) < 0:
+        size = " by ".join(map(str, latents.structure.shape[-3:-1]))
+        raise VidtwinError(f"{name}: a clip has a grid of {size} patches, larger than {rows} by {columns}")
+    sides = ([(0, down), (0, right), (0, 0)], [(0, right)], [(0, down)])
+    pads = ([(0, 0)] * (part.ndim - len(side)) + side for part, side in zip(latents, sides, strict=True))
+    return LatentArrays(*(np.pad(part, pad) for part, pad in zip(latents, pads, strict=True)))
 
 
 def _paths(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:

@@ -1,7 +1,9 @@
 """What travels with exported latents, as JSON: enough to make the same .vtw again.
 
 ``{"format": "vidtwin-latents", "version": 1, "files": {NAME: {"header": …, "version": [1, n], "steps": …, "frames":
-n, "group_clips": […]}}}``. ``header`` has the keys of docs/FORMAT.md but ``audio``: sound does not travel along.
+n, "group_clips": […], "placements": […]}}}``. ``header`` has the keys of docs/FORMAT.md but ``audio``: sound does not
+travel along. ``placements`` is there where the file follows the camera: for each clip null or ``{"canvas": [rows,
+columns, top, left], "corners": [[row, column], …]}``.
 """
 
 from __future__ import annotations
@@ -10,11 +12,16 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from vidtwin_codec.coding import Steps
+from vidtwin_codec.coding.layout import LatentShapes
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Header
 from vidtwin_codec.container.fields import from_json, to_json
 from vidtwin_codec.container.format import FIRST_VERSION
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.latents.clips import largest_layout
 
 FORMAT = "vidtwin-latents"
 VERSION = 1
@@ -28,11 +35,22 @@ class Description:
         header: of the .vtw, without sound.
         frames: true frames.
         group_clips: how many clips each group holds.
+        placements: of each clip, in a file that follows the camera; else empty.
     """
 
     header: Header
     frames: int
     group_clips: tuple[int, ...]
+    placements: tuple[Placement | None, ...] = ()
+
+    @property
+    def shapes(self) -> LatentShapes:
+        """Shapes of a clip's tensors: those that hold the largest."""
+        return largest_layout(self.header.layout, self.placements)
+
+    def placement(self, clip: int) -> Placement | None:
+        """Where a clip lies."""
+        return self.placements[clip] if self.placements else None
 
     @property
     def clips(self) -> int:
@@ -47,6 +65,7 @@ class Description:
             "steps": self.header.steps.to_json(),
             "frames": self.frames,
             "group_clips": list(self.group_clips),
+            **({"placements": [_placed(one) for one in self.placements]} if self.placements else {}),
         }
 
     @classmethod
@@ -68,7 +87,13 @@ class Description:
             raise VidtwinError(f"group_clips must be whole numbers from 1 to {header.clips_per_group}")
         if not _is_count(frames, 1 << 32) or -(-frames // header.clip_frames) != sum(groups):
             raise VidtwinError(f"{frames} frames do not fill its clips of {header.clip_frames}")
-        return cls(header, frames, tuple(groups))
+        placements = value.get("placements", [])
+        if not isinstance(placements, list) or len(placements) not in (0, sum(groups)):
+            raise VidtwinError("placements must be a list, one for each clip")
+        try:
+            return cls(header, frames, tuple(groups), tuple(_placement(one, header) for one in placements))
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise VidtwinError(f"placements are not usable ({error})") from error
 
 
 def dump(files: dict[str, Description]) -> str:
@@ -101,6 +126,28 @@ def load(text: str) -> dict[str, Description]:
         except VidtwinError as error:
             raise VidtwinError(f"its metadata of {name!r} is not usable: {error.message}", error.hint) from error
     return found
+
+
+def _placed(placement: Placement | None) -> dict[str, Any] | None:
+    if placement is None:
+        return None
+    return {"canvas": list(placement.canvas), "corners": placement.corners.tolist()}
+
+
+def _placement(value: Any, header: Header) -> Placement | None:
+    if value is None:
+        return None
+    if not header.camera:
+        raise ValueError("the file does not follow the camera")
+    rows, columns, top, left = value["canvas"]
+    if not all(isinstance(side, int) for side in (rows, columns, top, left)):
+        raise ValueError("a canvas is four whole numbers")
+    corners = np.array(value["corners"])
+    if corners.dtype.kind != "i" or np.abs(corners).max(initial=0) > 0x7FFF:
+        raise ValueError("corners are small whole numbers")
+    placement = Placement(rows, columns, top, left, corners.astype(np.int16))
+    placement.check(header.layout)
+    return placement
 
 
 def _is_minor(value: object) -> TypeGuard[int]:

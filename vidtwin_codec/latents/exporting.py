@@ -7,7 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vidtwin_codec.coding import LatentArrays
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, files_in
 from vidtwin_codec.latents.cache import GroupCache
@@ -35,7 +39,8 @@ def export_latents(
 
     One file gives the tensors ``structure [clips, tiles, n_q, h, w, d_S]``, ``dynamics_x [clips, tiles, d_D, T, w_D]``
     and ``dynamics_y [clips, tiles, d_D, T, h_D]``; of several, each name has the file's before it
-    (``a/structure``). What is needed to go back is in the metadata. Memory does not grow with duration.
+    (``a/structure``). What is needed to go back is in the metadata. Memory does not grow with duration. Clips of a file
+    that follows the camera have grids of different sizes: they are filled up with zeros to the largest.
 
     Args:
         sources: .vtw files, and folders of them.
@@ -59,12 +64,12 @@ def export_latents(
         with VtwFile(path) as file:
             if not len(file):
                 raise VidtwinError(f"{path}: holds no frames")
-            descriptions[name] = Description(file.header, file.frame_count, file.group_clips)
+            descriptions[name] = describe(file)
     reporter.started(sum(one.frames for one in descriptions.values()), suffix[1:])
     shapes = [
         (tensor_name(name, field, len(names)), (one.clips, one.header.tiles, *shape))
         for name, one in descriptions.items()
-        for field, shape in zip(LatentArrays._fields, one.header.layout.shapes(), strict=True)
+        for field, shape in zip(LatentArrays._fields, one.shapes, strict=True)
     ]
     with atomic_path(output) as temporary:
         with tensor_writer(suffix, temporary, dump(descriptions), shapes) as writer:
@@ -72,11 +77,27 @@ def export_latents(
                 # each group is read once: nothing to keep
                 with VtwFile(path, cache=GroupCache(0)) as file:
                     for read in file.pieces():
-                        for field, part in read.numpy()._asdict().items():
-                            writer.write(tensor_name(name, field, len(names)), read.numbers.start, part)
+                        for (field, part), shape in zip(
+                            read.numpy()._asdict().items(), descriptions[name].shapes, strict=True
+                        ):
+                            writer.write(tensor_name(name, field, len(names)), read.numbers.start, _padded(part, shape))
                         reporter.advanced(len(read.frames))
         size = temporary.stat().st_size
     return Exported(len(paths), sum(one.clips for one in descriptions.values()), size)
+
+
+def describe(file: VtwFile) -> Description:
+    """What travels with a file's latents. Of a file that follows the camera all are read: clips tell their grids."""
+    placements: tuple[Placement | None, ...] = ()
+    if file.header.camera:
+        placements = tuple(placement for read in file.pieces() for placement in read.placements)
+    return Description(file.header, file.frame_count, file.group_clips, placements)
+
+
+def _padded(part: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """``[clips, tiles, …]`` with zeros behind, up to ``shape``."""
+    missing = [(0, wanted - there) for wanted, there in zip(shape, part.shape[2:], strict=True)]
+    return np.pad(part, [(0, 0), (0, 0), *missing]) if any(map(any, missing)) else part
 
 
 def tensor_name(file: str, field: str, files: int) -> str:

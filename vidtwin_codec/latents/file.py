@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.coding import LatentArrays
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.container.fields import to_json
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.latents.cache import GroupCache, narrowed
-from vidtwin_codec.latents.clips import ClipLatents
+from vidtwin_codec.latents.clips import ClipLatents, cropped, largest_layout
 from vidtwin_codec.latents.sparse_group import SparseGroup
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class VtwFile(Closing):
     """A .vtw file open for reading; a context manager. Any thread may read; latents need neither torch nor weights.
 
     ``len(file)`` is its number of clips; ``file[3]``, ``file[2:5]``, ``file.by_frame[100:150]`` and
-    ``file.by_time[1.5:4]`` give `ClipLatents`, reading only the groups that hold them.
+    ``file.by_time[1.5:4]`` give `ClipLatents`, reading only the groups that hold them. Where a file follows the camera,
+    clips may have grids of different sizes (see `ClipLatents.placements`).
 
     >>> with VtwFile("a.vtw") as file:
     ...     latents = file[:4].numpy()
@@ -167,10 +169,10 @@ class VtwFile(Closing):
         first = 0
         for number, clips in enumerate(self.group_clips):
             if self._wide:
-                for clip, symbols in enumerate(self._reader.clips(number), first):
+                for clip, (symbols, placement) in enumerate(self._reader.placed(number), first):
                     numbers = range(clip, clip + 1)
                     arrays = LatentArrays(*(part[None] for part in narrowed(symbols)))
-                    yield ClipLatents(numbers, self._frames_of(numbers), arrays, self.header.steps)
+                    yield ClipLatents(numbers, self._frames_of(numbers), arrays, self.header.steps, (placement,))
             else:
                 yield self[first : first + clips]
             first += clips
@@ -214,7 +216,8 @@ class VtwFile(Closing):
         wanted = np.fromiter(numbers, dtype=np.int64, count=len(numbers))
         homes = self._starts.searchsorted(wanted, side="right") - 1
         if self._wide:
-            return ClipLatents(numbers, frames, self._read_wide(wanted, homes), self.header.steps)
+            symbols, placements = self._read_wide(wanted, homes)
+            return ClipLatents(numbers, frames, symbols, self.header.steps, placements)
         parts: dict[int, LatentArrays] = {int(group): self._group(int(group)) for group in np.unique(homes)}
         dtype = np.result_type(np.int8, *(part.structure.dtype for part in parts.values()))
         arrays = []
@@ -225,22 +228,30 @@ class VtwFile(Closing):
                 whole = part[field].reshape(-1, self.tiles, *shape)
                 out[inside] = whole[wanted[inside] - self._starts[group]]
             arrays.append(out)
-        return ClipLatents(numbers, frames, LatentArrays(*arrays), self.header.steps)
+        nowhere = (None,) * len(numbers)
+        return ClipLatents(numbers, frames, LatentArrays(*arrays), self.header.steps, nowhere)
 
-    def _read_wide(self, wanted: NDArray[np.int64], homes: NDArray[np.int64]) -> LatentArrays:
+    def _read_wide(
+        self, wanted: NDArray[np.int64], homes: NDArray[np.int64]
+    ) -> tuple[LatentArrays, tuple[Placement | None, ...]]:
         layout, tiles = self.header.layout, self.tiles
         groups = {int(number): self._sparse_group(int(number)) for number in np.unique(homes)}
         dtype = np.result_type(np.int8, *(group.dtype for group in groups.values()))
-        arrays = LatentArrays(*(np.empty((len(wanted), tiles, *shape), dtype) for shape in layout.shapes()))
-        for place, (clip, home) in enumerate(zip(wanted, homes, strict=True)):
-            found = groups[int(home)].clip(int(clip - self._starts[home]), layout, tiles)
-            for array, part in zip(arrays, found, strict=True):
-                array[place] = part
-        return arrays
+        inside = wanted - self._starts[homes]
+        pairs = [(groups[int(home)], int(clip)) for home, clip in zip(homes, inside, strict=True)]
+        placements = tuple(group.placements[clip] for group, clip in pairs)
+        shapes = largest_layout(layout, placements)
+        arrays = LatentArrays(*(np.zeros((len(wanted), tiles, *shape), dtype) for shape in shapes))
+        for place, (group, clip) in enumerate(pairs):
+            rows = LatentArrays(*(array[place] for array in arrays))
+            own = cropped(rows, layout, placements[place])
+            for array, part in zip(own, group.clip(clip, layout, tiles).symbols, strict=True):
+                array[:] = part
+        return arrays, placements
 
     def _sparse_group(self, number: int) -> SparseGroup:
         layout = self.header.layout
-        return self._cache.get_sparse(self.digest, number, layout, self.tiles, lambda: self._reader.clips(number))
+        return self._cache.get_sparse(self.digest, number, layout, self.tiles, lambda: self._reader.placed(number))
 
     def _group(self, number: int) -> LatentArrays:
         return self._cache.get(self.digest, number, self.header.layout, lambda: self._reader.read_group(number).symbols)

@@ -13,8 +13,9 @@ from vidtwin_codec.coding import DEFAULT_LEVEL, LatentArrays, Steps, coder_of, q
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, explain_os_error
+from vidtwin_codec.latents.clips import cropped
 from vidtwin_codec.latents.description import Description, load
-from vidtwin_codec.latents.exporting import tensor_name
+from vidtwin_codec.latents.exporting import describe, tensor_name
 from vidtwin_codec.latents.file import VtwFile
 from vidtwin_codec.latents.tensor_files import TensorReader, open_tensors
 from vidtwin_codec.latents.writing import even_groups, write_symbols
@@ -79,7 +80,7 @@ def import_latents(
         except VidtwinError as error:
             raise VidtwinError(f"{os.fspath(source)}: {error.message}", error.hint) from error
         targets = _targets(source, output, list(jobs), options)
-        reporter.started(sum(job.frames for job in jobs.values()), "vtw")
+        reporter.started(sum(job.described.frames for job in jobs.values()), "vtw")
         return [
             _write(target, job, tensors, options, reporter) for target, job in zip(targets, jobs.values(), strict=True)
         ]
@@ -90,15 +91,11 @@ class _Job:
     """One video to be made.
 
     Attributes:
-        header: of the .vtw.
-        frames: true frames.
-        group_clips: how many clips each group gets.
+        described: its header, frames, clips of each group, and placements.
         tensors: names of its three tensors.
     """
 
-    header: Header
-    frames: int
-    group_clips: tuple[int, ...]
+    described: Description
     tensors: tuple[str, ...]
 
 
@@ -127,7 +124,7 @@ def _job(
     options: ImportLatentsOptions,
 ) -> _Job:
     if like is not None:
-        given = Description(like.header, like.frame_count, like.group_clips)
+        given = describe(like)
         if described is None:
             described = given
         elif described.header.weights_sha256 != given.header.weights_sha256:
@@ -145,16 +142,25 @@ def _job(
     if options.quality is not None:
         header = replace(header, steps=_steps(header, options.quality))
         header = replace(header, options={**header.options, "quality": options.quality})
-    clips = _clips(tensors, names, header)
+    if any(described.placements):
+        header = replace(header, camera=True)
+    clips = _clips(tensors, names, replace(described, header=header))
     if clips == described.clips and described.header.clip_frames == header.clip_frames:
-        return _Job(header, described.frames, described.group_clips, names)
-    return _Job(header, clips * header.clip_frames, tuple(even_groups(clips, header.clips_per_group)), names)
+        return _Job(replace(described, header=header), names)
+    if any(described.placements):
+        raise VidtwinError(
+            f"holds {clips} clips, but is said to follow the camera through {described.clips}",
+            "encode with --no-camera what is to be cut or joined",
+        )
+    groups = tuple(even_groups(clips, header.clips_per_group))
+    return _Job(Description(header, clips * header.clip_frames, groups), names)
 
 
-def _clips(tensors: TensorReader, names: tuple[str, ...], header: Header) -> int:
-    """Number of clips, after checking that the tensors have the header's shapes."""
+def _clips(tensors: TensorReader, names: tuple[str, ...], described: Description) -> int:
+    """Number of clips, after checking that the tensors have the shapes they should have."""
     found: set[int] = set()
-    for name, shape in zip(names, header.layout.shapes(), strict=True):
+    header = described.header
+    for name, shape in zip(names, described.shapes, strict=True):
         if name not in tensors.shapes:
             raise VidtwinError(f"has no tensor {name!r}")
         actual = tensors.shapes[name]
@@ -208,15 +214,17 @@ def _targets(source: PathLike, output: PathLike, names: list[str], options: Impo
 def _write(
     target: Path, job: _Job, tensors: TensorReader, options: ImportLatentsOptions, reporter: Reporter
 ) -> Imported:
-    header = job.header
+    described, header = job.described, job.described.header
 
     def read(first: int, end: int) -> LatentArrays:
         parts = (tensors.read(name, first, end) for name in job.tensors)
         shaped = (
-            part.reshape(end - first, header.tiles, *shape)
-            for part, shape in zip(parts, header.layout.shapes(), strict=True)
+            part.reshape(end - first, header.tiles, *shape) for part, shape in zip(parts, described.shapes, strict=True)
         )
-        return requantize(LatentArrays(*shaped), header.steps)
+        latents = LatentArrays(*shaped)
+        if described.placements:  # a clip at a time
+            latents = cropped(latents, header.layout, described.placement(first))
+        return requantize(latents, header.steps)
 
     with ExitStack() as stack:
         audio: Iterable[bytes] = ()
@@ -227,11 +235,12 @@ def _write(
             counts = write_symbols(
                 stream,
                 header,
-                job.group_clips,
-                job.frames,
+                described.group_clips,
+                described.frames,
                 read,
                 audio=audio,
                 level=options.level,
                 reporter=reporter,
+                placements=described.placement,
             )
-    return Imported(os.fspath(target), counts.frames, sum(job.group_clips), counts.vtw_bytes)
+    return Imported(os.fspath(target), counts.frames, described.clips, counts.vtw_bytes)

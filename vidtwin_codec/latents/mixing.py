@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vidtwin_codec import __version__
 from vidtwin_codec.coding import DEFAULT_LEVEL, PLAIN, LatentArrays, Steps, coder_of
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Counts, Header, VtwReader
 from vidtwin_codec.container.fields import tile_offsets
 from vidtwin_codec.errors import VidtwinError
@@ -130,8 +131,11 @@ def mix_latents(
         frames = min(counts.values()) if options.length == "shortest" else counts[options.length]
         clips = -(-frames // still.header.clip_frames)
         tiles = nearest_tiles(still.header, moving.header)
+        wide = still.header.layout.patterns is not None
 
         def read(first: int, end: int) -> LatentArrays:
+            if wide:
+                _check_placements(still, moving, *(_home(file, first, clips) for file in (still, moving)))
             content, motion = _looped(still, first, end, clips), _looped(moving, first, end, clips)
             return LatentArrays(content.structure, motion.dynamics_x[:, tiles], motion.dynamics_y[:, tiles])
 
@@ -141,7 +145,13 @@ def mix_latents(
             source = stack.enter_context(VtwReader(structure if options.sound == "structure" else dynamics))
             audio = source.audio_chunks()
         groups = even_groups(clips, header.clips_per_group)
-        return write_symbols(stream, header, groups, frames, read, audio=audio, level=level, coder=coder)
+
+        def placement(clip: int) -> Placement | None:
+            return still[_home(still, clip, clips)].placements[0]
+
+        return write_symbols(
+            *(stream, header, groups, frames, read), audio=audio, level=level, coder=coder, placements=placement
+        )
 
 
 def nearest_tiles(structure: Header, dynamics: Header) -> NDArray[np.int64]:
@@ -189,10 +199,26 @@ def _looped(file: VtwFile, first: int, end: int, clips: int) -> LatentArrays:
     """Symbols of clips ``first`` … ``end`` - 1 of ``clips`` clips, for which the file is repeated if it has fewer."""
     if clips <= len(file):
         return file[first:end].symbols
-    # what is filled up at the end of the last clip would stand still: repeat full clips where there are any
-    whole = max(1, file.frame_count // file.header.clip_frames)
-    parts = [file[clip % whole].symbols for clip in range(first, end)]
+    parts = [file[_home(file, clip, clips)].symbols for clip in range(first, end)]
     return LatentArrays(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _home(file: VtwFile, clip: int, clips: int) -> int:
+    """The clip of the file that is number ``clip`` of ``clips``."""
+    if clips <= len(file):
+        return clip
+    # what is filled up at the end of the last clip would stand still: repeat full clips where there are any
+    return clip % max(1, file.frame_count // file.header.clip_frames)
+
+
+def _check_placements(still: VtwFile, moving: VtwFile, one: int, other: int) -> None:
+    """Refuse clips that the camera is followed through in different ways: their patches show different places."""
+    if still[one].placements != moving[other].placements:
+        raise VidtwinError(
+            f"clip {one} of {os.fspath(still.path)} and clip {other} of {os.fspath(moving.path)} do not follow the "
+            "camera along the same path",
+            "encode both videos with --no-camera",
+        )
 
 
 def _header(still: VtwFile, moving: VtwFile, options: MixOptions) -> Header:

@@ -17,11 +17,14 @@ from vidtwin_codec.coding import (
     pack_body,
     pack_group,
 )
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Counts, Header, VtwWriter
 from vidtwin_codec.pipeline.options import Reporter
 
 ReadSymbols = Callable[[int, int], LatentArrays]
-"""Symbols of clips ``first`` … ``end`` - 1, integers ``[clips, tiles, …]``."""
+"""Symbols of clips ``first`` … ``end`` - 1, integers ``[clips, tiles, …]``. Wide ones are read clip by clip."""
+Placements = Callable[[int], Placement | None]
+"""Of a clip, by its number; its symbols have its grid."""
 
 
 def write_symbols(
@@ -35,6 +38,7 @@ def write_symbols(
     level: int = DEFAULT_LEVEL,
     coder: int | None = None,
     reporter: Reporter | None = None,
+    placements: Placements = lambda _: None,
 ) -> Counts:
     """Write a .vtw front to back, a group at a time.
 
@@ -49,6 +53,7 @@ def write_symbols(
         coder: a key of `CODERS`; None keeps the smallest of all for each group. Wide latents always go clip by clip
             through the coder that is made for them.
         reporter: is told of frames written.
+        placements: where clips lie, in a file that follows the camera.
     """
     reporter = reporter or Reporter()
     writer = VtwWriter(stream, header)
@@ -65,7 +70,7 @@ def write_symbols(
         else:
             encoder = SparseGroupEncoder(header.layout, header.tiles, header.steps)
             for clip in range(first, span.end_clip):
-                encoder.add_symbols(_rows(read(clip, clip + 1)))
+                encoder.add_symbols(_rows(read(clip, clip + 1)), placements(clip))
             packed = pack_body(SPARSE, span, header.tiles, encoder.finish())
         writer.write_group(packed, span)
         reporter.advanced(span.frames)

@@ -19,9 +19,10 @@ from vidtwin_codec.measurement.side_by_side import side_by_side
 from vidtwin_codec.media import FrameReader, MediaInfo, probe, spool_stdin
 from vidtwin_codec.media.color import luma_matrix
 from vidtwin_codec.metrics import ClipBoundaries, MetricSet, Scores
-from vidtwin_codec.pipeline.codec import Codec, Frames, LoadCodec
+from vidtwin_codec.pipeline.codec import Codec, LoadCodec
 from vidtwin_codec.pipeline.decoder import Decoder
 from vidtwin_codec.pipeline.encode import encode
+from vidtwin_codec.pipeline.geometry import Frames
 from vidtwin_codec.pipeline.options import DecodeOptions, Reporter
 from vidtwin_codec.pipeline.stages import Sink
 

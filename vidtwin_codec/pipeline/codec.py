@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vidtwin_codec.coding import LatentArrays, LatentLayout
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig, load_checkpoint
 from vidtwin_codec.pipeline.device import Batches, Device, select_device, tiles_per_batch, windows_per_batch
-from vidtwin_codec.pipeline.geometry import Geometry, pixels_from_levels
+from vidtwin_codec.pipeline.following import cut_out, placed_geometry
+from vidtwin_codec.pipeline.geometry import Frames, Geometry, pixels_from_levels
 from vidtwin_codec.pipeline.options import NetworkOptions
 from vidtwin_codec.pipeline.windows import window_layout, window_size
 from vidtwin_codec.weights import Entry
-
-Frames = NDArray[np.uint8]
 
 
 class Codec:
@@ -124,6 +123,14 @@ class Codec:
         per_clip = len(geometry.tiles)
         for _ in range(len(tensors[0]) // per_clip):
             yield join(islice(stream, per_clip)).cpu().numpy()
+
+    def decode_placed(
+        self, latents: LatentArrays, geometry: Geometry, placements: Sequence[Placement | None], only: Any = None
+    ) -> Iterator[Frames]:
+        """As :meth:`decode`, for clips with placements of one grid: frames are cut out of canvases."""
+        of_clip = placed_geometry(geometry, self.layout_of(geometry), placements[0])
+        for clip, placement in zip(self.decode(latents, of_clip, only), placements, strict=True):
+            yield cut_out(clip, placement, geometry.height, geometry.width)
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: torch.Tensor) -> Latents:

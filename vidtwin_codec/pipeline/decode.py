@@ -11,8 +11,9 @@ from pathlib import Path
 
 from vidtwin_codec.files import atomic_path, check_output, is_pipe
 from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, spool_stdin
-from vidtwin_codec.pipeline.codec import Codec, Frames, LoadCodec
+from vidtwin_codec.pipeline.codec import Codec, LoadCodec
 from vidtwin_codec.pipeline.decoder import Decoder
+from vidtwin_codec.pipeline.geometry import Frames
 from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, Reporter
 from vidtwin_codec.pipeline.stages import Sink, depth_for
 

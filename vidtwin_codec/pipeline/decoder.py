@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from itertools import count, islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, groupby, islice
 from math import floor
 from types import TracebackType
 
@@ -13,10 +13,11 @@ import torch
 
 from vidtwin_codec import weights
 from vidtwin_codec.coding import LatentArrays, dequantize
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.pipeline.codec import Codec, Frames, LoadCodec
-from vidtwin_codec.pipeline.geometry import Geometry, resize_frames
+from vidtwin_codec.pipeline.codec import Codec, LoadCodec
+from vidtwin_codec.pipeline.geometry import Frames, Geometry, resize_frames
 from vidtwin_codec.pipeline.options import DecodeOptions
 from vidtwin_codec.pipeline.stages import Prefetch, depth_for
 
@@ -91,12 +92,12 @@ class Decoder:
         at = self.first
         still: Frames | None = None
         with Prefetch(self._pieces(), self._depth()) as pieces:
-            for piece_start, piece_end, latents in pieces:
+            for piece_start, piece_end, latents, placements in pieces:
                 if piece_start > at:
                     yield from self._hold(still, piece_start - at)
                     at = piece_start
                 starts = count(piece_start, self.geometry.clip_frames)
-                clips = self.codec.decode(latents, self.geometry, self.options.only)
+                clips = self.codec.decode_placed(latents, self.geometry, placements, self.options.only)
                 for start, clip in zip(starts, clips, strict=False):
                     # the last clip is filled up, the first and last wanted ones may be wanted in part
                     wanted = clip[max(0, self.first - start) : min(piece_end, self.last) - start]
@@ -107,8 +108,8 @@ class Decoder:
                         at += len(sized)
         yield from self._hold(still, self.last - at)
 
-    def _pieces(self) -> Iterator[tuple[int, int, LatentArrays]]:
-        """First frame, one past the last, and latents, of a few clips at a time."""
+    def _pieces(self) -> Iterator[tuple[int, int, LatentArrays, tuple[Placement | None, ...]]]:
+        """First frame, one past the last, latents and placements, of a few clips of one grid at a time."""
         clip_frames = self.geometry.clip_frames
         at_once = self.codec.clips_at_once(self.geometry)
         for number, entry in enumerate(self.reader.groups):
@@ -118,16 +119,18 @@ class Decoder:
             needed = min(entry.clips, -(-(self.last - entry.first_frame) // clip_frames))
             clips = self._clips(number, skipped, needed)
             while waiting := list(islice(clips, at_once)):
-                start = entry.first_frame + skipped * clip_frames
-                skipped += len(waiting)
-                piece_end = entry.first_frame + min(entry.frames, skipped * clip_frames)
-                yield start, piece_end, _concatenated(waiting)
+                for _, run in groupby(waiting, lambda clip: (clip[0].structure.shape, clip[1] is None)):
+                    parts, placements = zip(*run, strict=True)
+                    start = entry.first_frame + skipped * clip_frames
+                    skipped += len(parts)
+                    piece_end = entry.first_frame + min(entry.frames, skipped * clip_frames)
+                    yield start, piece_end, _concatenated(parts), placements
 
-    def _clips(self, number: int, first: int, end: int) -> Iterator[LatentArrays]:
+    def _clips(self, number: int, first: int, end: int) -> Iterator[tuple[LatentArrays, Placement | None]]:
         """Latents of clips ``first`` … ``end`` - 1 of a group; fewer when it is damaged and that is to be borne."""
         try:
-            for symbols in islice(self.reader.clips(number), first, end):
-                yield dequantize(symbols, self.header.steps)
+            for clip in islice(self.reader.placed(number), first, end):
+                yield dequantize(clip.symbols, self.header.steps), clip.placement
         except VidtwinError as error:
             if not self.options.recover:
                 raise
@@ -158,7 +161,7 @@ class Decoder:
         return first, last
 
 
-def _concatenated(clips: list[LatentArrays]) -> LatentArrays:
+def _concatenated(clips: Sequence[LatentArrays]) -> LatentArrays:
     return (
         clips[0] if len(clips) == 1 else LatentArrays(*(np.concatenate(column) for column in zip(*clips, strict=True)))
     )

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vidtwin_codec import weights
 from vidtwin_codec.coding import GroupSpan, LatentArrays
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.media import FrameReader, MediaInfo
-from vidtwin_codec.pipeline.codec import Codec, Frames
-from vidtwin_codec.pipeline.geometry import scaled_size
+from vidtwin_codec.pipeline.codec import Codec
+from vidtwin_codec.pipeline.following import Follower, Stretch, placed_geometry, seen_shares
+from vidtwin_codec.pipeline.geometry import Frames, scaled_size
 from vidtwin_codec.pipeline.options import EncodeOptions, Reporter
 from vidtwin_codec.pipeline.stages import Prefetch, depth_for
 
@@ -22,11 +27,19 @@ class Piece:
         span: which part of the video they are.
         tiles: of each clip.
         latents: posterior means, float32 ``[clips · tiles, …]``, clip-major.
+        placement: of a clip that has a canvas of its own, and is alone then; its latents have the canvas' grid.
     """
 
     span: GroupSpan
     tiles: int
     latents: LatentArrays
+    placement: Placement | None = None
+
+    @property
+    def clips(self) -> Iterator[LatentArrays]:
+        """Latents of each clip, ``[tiles, …]``."""
+        for start in range(0, self.span.clips * self.tiles, self.tiles):
+            yield LatentArrays(*(part[start : start + self.tiles] for part in self.latents))
 
 
 class Encoder:
@@ -36,7 +49,7 @@ class Encoder:
         info: of the video.
         codec: the network's encoder.
         entry: the weights it was read from.
-        options: of these ``short_side``, ``fps`` and ``overlap``.
+        options: of these ``short_side``, ``fps``, ``overlap`` and ``camera``.
         warned: is told what is remarkable about the video.
 
     Attributes:
@@ -44,6 +57,7 @@ class Encoder:
         geometry: clips and tiles. layout: shapes of one tile's latents.
         clips_per_group: where the scene moves. most_clips_per_group: where it stands still; no group reaches across
             multiples of it.
+        follows: clips may have canvases of their own, which follow the camera.
     """
 
     def __init__(
@@ -61,6 +75,7 @@ class Encoder:
         self.layout = codec.layout_of(self.geometry)
         self.clips_per_group = self.geometry.clips_per_group(self.fps)
         self.most_clips_per_group = self.geometry.most_clips_per_group(self.fps)
+        self.follows = options.camera and self.layout.patterns is not None and len(self.geometry.tiles) == 1
 
     def pieces(
         self, reporter: Reporter | None = None, *, first: int = 0, count: int | None = None
@@ -70,8 +85,8 @@ class Encoder:
         Pieces do not reach across multiples of ``clips_per_group``.
 
         Args:
-            first: the clip to begin with, a multiple of ``clips_per_group``. count: of clips, likewise; None: to the
-                end. They are what they are in a run over the whole video, to the last bit.
+            first: the clip to begin with, a multiple of ``most_clips_per_group``. count: of clips, likewise; None: to
+                the end. They are what they are in a run over the whole video, to the last bit.
 
         Raises:
             VidtwinError: the video cannot be read, or the memory does not suffice for one tile.
@@ -83,14 +98,51 @@ class Encoder:
         with self._open(at.first_frame, None if count is None else count * geometry.clip_frames) as frames:
             reporter.started(frames.frames, str(self.codec.device))
             clip_bytes = geometry.width * geometry.height * 3 * geometry.clip_frames
-            with Prefetch(self._read(frames), depth_for(clip_bytes * self._at_once)) as pieces:
-                for piece in pieces:
-                    at = GroupSpan(at.end_frame, len(piece), at.end_clip, geometry.clips(len(piece)))
-                    latents = self.codec.encode(piece, geometry)
-                    reporter.advanced(len(piece))
-                    yield Piece(at, len(geometry.tiles), latents)
+            with Prefetch(self._seen(frames, first), depth_for(clip_bytes * self._at_once)) as stretches:
+                for count_frames, stretch in stretches:
+                    at = GroupSpan(at.end_frame, count_frames, at.end_clip, geometry.clips(count_frames))
+                    of_clip = placed_geometry(geometry, self.layout, stretch.placements[0])
+                    latents = self.codec.encode(stretch.frames, of_clip)
+                    reporter.advanced(count_frames)
+                    yield from self._pieces(at, latents, stretch.placements)
         for text in frames.warnings[len(self.info.warnings) :]:
             self._warned(text)
+
+    def weights_of(self, placement: Placement | None) -> NDArray[np.float32] | None:
+        """How much of each patch of a clip is seen, ``[rows, columns]``; None where all of it counts."""
+        if self.layout.patterns is None or len(self.geometry.tiles) > 1:
+            return None
+        return seen_shares(
+            placement, self.layout, self.geometry.height, self.geometry.width, self.codec.model.config.lapping
+        )
+
+    def _pieces(
+        self, span: GroupSpan, latents: LatentArrays, placements: tuple[Placement | None, ...]
+    ) -> Iterator[Piece]:
+        tiles, length = len(self.geometry.tiles), self.geometry.clip_frames
+        whole = Piece(span, tiles, latents)
+        if not any(placements):
+            yield whole
+            return
+        for number, (clip, placement) in enumerate(zip(whole.clips, placements, strict=True)):
+            frames = min(length, span.frames - number * length)
+            of_clip = GroupSpan(span.first_frame + number * length, frames, span.first_clip + number, 1)
+            yield Piece(of_clip, tiles, clip, placement)
+
+    def _seen(self, frames: FrameReader, first: int) -> Iterator[tuple[int, Stretch]]:
+        """Clips as the network sees them, and how many frames of the video they are."""
+        follower = Follower(self.geometry, self.layout, self.most_clips_per_group) if self.follows else None
+        for piece in self._read(frames):
+            if follower is None:
+                yield len(piece), Stretch(piece, (None,))
+                continue
+            left = len(piece)
+            for stretch in follower.follow(piece, first):
+                clips = len(stretch.placements)
+                count_frames = min(left, clips * self.geometry.clip_frames)
+                yield count_frames, stretch
+                left -= count_frames
+                first += clips
 
     @property
     def _at_once(self) -> int:

@@ -10,16 +10,20 @@ take any grid of patches see windows instead: tiles that abut, mostly one of the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from vidtwin_codec.container import Header
 from vidtwin_codec.container.fields import abutting_offsets, tile_offsets
+
+Frames = NDArray[np.uint8]
 
 SECONDS_PER_GROUP = 10
 SECONDS_PER_STILL_GROUP = 60
@@ -77,6 +81,10 @@ class Geometry:
             rows = tile_offsets(self.height, self.tile_height, self.overlap)
             columns = tile_offsets(self.width, self.tile_width, self.overlap)
         return [(y, x) for y in rows for x in columns]
+
+    def canvas(self, height: int, width: int) -> Geometry:
+        """The same with frames, and windows, of another size in pixels."""
+        return replace(self, height=height, width=width, tile_height=height, tile_width=width)
 
     def clips(self, frames: int) -> int:
         """Clips that ``frames`` frames fill."""

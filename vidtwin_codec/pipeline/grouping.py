@@ -13,6 +13,7 @@ from vidtwin_codec.coding import (
     GroupSpan,
     LatentArrays,
     LatentLayout,
+    PlacedClip,
     Steps,
     pack_body,
     pack_group,
@@ -50,7 +51,7 @@ class GroupPacker(Protocol):
         """What was not closed yet."""
 
 
-Watch = Callable[[LatentArrays, LatentArrays], None]
+Watch = Callable[[LatentArrays, PlacedClip], None]
 """Is given the latents of each clip, and the symbols that were chosen for them."""
 
 
@@ -110,7 +111,7 @@ class SparsePacker:
     """Groups that are coded as their clips come, and closed after ten seconds unless the scene stands still."""
 
     def __init__(self, encoder: Encoder, steps: Steps, watch: Watch) -> None:
-        self.steps, self._watch = steps, watch
+        self.steps, self._watch, self._weights_of = steps, watch, encoder.weights_of
         self._clip_frames = encoder.geometry.clip_frames
         # what a scene costs that stands still shows in the second clip
         self._least, self._most = max(2, encoder.clips_per_group), encoder.most_clips_per_group
@@ -119,15 +120,14 @@ class SparsePacker:
     def add(self, piece: Piece) -> Iterator[Packed]:
         """See `GroupPacker`."""
         end = piece.span.end_frame
-        for number in range(piece.span.clips):
-            clip = piece.span.first_clip + number
+        for clip, latents in enumerate(piece.clips, piece.span.first_clip):
             if self._ends_before(clip):
                 yield from self._writer.close()
-            rows = slice(number * piece.tiles, (number + 1) * piece.tiles)
             start = clip * self._clip_frames
             span = GroupSpan(start, min(self._clip_frames, end - start), clip, 1)
-            latents = LatentArrays(*(part[rows] for part in piece.latents))
-            self._watch(latents, self._writer.encoder_for(span).add(latents))
+            weights = self._weights_of(piece.placement)
+            symbols = self._writer.encoder_for(span).add(latents, piece.placement, weights)
+            self._watch(latents, PlacedClip(symbols, piece.placement))
 
     def rest(self) -> Iterator[Packed]:
         """See `GroupPacker`."""

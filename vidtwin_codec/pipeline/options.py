@@ -55,6 +55,8 @@ class EncodeOptions(NetworkOptions):
     """Least number of pixels that neighbouring tiles share."""
     effort: int = DEFAULT_EFFORT
     """0 rounds latents to symbols, 1 chooses symbols by what error and bits they cost together."""
+    camera: bool = True
+    """Let windows follow the camera, where the network sees whole frames: fewer bytes where the picture pans."""
     level: int = DEFAULT_LEVEL
     """zstd level, 1 to 22."""
     force: bool = False

@@ -56,6 +56,7 @@ class Packer:
             tile_width=geometry.tile_width,
             overlap=geometry.overlap,
             abutting=geometry.abutting,
+            camera=encoder.follows,
             clips_per_group=encoder.most_clips_per_group,
             audio=audio,
             options={"quality": quality, "short_side": encoder.options.short_side, **_told(encoder.options)},

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 from vidtwin_codec.coding import LatentLayout
-from vidtwin_codec.coding.layout import MAX_CLIP_ELEMENTS
 from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.container.fields import MAX_SIZE
 from vidtwin_codec.model import VidTwinConfig
 
 MAX_WINDOW_PIXELS = 1 << 21
 """1920 × 1088 is just below; a clip of 16 frames then takes 100 MB."""
+MAX_WINDOW_ELEMENTS = 1 << 24
+"""Of its latents: a canvas on which a window follows the camera may have more."""
 _SEAM = 16
 """A seam is worth so many more pixels beside it."""
 
@@ -61,5 +62,5 @@ def _fits(config: VidTwinConfig, height: int, width: int) -> bool:
     rows, columns = height // config.patch_size, width // config.patch_size
     elements = config.qformer.num_queries * rows * columns * config.structure_channels
     elements += config.dynamics_channels * config.frames * (rows + columns)
-    small = elements <= MAX_CLIP_ELEMENTS and height * width <= MAX_WINDOW_PIXELS
+    small = elements <= MAX_WINDOW_ELEMENTS and height * width <= MAX_WINDOW_PIXELS
     return (small and max(height, width) <= MAX_SIZE) or rows == columns == 1

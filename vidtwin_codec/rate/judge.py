@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from vidtwin_codec.coding import LatentArrays, Steps, dequantize
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.latents.sparse_group import SparseGroup
 from vidtwin_codec.media import FrameReader
 from vidtwin_codec.metrics import psnr
-from vidtwin_codec.pipeline.codec import Frames, LoadCodec
+from vidtwin_codec.pipeline.codec import LoadCodec
 from vidtwin_codec.pipeline.encoder import Encoder
-from vidtwin_codec.pipeline.geometry import resize_frames
+from vidtwin_codec.pipeline.geometry import Frames, resize_frames
 from vidtwin_codec.rate.sample import sample_runs
 
 FEW, MANY = 3, 8
@@ -64,7 +65,8 @@ class Judge:
         layout, tiles = self._encoder.layout, len(self._encoder.geometry.tiles)
         clips = (symbols[number].clip(0, layout, tiles) for number in self.numbers)
         judged = [
-            self._compare(source, dequantize(clip, steps)) for source, clip in zip(self._sources, clips, strict=True)
+            self._compare(source, dequantize(clip.symbols, steps), clip.placement)
+            for source, clip in zip(self._sources, clips, strict=True)
         ]
         return Prospect(judged, self.numbers, errors)
 
@@ -74,10 +76,10 @@ class Judge:
         sized = resize_frames(torch.from_numpy(source), geometry.width, geometry.height).numpy()
         return self._compare(source, self._encoder.codec.encode(sized, geometry)).error
 
-    def _compare(self, source: Frames, latents: LatentArrays) -> Judged:
+    def _compare(self, source: Frames, latents: LatentArrays, placement: Placement | None = None) -> Judged:
         encoder = self._encoder
         codec = self._load(encoder.entry, encoder.options, "decoder")
-        (decoded,) = codec.decode(latents, encoder.geometry)
+        (decoded,) = codec.decode_placed(latents, encoder.geometry, [placement])
         shown = torch.from_numpy(decoded[: len(source)])
         values = psnr(source, resize_frames(shown, encoder.info.width, encoder.info.height).numpy())
         # of the frames' errors, not of their logarithms

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from vidtwin_codec.coding import LatentArrays, SparseGroupEncoder, Steps
+from vidtwin_codec.coding import SparseGroupEncoder, Steps
 from vidtwin_codec.coding.effort import quality_steps, step_factor
 from vidtwin_codec.pipeline.encoder import Encoder, Piece
+from vidtwin_codec.pipeline.following import placed_geometry
 from vidtwin_codec.pipeline.options import Reporter
 from vidtwin_codec.rate.spool import KEPT, LatentSpool
 from vidtwin_codec.rate.tally import Tally
@@ -27,7 +28,7 @@ class WideRun:
         encoder: where they come from. folder: for their latents. reporter: is told when the network runs.
 
     Attributes:
-        tallies: of each clip that has passed.
+        tallies: of each clip that has passed. elements: of each one's pixels, three for each on its canvas.
     """
 
     def __init__(self, encoder: Encoder, folder: Path, reporter: Reporter) -> None:
@@ -36,6 +37,7 @@ class WideRun:
         assert base is not None  # weights without steps are not resolved
         self._base: Steps = base
         self.tallies: list[Tally] = []
+        self.elements: list[int] = []
         self._pieces = encoder.pieces(reporter)
         self._first: list[Piece] = []
         self._spool: LatentSpool | None = None
@@ -64,8 +66,8 @@ class WideRun:
         layout, tiles = self.encoder.layout, len(self.encoder.geometry.tiles)
         coder = SparseGroupEncoder(layout, tiles, self.steps(quality), rdo=self.encoder.options.effort > 0)
         for piece in self._first:
-            for clip in _clips(piece):
-                coder.add(clip)
+            for clip in piece.clips:
+                coder.add(clip, piece.placement, self.encoder.weights_of(piece.placement))
         return sum(coder.clip_bits) / 8
 
     def pieces(self, quality: float) -> Iterator[Piece]:
@@ -86,10 +88,8 @@ class WideRun:
     def _counted(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         least = KEPT * step_factor(_FINEST, self.encoder.options.effort)
         for piece in pieces:
-            self.tallies += [Tally.of(clip, self._base, least) for clip in _clips(piece)]
+            self.tallies += [Tally.of(clip, self._base, least) for clip in piece.clips]
+            seen = placed_geometry(self.encoder.geometry, self.encoder.layout, piece.placement)
+            pixels = seen.tile_height * seen.tile_width * len(seen.tiles)
+            self.elements += [3 * seen.clip_frames * pixels] * piece.span.clips
             yield piece
-
-
-def _clips(piece: Piece) -> Iterator[LatentArrays]:
-    for number in range(piece.span.clips):
-        yield LatentArrays(*(part[number * piece.tiles : (number + 1) * piece.tiles] for part in piece.latents))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vidtwin_codec.coding import LatentArrays
 from vidtwin_codec.coding.effort import quality_steps
+from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.coding.quantizer import broadcast_steps
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.pipeline.encoder import Encoder, Piece
@@ -77,7 +78,7 @@ class _Sieve:
 
     The first slot is predicted from the clip before and, its constants, from neighbours. There, a latent that is small
     by itself may be far from its prediction: constants are always kept, other places from the first time on that
-    something is kept there, until a group must end.
+    something is kept there, until a group must end or a canvas leaves them.
     """
 
     def __init__(self, encoder: Encoder, finest: float) -> None:
@@ -90,30 +91,42 @@ class _Sieve:
         counts = self._layout.patterns.counts
         self._constants = [start for start, count in zip(np.cumsum([0, *counts]), counts, strict=False) if count]
         self._ever = np.zeros((self._tiles, *self._layout.structure[1:]), bool)
+        self._origin = (0, 0)
 
     def write(self, stream: BinaryIO, piece: Piece) -> None:
         """Append the clips of a piece."""
-        for number in range(piece.span.clips):
-            if (piece.span.first_clip + number) % self._most_clips == 0:
-                self._ever[:] = False
-                self._ever[..., self._constants] = True
-            rows = slice(number * self._tiles, (number + 1) * self._tiles)
-            structure = piece.latents.structure[rows]
+        for number, clip in enumerate(piece.clips, piece.span.first_clip):
+            structure = clip.structure
+            self._ever = self._carried(piece.placement, structure, afresh=number % self._most_clips == 0)
             # what is not a number is kept, so that packing finds it
             wanted = ~(np.abs(structure) < self._least)
             self._ever |= wanted[:, 0]
             wanted[:, 0] = self._ever
             places = np.flatnonzero(wanted).astype(np.uint32)
             values = structure.reshape(-1)[places]
-            rest = [part[rows].tobytes() for part in piece.latents[1:]]
+            rest = [np.ascontiguousarray(part).tobytes() for part in clip[1:]]
             packer = zstandard.ZstdCompressor(level=1)
             packed = packer.compress(np.diff(places, prepend=np.uint32(0)).tobytes())
             data = packer.compress(b"".join((values.tobytes(), *rest)))
             stream.write(_SIZES.pack(len(packed), len(data)) + packed + data)
 
+    def _carried(self, placement: Placement | None, structure: NDArray[np.float32], afresh: bool) -> NDArray[np.bool_]:
+        """Where something of the first slot was kept before, ``[tiles, rows, columns, channels]``, on this canvas."""
+        ever = np.zeros((len(structure), *structure.shape[2:]), bool)
+        ever[..., self._constants] = True
+        origin = (0, 0) if placement is None else (placement.top, placement.left)
+        down, right = origin[0] - self._origin[0], origin[1] - self._origin[1]
+        if not afresh:
+            before = self._ever[:, max(0, down) :, max(0, right) :]
+            here = ever[:, max(0, -down) :, max(0, -right) :]
+            rows, columns = (min(one, other) for one, other in zip(before.shape[1:3], here.shape[1:3], strict=True))
+            here[:, :rows, :columns] |= before[:, :rows, :columns]
+        self._origin = origin
+        return ever
+
     def read(self, stream: BinaryIO, piece: Piece) -> LatentArrays:
         """The clips of a piece."""
-        shapes = self._layout.shapes()
+        shapes = (self._layout if piece.placement is None else piece.placement.grid(self._layout)).shapes()
         arrays = LatentArrays(*(np.zeros((piece.span.clips * self._tiles, *shape), np.float32) for shape in shapes))
         reader = zstandard.ZstdDecompressor()
         for number in range(piece.span.clips):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from vidtwin_codec.coding import DEFAULT_QUALITY, LatentArrays
+from vidtwin_codec.coding import DEFAULT_QUALITY, LatentArrays, PlacedClip
 from vidtwin_codec.coding.effort import step_factor
 from vidtwin_codec.container import Counts
 from vidtwin_codec.latents.sparse_group import SparseGroup
@@ -121,12 +121,12 @@ class WideController(Steered):
         frames = count_frames(self._info, encoder.fps)
         few, many = (Judge(encoder, frames, self._load, wanted) for wanted in (FEW, MANY))
         judge = few
-        elements = 3 * geometry.clip_frames * geometry.tile_height * geometry.tile_width * len(geometry.tiles)
 
         def foretold(quality: float) -> float:
             """dB, from the latents alone."""
             scale = step_factor(quality, effort)
-            errors = [_CODED_ERROR * tally.error(scale) / elements + beside for tally in run.tallies]
+            pairs = zip(run.tallies, run.elements, strict=True)
+            errors = [_CODED_ERROR * tally.error(scale) / elements + beside for tally, elements in pairs]
             return sum(map(decibels, errors)) / len(errors)
 
         beside = judge.beside()
@@ -134,7 +134,7 @@ class WideController(Steered):
         tried: dict[float, float] = {}
         while True:
             counts, errors, symbols = self._watched_pack(stream, run, quality, {*few.numbers, *many.numbers})
-            per_element = [error / elements for error in errors]
+            per_element = [error / elements for error, elements in zip(errors, run.elements, strict=True)]
             prospect = judge.prospect(symbols, run.steps(quality), per_element)
             if judge is few and prospect.deviation > _UNEVEN:
                 judge = many
@@ -168,11 +168,11 @@ class WideController(Steered):
         """Counts, the error of each clip's latents, and the symbols of those that are wanted."""
         errors, kept = ClipError(run.steps(quality)), dict[int, SparseGroup]()
 
-        def watch(latents: LatentArrays, symbols: LatentArrays) -> None:
+        def watch(latents: LatentArrays, clip: PlacedClip) -> None:
             number = len(errors.sums)
-            errors.add(latents, symbols, run.tallies[number].energy)
+            errors.add(latents, clip.symbols, run.tallies[number].energy)
             if number in wanted:
-                kept[number] = SparseGroup.of([symbols])
+                kept[number] = SparseGroup.of([clip])
 
         counts = self._pack(stream, run.encoder, run.pieces(quality), quality, watch)
         return counts, errors.sums, kept

@@ -25,6 +25,7 @@ SIDE = 32
 (SLOTS, CHANNELS, NBANDS, STRIDE, PLACE, HEIGHT, WIDTH, AT_NEIGHBOUR, AT_CELL, AT_COARSE, AT_BAND, AT_RING,
  AT_COLOUR, AT_PERM, AT_EXPECTED, AT_SLOT) = range(16)  # fmt: skip
 SIZES = 32
+FLAGS_OF_PLACE = 3  # at the end of its record: holds nothing, slot 0 is a difference, was coded
 BAND_FIELDS = 8  # start, end, colour, ring, sector, canonical number, inner band, same band of the first colour
 
 
@@ -138,5 +139,5 @@ def layout_tables(
     count = len(bands.bands)
     stride = channels + 1 + count + 1 + COLOURS + 1
     sizes[[SLOTS, CHANNELS, NBANDS, STRIDE]] = slots, channels, count, stride
-    sizes[[PLACE, HEIGHT, WIDTH]] = slots * stride + 2, height, width
+    sizes[[PLACE, HEIGHT, WIDTH]] = slots * stride + FLAGS_OF_PLACE, height, width
     return sizes, np.concatenate(pieces).astype(np.int32)

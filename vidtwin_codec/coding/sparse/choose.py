@@ -1,7 +1,8 @@
 """Kernels that choose a place's symbols by rate and distortion, with the models as they stand when its turn comes.
 
-Gains are in units of a squared step / 65536: distortion in 64ths of a step, squared, times 16; costs in 256ths of a bit
-times ``price``. All are relative to holding nothing, so what holds nothing takes no time.
+Gains are in units of a squared step / 2**18: distortion in 64ths of a step, squared, times the place's scale, which is
+64 where all of it is looked at; costs in 256ths of a bit times ``price``. All are relative to holding nothing, so what
+holds nothing takes no time.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from vidtwin_codec.coding.sparse.jit import kernel
 from vidtwin_codec.coding.sparse.walk import MOST_COUNTED
 
 UNIT = 64  # of a step
-SCALE = 16
+SCALE = 64
 BIT = 256
 FAR = 1 << 20  # targets count as no larger, so that no sum leaves 64 bits
 
@@ -48,7 +49,7 @@ def choose_position(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any,
     slot: int, k: int, band: int, target: int, price: int, bonus: int, least: int, best: Any,
 ) -> None:  # fmt: skip
-    """Best number for a target (64ths) whose zero contexts are in ``work``; ``best``: the number, gain of it."""
+    """Best number for a target (64ths) whose zero contexts are in ``work``; ``best``: number, gain, place's scale."""
     chance = predict(states, weights, fixed, work)
     size = abs(target)
     best[0] = 0
@@ -59,7 +60,7 @@ def choose_position(
     nearest = (size + UNIT // 2) // UNIT
     if nearest > 2 * STEPS_UP:  # too large for a smaller number to pay
         best[0] = nearest if target > 0 else -nearest
-        best[1] = some - min(size, FAR) * min(size, FAR) * SCALE
+        best[1] = some - min(size, FAR) * min(size, FAR) * best[2]
         return
     nearest = max(nearest, 1)
     for magnitude in range(1, nearest + 1):
@@ -71,7 +72,7 @@ def choose_position(
             go_on = fixed[COST + (chance >> 4)] * price
         if magnitude + 1 >= nearest:
             left = size - magnitude * UNIT
-            gain = some + stop + (left * left - size * size) * SCALE
+            gain = some + stop + (left * left - size * size) * best[2]
             if gain < best[1]:
                 best[0] = magnitude if target > 0 else -magnitude
                 best[1] = gain

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
-from vidtwin_codec.coding.quantizer import MAX_SYMBOL, quantize
+from vidtwin_codec.coding.placement import Placement
+from vidtwin_codec.coding.quantizer import quantize
+from vidtwin_codec.coding.sparse.state import Walk
 from vidtwin_codec.coding.steps import Steps
 from vidtwin_codec.errors import VidtwinError
 
@@ -23,71 +25,6 @@ DEFAULT_BONUS = 0.25
 DEFAULT_LEAST = 0.55
 _MOST_BYTES = 160  # that one symbol can take: 14 + 25 decisions of 2 bytes, some flags, 25 plain bits
 _BUFFER = 32 << 20
-
-
-class _Walk:
-    """Models and memory of one group's walk, shared by encoder and decoder."""
-
-    def __init__(self, layout: LatentLayout, tiles: int, step: int, start: Prior) -> None:
-        from vidtwin_codec.coding.sparse import bands, binary, contexts, fixed, lines, places
-        from vidtwin_codec.coding.sparse.jit import view
-
-        if layout.patterns is None:
-            raise ValueError("the sparse coder needs a layout with patterns")
-        self.layout, self.tiles = layout, tiles
-        self._view, self._lines, self._places = view, lines, places
-        self.sizes, self.table = bands.layout_tables(layout, start.sizes, step)
-        self.states, self.weights = start.states.copy(), start.weights.copy()
-        slots, height, width, channels = layout.structure
-        record = int(self.sizes[bands.PLACE]) * (height * width + 1)
-        self.own = np.zeros((tiles, record), np.int8)
-        self.before = np.zeros((tiles, record), np.int8)
-        self.means = np.zeros((tiles, height * width * channels), np.int32)
-        self.some = np.zeros((tiles, 2, layout.dynamics_x[0]), np.int32)
-        self.register = np.zeros(binary.REGISTERS, np.int64)
-        self.register[binary.HIGH] = (1 << binary.TOP) - 1
-        self._off = np.zeros(contexts.OFFSETS, np.int64)
-        self._shared = [view(each) for each in (self.sizes, self.table, fixed.fixed_table())]
-        self.work = np.zeros(binary.WORK, np.int64)
-        self.work[binary.MOST] = binary.LIMIT
-        self.work[binary.PACE] = binary.LEARNING
-        self._models = [view(each) for each in (self.states, self.weights, self.work)]
-        self._register = view(self.register)
-        sums, guesses, best = np.zeros(16, np.int64), np.zeros(3, np.int64), np.zeros(2, np.int64)
-        numbers = np.zeros((2, slots * channels), np.int32)
-        self._sums, self._guesses, self._best = view(sums), view(guesses), view(best)
-        self._targets, self._values = view(numbers[0]), view(numbers[1])
-        self._offsets = view(self._off)
-        self._has_before = contexts.HAS_BEFORE
-
-    def next_clip(self, first: bool) -> None:
-        """Begin a clip: this clip's records become those of the clip before."""
-        self.own, self.before = self.before, self.own
-        self._off[self._has_before] = 0 if first else 1
-
-    def structure(
-        self, tile: int, buffer: Any, source: Any, symbols: Any, span: tuple[int, int], task: int,
-        tuning: tuple[int, int, int],
-    ) -> int:  # fmt: skip
-        """Walk over places ``span`` of a tile."""
-        return int(
-            self._places.walk_places(
-                *self._shared, *self._models, self._register, buffer, self._sums, self._offsets,
-                self._view(self.own[tile]), self._view(self.before[tile]), self._targets, self._values,
-                self._view(self.means[tile]), self._guesses, self._best, source, symbols, *span, task, *tuning,
-                MAX_SYMBOL,
-            )
-        )  # fmt: skip
-
-    def dynamics(self, tile: int, part: int, buffer: Any, symbols: NDArray[np.int32]) -> int:
-        """Walk over one of the two dynamics of a tile."""
-        fixed = self._shared[2]
-        return int(
-            self._lines.walk_lines(
-                fixed, *self._models, self._register, buffer, self._view(symbols.reshape(-1)),
-                self._view(self.some[tile, part]), part, *symbols.shape, MAX_SYMBOL,
-            )
-        )  # fmt: skip
 
 
 class SparseGroupEncoder:
@@ -117,7 +54,7 @@ class SparseGroupEncoder:
 
         steps.check(layout)
         self._level = step_level(steps)
-        self._walk = _Walk(layout, tiles, self._level, start or prior.load())
+        self._walk = Walk(layout, tiles, self._level, start or prior.load())
         self._steps, self._rdo = steps, rdo
         self._start = start or prior.load()
         # the slope of a fine uniform quantiser: 2 ln 2 / 12 of a squared step for one bit
@@ -131,33 +68,42 @@ class SparseGroupEncoder:
         self._buffer = np.empty(_BUFFER, np.uint8)
         self.clip_bits: list[float] = []
 
-    def add(self, latents: LatentArrays) -> LatentArrays:
+    def add(
+        self, latents: LatentArrays, placement: Placement | None = None, weights: NDArray[np.float32] | None = None
+    ) -> LatentArrays:
         """Choose symbols for one clip, code them, and return them.
 
         Args:
-            latents: floats, N = tiles.
+            latents: floats, N = tiles; with a placement, of its grid.
+            placement: the clip's own canvas, only where there is one tile; None: the layout's grid at the origin.
+            weights: ``[rows, columns]``, 0 to 1: how much of each patch anybody looks at; that much its distortion
+                counts. Nothing is spent where it is 0. Without ``rdo`` they say nothing.
 
         Returns:
             Symbols, int32.
 
         Raises:
             VidtwinError: a latent is NaN or infinite.
+            ValueError: a placement or weights that do not fit; see `Placement.check`.
         """
-        layout, walk = self._walk.layout, self._walk
+        walk = self._walk
+        layout = self._grid(placement)
         layout.check(latents, walk.tiles)
+        scales = self._scales(weights, layout)
         if not self._rdo:
             symbols = quantize(latents, self._steps)
-            self.add_symbols(symbols)
+            self.add_symbols(symbols, placement)
             return symbols
         lines = quantize(latents._replace(structure=np.zeros((0, *layout.structure), np.float32)), self._steps)
         result = lines._replace(structure=np.zeros((walk.tiles, *layout.structure), np.int32))
-        self._code(result, latents.structure)
+        self._code(result, latents.structure, placement, scales)
         return result
 
-    def add_symbols(self, symbols: LatentArrays) -> None:
-        """Code one clip's symbols as they are (int32 within +-`MAX_SYMBOL`, N = tiles)."""
-        self._walk.layout.check(symbols, self._walk.tiles)
-        self._code(symbols, None)
+    def add_symbols(self, symbols: LatentArrays, placement: Placement | None = None) -> None:
+        """Code one clip's symbols as they are (int32 within +-`MAX_SYMBOL`, N = tiles), on a canvas as with `add`."""
+        layout = self._grid(placement)
+        layout.check(symbols, self._walk.tiles)
+        self._code(symbols, None, placement, self._scales(None, layout))
 
     def finish(self) -> bytes:
         """The body. Nothing can be added afterwards."""
@@ -177,17 +123,41 @@ class SparseGroupEncoder:
         """For training a prior: what the models are now."""
         return replace(self._start, states=self._walk.states.copy(), weights=self._walk.weights.copy())
 
-    def _code(self, symbols: LatentArrays, latents: NDArray[Any] | None) -> None:
+    def _grid(self, placement: Placement | None) -> LatentLayout:
+        walk = self._walk
+        if placement is None:
+            return walk.layout
+        if walk.tiles != 1:
+            raise ValueError("only a group of one tile has placements")
+        placement.check(walk.layout)
+        return placement.grid(walk.layout)
+
+    def _scales(self, weights: NDArray[np.float32] | None, layout: LatentLayout) -> NDArray[np.int32]:
+        """What distortion in each place is multiplied by; what is looked at at all has at least 1."""
+        from vidtwin_codec.coding.sparse.choose import SCALE
+
+        shape = layout.structure[1:3]
+        if weights is None:
+            return np.full(shape, SCALE, np.int32).reshape(-1)
+        if weights.shape != shape or not bool(((weights >= 0) & (weights <= 1)).all()):
+            raise ValueError(f"weights must be {shape} numbers from 0 to 1")
+        return np.ceil(weights.reshape(-1).astype(np.float64) * SCALE).astype(np.int32)
+
+    def _code(
+        self, symbols: LatentArrays, latents: NDArray[Any] | None, placement: Placement | None,
+        scales: NDArray[np.int32],
+    ) -> None:  # fmt: skip
         from vidtwin_codec.coding.sparse.jit import view
         from vidtwin_codec.coding.sparse.places import CHOOSE, GIVEN
 
         if self._finished:
             raise ValueError("the group is finished")
         walk = self._walk
-        walk.next_clip(not self.clip_bits)
-        slots, height, width, channels = walk.layout.structure
-        chunk = max(1, _BUFFER // (_MOST_BYTES * slots * channels))
         buffer = view(self._buffer)
+        walk.next_clip(not self.clip_bits, buffer, placement)
+        self._flush()
+        slots, height, width, channels = walk.grid.structure
+        chunk = max(1, _BUFFER // (_MOST_BYTES * slots * channels))
         for tile in range(walk.tiles):
             out = symbols.structure[tile].reshape(-1)
             if latents is None:
@@ -198,7 +168,7 @@ class SparseGroupEncoder:
             for first in range(0, height * width, chunk):
                 span = (first, min(first + chunk, height * width))
                 task = GIVEN if latents is None else CHOOSE
-                walk.structure(tile, buffer, view(source), view(out), span, task, self._tuning)
+                walk.structure(tile, buffer, view(scales), view(source), view(out), span, task, self._tuning)
                 self._flush()
             for part, array in enumerate(symbols[1:]):
                 walk.dynamics(tile, part, buffer, np.ascontiguousarray(array[tile], dtype=np.int32))
@@ -233,6 +203,9 @@ class SparseGroupEncoder:
 class SparseGroupDecoder:
     """Reads a group's symbols, clip by clip.
 
+    Attributes:
+        placement: after each clip, its canvas, which its symbols have the grid of; None: the layout's own.
+
     Raises:
         ValueError: the body is not what the encoder writes; on construction or while iterating.
     """
@@ -244,10 +217,11 @@ class SparseGroupDecoder:
         if len(body) < 1:
             raise ValueError("holds no byte")
         data = np.frombuffer(body, np.uint8)
+        self.placement: Placement | None = None
         self._clips = clips
         self._buffer = np.concatenate([data[1:], np.zeros(BYTES, np.uint8)])
         self._length = len(data) - 1
-        self._walk = _Walk(layout, tiles, int(data[0]), prior.load())
+        self._walk = Walk(layout, tiles, int(data[0]), prior.load())
         register = self._walk.register
         register[DECODING], register[AT], register[END] = 1, BYTES, self._length
         register[VALUE] = int.from_bytes(self._buffer[:BYTES].tobytes(), "big")
@@ -258,20 +232,21 @@ class SparseGroupDecoder:
         from vidtwin_codec.coding.sparse.places import DECODE
 
         walk, buffer = self._walk, view(self._buffer)
-        layout = walk.layout
         nothing = view(np.zeros(1, np.int32))
-        places = layout.structure[1] * layout.structure[2]
         for clip in range(self._clips):
-            walk.next_clip(clip == 0)
+            walk.next_clip(clip == 0, buffer, None)
+            layout = walk.grid
+            places = layout.structure[1] * layout.structure[2]
             arrays = LatentArrays(*(np.zeros((walk.tiles, *shape), np.int32) for shape in layout.shapes()))
             for tile in range(walk.tiles):
                 out = view(arrays.structure[tile].reshape(-1))
-                wrong = walk.structure(tile, buffer, nothing, out, (0, places), DECODE, (0, 0, 0))
+                wrong = walk.structure(tile, buffer, nothing, nothing, out, (0, places), DECODE, (0, 0, 0))
                 wrong += sum(walk.dynamics(tile, part, buffer, arrays[1 + part][tile]) for part in (0, 1))
                 if wrong:
                     raise ValueError("a symbol is out of range, or the body ends early")
             if clip == self._clips - 1:
                 self._check_end()
+            self.placement = walk.placement
             yield arrays
 
     def _check_end(self) -> None:
@@ -310,9 +285,13 @@ class SparseCoder:
         """Inverse of `encode`.
 
         Raises:
-            ValueError: not what `encode` writes.
+            ValueError: not what `encode` writes, or clips on canvases of their own, which `SparseGroupDecoder` reads.
         """
-        parts = list(SparseGroupDecoder(body, layout, clips, tiles))
+        decoder, parts = SparseGroupDecoder(body, layout, clips, tiles), []
+        for part in decoder:
+            if decoder.placement is not None:
+                raise ValueError("holds clips on canvases of their own")
+            parts.append(part)
         return LatentArrays(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 

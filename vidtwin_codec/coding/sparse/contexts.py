@@ -23,8 +23,9 @@ from vidtwin_codec.coding.sparse.jit import kernel
 
 # Where the place being coded and its neighbours have their records: in this clip's, then in the clip before's.
 OWN, LEFT, UP, UP_LEFT, UP_RIGHT, BEFORE, BEFORE_RIGHT, BEFORE_BELOW = range(8)
-MODE, HAS_BEFORE = 8, 9  # whether slot 0 is a difference to the clip before; whether there is one
-OFFSETS = 10
+MODE, HAS_BEFORE = 8, 9  # whether slot 0 is a difference to the clip before; whether that has this place
+FOLLOWS = 10  # whether there is a clip before at all
+OFFSETS = 11
 MOST_IN_BAND = 40  # a band's sum of magnitudes, likewise
 MAX_KEPT = 15  # magnitudes and counts are kept up to here
 
@@ -74,7 +75,9 @@ ESCAPE_0 = FLAG_0 + FLAGS
 ESCAPES = 32
 DYNAMICS_0 = ESCAPE_0 + ESCAPES
 DYNAMICS = 256  # of each of the two
-STATES = DYNAMICS_0 + 2 * DYNAMICS
+MOTION_0 = DYNAMICS_0 + 2 * DYNAMICS
+MOTION = 256  # of canvases
+STATES = MOTION_0 + MOTION
 
 ZERO_A = 0
 ZERO_B = ZERO_A + EXPECTED * 2 * INPUTS
@@ -130,7 +133,7 @@ def near_values(
         if slot > 1:
             time += own[(b - stride + k) & INDEX]
     past = 0
-    if off[HAS_BEFORE] != 0:
+    if off[FOLLOWS] != 0:
         b = (off[BEFORE] + slot * stride) & INDEX
         past = 2 * before[b + k] + before[b + n0] + before[b + n1] + before[b + n5] + before[b + n6]
         past += before[(off[BEFORE_RIGHT] + shift) & INDEX] + before[(off[BEFORE_BELOW] + shift) & INDEX]
@@ -221,7 +224,7 @@ def band_values(
     lower, past = 0, 0
     if slot > 0:
         lower = own[base - stride + band] + 0
-    if off[HAS_BEFORE] != 0:
+    if off[FOLLOWS] != 0:
         past = before[off[BEFORE] + shift + band] + 0
     level = fixed[LEVEL5 + near] * 5 + fixed[LEVEL5 + inner]
     sums[9] = (level * 5 + fixed[LEVEL5 + lower]) * 5 + fixed[LEVEL5 + past]
@@ -246,7 +249,7 @@ def band_contexts(
     if slot > 0:
         lower = own[base - stride + band] + 0
     past = 0
-    if off[HAS_BEFORE] != 0:
+    if off[FOLLOWS] != 0:
         past = before[off[BEFORE] + shift + band] + 0
     group = group_of(table[sizes[AT_SLOT] + slot] + 0)
     near5, inner5 = fixed[LEVEL5 + 2 * (left + up) + corners], fixed[LEVEL5 + inner]
@@ -284,7 +287,7 @@ def reach_contexts(
         lower = own[off[OWN] + shift - stride] + 0
     if slot > 1:
         lowest = own[off[OWN] + shift - 2 * stride] + 0
-    if off[HAS_BEFORE] != 0:
+    if off[FOLLOWS] != 0:
         past = before[off[BEFORE] + shift] + 0
     other = 0
     if colour > 0:
@@ -322,7 +325,7 @@ def slot_contexts(sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before
         lower = own[off[OWN] + shift - stride] + 0
     if slot > 1:
         lowest = own[off[OWN] + shift - 2 * stride] + 0
-    if off[HAS_BEFORE] != 0:
+    if off[FOLLOWS] != 0:
         past = before[off[BEFORE] + shift] + 0
         around = before[off[BEFORE_RIGHT] + shift] + before[off[BEFORE_BELOW] + shift]
     where = table[sizes[AT_SLOT] + slot] + 0
@@ -355,7 +358,7 @@ def flag_contexts(sizes: Any, off: Any, own: Any, before: Any, which: int, work:
     left, up = own[off[LEFT] + at] + 0, own[off[UP] + at] + 0
     up_right, up_left = own[off[UP_RIGHT] + at] + 0, own[off[UP_LEFT] + at] + 0
     past, around = 0, 0
-    if off[HAS_BEFORE] != 0:
+    if off[FOLLOWS] != 0:
         past = before[off[BEFORE] + at] + 0
         around = before[off[BEFORE_RIGHT] + at] + before[off[BEFORE_BELOW] + at]
     first = FLAG_0 + which * 64

@@ -68,7 +68,19 @@ def entry(function: Kernel) -> Kernel:
 _ARRAYS = {
     "int8": ("own", "before"),
     "uint8": ("buffer",),
-    "int32": ("table", "fixed", "states", "weights", "targets", "values", "means", "source", "symbols", "some_before"),
+    "int32": (
+        "table",
+        "fixed",
+        "states",
+        "weights",
+        "targets",
+        "values",
+        "means",
+        "source",
+        "symbols",
+        "scales",
+        "some_before",
+    ),
     "int64": ("sizes", "work", "register", "sums", "off", "guesses", "best"),
 }
 

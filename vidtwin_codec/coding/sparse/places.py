@@ -18,7 +18,7 @@ from vidtwin_codec.coding.sparse.bands import (
     WIDTH,
 )
 from vidtwin_codec.coding.sparse.binary import BYTES, DECODING, OVERRUN, cost
-from vidtwin_codec.coding.sparse.choose import FAR, SCALE, UNIT, choose_rest, choose_slot, forget_slot
+from vidtwin_codec.coding.sparse.choose import FAR, UNIT, choose_rest, choose_slot, forget_slot
 from vidtwin_codec.coding.sparse.contexts import (
     BEFORE,
     BEFORE_BELOW,
@@ -40,7 +40,7 @@ DECODE, GIVEN, CHOOSE = 0, 1, 2
 
 
 @kernel
-def set_offsets(sizes: Any, place: int, off: Any) -> None:
+def set_offsets(sizes: Any, place: int, off: Any, before: Any) -> None:
     """Find the records around a place; what lies outside has the empty one behind the last."""
     width, size = sizes[WIDTH], sizes[PLACE]
     row, column = place // width, place % width
@@ -51,6 +51,7 @@ def set_offsets(sizes: Any, place: int, off: Any) -> None:
     off[UP_LEFT] = (place - width - 1) * size if row > 0 and column > 0 else outside
     off[UP_RIGHT] = (place - width + 1) * size if row > 0 and column < width - 1 else outside
     off[BEFORE] = place * size
+    off[HAS_BEFORE] = before[place * size + size - 1]
     off[BEFORE_RIGHT] = (place + 1) * size if column < width - 1 else outside
     off[BEFORE_BELOW] = (place + width) * size if row < sizes[HEIGHT] - 1 else outside
 
@@ -114,9 +115,11 @@ def bits_like(sizes: Any, targets: Any) -> int:
 
 @kernel
 def clear_record(sizes: Any, off: Any, own: Any) -> None:
-    """Forget what a place's record held."""
-    for k in range(off[OWN], off[OWN] + sizes[PLACE]):
+    """Forget what a place's record held, but not that it is one."""
+    last = off[OWN] + sizes[PLACE] - 1
+    for k in range(off[OWN], last):
         own[k] = 0
+    own[last] = 1
 
 
 @kernel
@@ -163,7 +166,7 @@ def choose_place(
             if attempt == 0:
                 alone = gain
             else:
-                alone += error * SCALE  # from here on, relative to the clip before
+                alone += error * best[2]  # from here on, relative to the clip before
     if known != 0 and off[MODE] == 0:
         gain = alone
     gain += choose_rest(
@@ -179,23 +182,28 @@ def choose_place(
 def walk_places(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, sums: Any,
     off: Any, own: Any, before: Any, targets: Any, values: Any, means: Any, guesses: Any, best: Any,
-    source: Any, symbols: Any, first: int, last: int, task: int, price: int, bonus: int, least: int, limit: int,
+    scales: Any, source: Any, symbols: Any, first: int, last: int, task: int,
+    price: int, bonus: int, least: int, limit: int,
 ) -> Any:  # fmt: skip
     """Code places ``first`` to ``last - 1`` of a tile; returns how many symbols are out of range.
 
     ``source``: ``[slots, h, w, C]`` symbols (`GIVEN`) or 64ths of a step (`CHOOSE`). ``symbols``: where they go.
-    ``means``: ``[h, w, C]`` slot 0 of the clip before, and of this one where the walk has been.
+    ``scales``: of each place's distortion, up to `SCALE`. ``means``: ``[h, w, C]`` slot 0 of the clip before, and of
+    this one where the walk has been.
     """
     slots, channels = sizes[SLOTS], sizes[CHANNELS]
     plane = sizes[HEIGHT] * sizes[WIDTH] * channels
     perm = sizes[AT_PERM]
     wrong = 0
     for place in range(first, last):
-        set_offsets(sizes, place, off)
+        set_offsets(sizes, place, off, before)
         clear_record(sizes, off, own)
         guess_means(sizes, table, place, means, guesses)
         off[MODE] = 0
-        if task == CHOOSE:
+        if task == CHOOSE and scales[place] == 0:
+            off[MODE] = off[HAS_BEFORE]
+        elif task == CHOOSE:
+            best[2] = scales[place]
             for slot in range(1, slots):
                 begin = slot * plane + place * channels
                 most = 0

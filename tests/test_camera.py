@@ -1,0 +1,348 @@
+"""Windows that follow the camera, through the whole product."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cosines import loader
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from media_samples import psnr
+from micro import window_config, window_model, write_weights
+from numpy.typing import NDArray
+from pans import pan, picture, write_pan
+
+from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, VtwDataset, VtwFile, encode, weights
+from vidtwin_codec.coding import SPARSE, CorruptGroupError, OpenGroup, SparseGroupEncoder, pack_body
+from vidtwin_codec.coding.placement import Placement, at_rest
+from vidtwin_codec.container import VtwReader, verify
+from vidtwin_codec.latents.cache import GroupCache
+from vidtwin_codec.latents.exporting import export_latents
+from vidtwin_codec.latents.importing import ImportLatentsOptions, import_latents
+from vidtwin_codec.latents.mixing import mix_to_vtw
+from vidtwin_codec.media import probe
+from vidtwin_codec.pipeline.codec import LoadCodec
+from vidtwin_codec.pipeline.decoder import Decoder
+from vidtwin_codec.pipeline.encoder import Encoder
+from vidtwin_codec.pipeline.following import Follower, cut_out, seen_shares
+from vidtwin_codec.pipeline.geometry import Geometry
+from vidtwin_codec.pipeline.segments import encode_segment
+from vidtwin_codec.pipeline.windows import window_layout
+from vidtwin_codec.pipeline.writing import write_vtw
+from vidtwin_codec.rate.spool import LatentSpool
+
+CHANGES: dict[str, Any] = {"structure_channels": 120, "patterns": (64, 28, 28)}
+CONFIG = window_config(**CHANGES)
+Frames = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def cosine_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "cosines.safetensors"
+    return write_weights(path, window_model(**CHANGES), 0.15)
+
+
+@pytest.fixture
+def options(cosine_weights: Path) -> EncodeOptions:
+    return EncodeOptions(weights=str(cosine_weights), device="cpu", audio="none", force=True, quality=60)
+
+
+@pytest.fixture(scope="module")
+def load() -> LoadCodec:
+    return loader(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """11 clips and a bit; the camera stops in the eighth."""
+    return write_pan(tmp_path_factory.mktemp("video") / "pan.mkv", pan(46, stop=30))
+
+
+@pytest.fixture
+def packed(source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> Path:
+    encode(source, tmp_path / "a.vtw", options, load=load)
+    return tmp_path / "a.vtw"
+
+
+def decoded(path: Path, load: LoadCodec, options: EncodeOptions, **choices: Any) -> Frames:
+    with Decoder(path, DecodeOptions(weights=options.weights, device="cpu", **choices), load=load) as decoder:
+        return np.concatenate(list(decoder.frames()))
+
+
+def encoder_of(path: Path, options: EncodeOptions, load: LoadCodec) -> Encoder:
+    entry = weights.resolve(options.weights)
+    return Encoder(probe(path), load(entry, options, "encoder"), entry, options)
+
+
+def test_a_pan_takes_far_fewer_bytes_and_looks_no_worse(
+    source: Path, packed: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path
+) -> None:
+    encode(source, tmp_path / "b.vtw", replace(options, camera=False), load=load)
+    frames = pan(46, stop=30)
+    found, still = (decoded(tmp_path / name, load, options) for name in ("a.vtw", "b.vtw"))
+    assert found.shape == frames.shape
+    # to the borders: what a canvas shows beside the frame is not seen
+    assert psnr(frames, found) > psnr(frames, still) - 0.3
+    for side in (found[:, 0], found[:, -1]), (found[:, :, 0], found[:, :, -1]):
+        for line, wanted in zip(side, (frames[:, 0], frames[:, -1]), strict=False):
+            if line.shape == wanted.shape:
+                assert psnr(wanted, line) > 28
+    with VtwReader(packed) as one, VtwReader(tmp_path / "b.vtw") as other:
+        assert (one.header.camera, other.header.camera) == (True, False)
+        assert one.counts.video_bytes < 0.6 * other.counts.video_bytes
+        placements = [clip.placement for number in range(len(one.groups)) for clip in one.placed(number)]
+        assert len(placements) == 12
+        assert sum(placement is not None for placement in placements) >= 7
+        lefts = [each.left for each in placements if each]
+        assert lefts == sorted(lefts)
+        assert lefts[-1] >= 8, "the world goes on from clip to clip"
+        assert all(clip.placement is None for n in range(len(other.groups)) for clip in other.placed(n))
+    assert verify(packed) == []
+
+
+def test_nothing_changes_where_nothing_moves(options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> None:
+    still = write_pan(tmp_path / "still.mkv", np.repeat(picture(40, 56)[None], 9, axis=0))
+    for name, camera in (("a", True), ("b", False)):
+        encode(still, tmp_path / f"{name}.vtw", replace(options, camera=camera), load=load)
+    with VtwReader(tmp_path / "a.vtw") as one, VtwReader(tmp_path / "b.vtw") as other:
+        assert [entry.crc for entry in one.groups] == [entry.crc for entry in other.groups]
+        assert one.groups[0].offset - other.groups[0].offset <= 4, "a header that says little more"
+
+
+def test_any_stretch_decodes_alone(packed: Path, load: LoadCodec, options: EncodeOptions) -> None:
+    whole = decoded(packed, load, options)
+    for first, count in ((0, 1), (3, 9), (21, 20), (45, 1)):
+        part = decoded(packed, load, options, start=first / 4, duration=count / 4)
+        assert np.array_equal(part, whole[first : first + count])
+
+
+def test_scaled_down_and_back(source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> None:
+    encode(source, tmp_path / "a.vtw", replace(options, short_side=33), load=load)
+    assert decoded(tmp_path / "a.vtw", load, options).shape == (46, 48, 72, 3)
+    assert decoded(tmp_path / "a.vtw", load, options, coded_size=True).shape[1:3] == (33, 50)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_clips_at_once_change_nothing(
+    batch: int, packed: Path, source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path
+) -> None:
+    codec = load(weights.resolve(options.weights), options, "encoder")
+    whole = decoded(packed, load, options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(codec), "clips_at_once", lambda self, geometry: batch)
+        encode(source, tmp_path / "b.vtw", options, load=load)
+        assert (tmp_path / "b.vtw").read_bytes() == packed.read_bytes()
+        assert np.abs(decoded(packed, load, options).astype(int) - whole).max() <= 1
+
+
+def test_a_damaged_group_holds_the_last_frame(options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> None:
+    # a frame in two seconds: a group may end after two clips
+    source = write_pan(tmp_path / "pan.mkv", pan(60), Fraction(1, 2))
+    encode(source, tmp_path / "a.vtw", options, load=load)
+    whole, packed = decoded(tmp_path / "a.vtw", load, options), tmp_path / "a.vtw"
+    with VtwReader(packed) as reader:
+        assert len(reader.groups) > 2
+        hurt, after = reader.groups[1], reader.groups[2]
+    data = bytearray(packed.read_bytes())
+    data[hurt.offset + hurt.size // 2] ^= 1
+    packed.write_bytes(data)
+    found = decoded(packed, load, options, recover=True)
+    assert np.array_equal(found[hurt.first_frame : after.first_frame], found[[hurt.first_frame - 1] * hurt.frames])
+    assert np.array_equal(found[after.first_frame :], whole[after.first_frame :])
+    assert any("lost" in problem for problem in verify(packed))
+
+
+def test_segments_are_what_the_whole_is(options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> None:
+    source = write_pan(tmp_path / "pan.mkv", pan(70, size=(32, 40), step=(0, 2)), Fraction(1, 2))
+    encode(source, tmp_path / "whole.vtw", options, load=load)
+    most = encoder_of(source, options, load).most_clips_per_group
+    assert most == 8
+    segments = [
+        encode_segment(probe(source), tmp_path / f"{first}", options, first=first, count=count, load=load)
+        for first, count in ((0, most), (most, most), (2 * most, None))
+    ]
+    encode(source, tmp_path / "joined.vtw", options, load=load, segments=segments)
+    assert (tmp_path / "joined.vtw").read_bytes() == (tmp_path / "whole.vtw").read_bytes()
+
+
+@pytest.mark.parametrize("effort", [0, 1])
+def test_the_spool_keeps_what_is_coded(
+    effort: int, source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path
+) -> None:
+    encoder = encoder_of(source, replace(options, effort=effort), load)
+    spool = LatentSpool(tmp_path / "spool", encoder, finest=80)
+    whole = list(spool.keeping(encoder.pieces()))
+    assert any(piece.placement for piece in whole)
+    for quality in (30, 80):
+        for name, pieces in (("a", whole), ("b", list(spool))):
+            with (tmp_path / name).open("wb") as stream:
+                write_vtw(stream, encoder, pieces, quality=quality)
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["size", "psnr"])
+def test_targets_are_met(name: str, source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> None:
+    frames = pan(46, stop=30)
+    plain = encode(source, tmp_path / "plain.vtw", replace(options, quality=45), load=load)
+
+    def seen(path: Path) -> float:
+        found = decoded(path, load, options)
+        return float(np.mean([psnr(one, other) for one, other in zip(frames, found, strict=True)]))
+
+    wanted = plain.vtw_bytes if name == "size" else seen(tmp_path / "plain.vtw")
+    base = EncodeOptions(weights=options.weights, device="cpu", audio="none", force=True)
+    result = encode(source, tmp_path / "a.vtw", replace(base, **{f"target_{name}": wanted}), load=load)
+    assert result.target is not None
+    assert result.target.reason is None
+    if name == "size":
+        assert 0.9 * wanted < result.vtw_bytes <= wanted
+    else:
+        assert seen(tmp_path / "a.vtw") == pytest.approx(wanted, abs=0.3)
+
+
+def test_latents_come_with_their_canvases(packed: Path, tmp_path: Path) -> None:
+    cache = GroupCache(0, tmp_path / "unpacked")
+    for _ in range(2):  # decoded, then from the disk
+        with VtwFile(packed, cache=cache) as file:
+            layout = file.header.layout
+            pieces = list(file.pieces())
+            whole = file[:]
+            assert whole.placements == tuple(piece.placements[0] for piece in pieces)
+            rows = max(one.rows if one else layout.structure[1] for one in whole.placements)
+            assert whole.structure.shape[3] == rows
+            for number, piece in enumerate(pieces):
+                own = file[number]
+                assert own.placements == piece.placements
+                for array, part, padded in zip(own.symbols, piece.symbols, whole.own(number, layout), strict=True):
+                    assert np.array_equal(array, part)
+                    assert np.array_equal(padded, part[0])
+            assert sum(map(np.count_nonzero, whole.symbols)) == sum(
+                np.count_nonzero(part) for piece in pieces for part in piece.symbols
+            )
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_what_is_exported_comes_back(
+    suffix: str, packed: Path, load: LoadCodec, options: EncodeOptions, tmp_path: Path
+) -> None:
+    export_latents([packed], tmp_path / f"a{suffix}")
+    import_latents(tmp_path / f"a{suffix}", tmp_path / "b.vtw")
+    with VtwFile(packed) as one, VtwFile(tmp_path / "b.vtw") as other:
+        assert one.header == other.header
+        assert one.group_clips == other.group_clips
+        assert one[:].placements == other[:].placements
+        assert all(np.array_equal(*pair) for pair in zip(one[:].symbols, other[:].symbols, strict=True))
+    assert np.array_equal(decoded(packed, load, options), decoded(tmp_path / "b.vtw", load, options))
+    # ways of coding the same symbols may differ once, not twice
+    export_latents([tmp_path / "b.vtw"], tmp_path / f"b{suffix}")
+    import_latents(tmp_path / f"b{suffix}", tmp_path / "c.vtw", ImportLatentsOptions(like=packed))
+    assert (tmp_path / "c.vtw").read_bytes() == (tmp_path / "b.vtw").read_bytes()
+
+
+def test_mixing_wants_one_path(
+    packed: Path, source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path
+) -> None:
+    mix_to_vtw(packed, packed, tmp_path / "same.vtw")
+    with VtwFile(packed) as one, VtwFile(tmp_path / "same.vtw") as other:
+        assert other[:].placements == one[:].placements
+        assert all(np.array_equal(a, b) for a, b in zip(one[:].symbols, other[:].symbols, strict=True))
+    encode(source, tmp_path / "still.vtw", replace(options, camera=False), load=load)
+    with pytest.raises(VidtwinError, match="camera along the same path") as caught:
+        mix_to_vtw(packed, tmp_path / "still.vtw", tmp_path / "m.vtw")
+    assert "--no-camera" in (caught.value.hint or "")
+    assert not (tmp_path / "m.vtw").exists()
+
+
+def test_a_dataset_fills_up_to_a_grid(packed: Path) -> None:
+    dataset = VtwDataset(packed, clips=2, random=False, grid=(9, 14))
+    batch = torch.utils.data.default_collate([dataset[number] for number in range(len(dataset))])
+    assert batch["structure"].shape[3:5] == (9, 14)
+    assert batch["canvas"].shape == (len(dataset), 2, 4)
+    with VtwFile(packed) as file:
+        own = file[1]
+        wanted = own.placements[0].canvas if own.placements[0] else (6, 9, 0, 0)
+        assert tuple(batch["canvas"][0, 1].tolist()) == wanted
+        rows, columns = own.structure.shape[3:5]
+        assert np.array_equal(batch["structure"][0, 1, :, :rows, :columns].numpy(), own.structure[0, 0])
+    with pytest.raises(VidtwinError, match="larger than"):
+        VtwDataset(packed, clips=2, random=False, grid=(3, 3))[0]
+
+
+LAYOUT = window_layout(window_config(), 16, 24)
+CORNERS = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 23)), min_size=4, max_size=4)
+
+
+@given(corners=CORNERS, rows=st.integers(1, 4), columns=st.integers(1, 4), top=st.integers(-9, 9))
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+def test_only_canvases_that_hold_their_frames_are_read(
+    corners: list[tuple[int, int]], rows: int, columns: int, top: int
+) -> None:
+    placement = Placement(rows, columns, top, 0, np.array(corners, np.int16))
+    try:
+        placement.check(LAYOUT)
+    except ValueError:
+        return
+    from vidtwin_codec.coding import GroupSpan, LatentArrays, Steps
+
+    steps = Steps(np.full((4, 10), 0.5), np.ones(2), np.ones(2))
+    writer = SparseGroupEncoder(LAYOUT, 1, steps)
+    shapes = placement.grid(LAYOUT).shapes()
+    writer.add_symbols(LatentArrays(*(np.zeros((1, *shape), np.int32) for shape in shapes)), placement)
+    data = pack_body(SPARSE, GroupSpan(0, 4, 0, 1), 1, writer.finish())
+    fits = all(y + 13 <= 8 * rows and x + 20 <= 8 * columns for y, x in corners)
+
+    def read(frame: tuple[int, int] | None) -> Placement | None:
+        (clip,) = OpenGroup(data, LAYOUT, max_clips=1, max_tiles=1, frame=frame).placed()
+        return clip.placement
+
+    with pytest.raises(CorruptGroupError, match="has none"):
+        read(None)
+    if fits:
+        assert read((13, 20)) == placement
+    else:
+        with pytest.raises(CorruptGroupError, match="beyond its canvas"):
+            read((13, 20))
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(-4, 4), st.integers(-6, 6)), min_size=1, max_size=21),
+    size=st.tuples(st.integers(17, 40), st.integers(17, 50)),
+)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+def test_frames_come_back_exactly_from_canvases(steps: list[tuple[int, int]], size: tuple[int, int]) -> None:
+    at = np.cumsum(np.array(steps), axis=0)
+    at -= at.min(0)
+    whole = picture(*(int(side) for side in at.max(0) + size))
+    frames = np.stack([whole[y : y + size[0], x : x + size[1]] for y, x in at])
+    geometry = Geometry(size[1], size[0], 4, -(-size[0] // 8) * 8, -(-size[1] // 8) * 8, 0, abutting=True)
+    layout = window_layout(window_config(), geometry.tile_height, geometry.tile_width)
+    found = []
+    for stretch in Follower(geometry, layout, 16).follow(frames, 0):
+        clips = stretch.frames.reshape(len(stretch.placements), 4, *stretch.frames.shape[1:])
+        for clip, placement in zip(clips, stretch.placements, strict=True):
+            if placement is not None:
+                placement.check(layout)
+            found.append(cut_out(clip, placement, *size))
+            shares = seen_shares(placement, layout, *size, reach=2)
+            assert shares.max() <= 1
+            assert shares.min() >= 0
+    wanted = np.concatenate([frames, np.repeat(frames[-1:], -len(frames) % 4, axis=0)])
+    assert np.array_equal(np.concatenate(found), wanted)
+
+
+def test_shares_are_those_of_pixels() -> None:
+    """Without lapping; with it, a patch's border is shared with its neighbour."""
+    assert np.allclose(seen_shares(None, LAYOUT, 12, 20, reach=0), [[1, 1, 0.5], [0.5, 0.5, 0.25]])
+    corners = np.array([[0, 0], [0, 8], [0, 8], [0, 8]], np.int16)
+    moved = Placement(2, 4, 0, 0, corners)
+    assert np.allclose(seen_shares(moved, LAYOUT, 16, 24, reach=0), [[0.25, 1, 1, 0.75]] * 2)
+    lapped = seen_shares(at_rest(LAYOUT), LAYOUT, 16, 16, reach=3)
+    assert lapped[0, 0] == lapped[1, 0] == 1
+    assert 0.9 < lapped[0, 1] < 1
+    assert 0 < lapped[0, 2] < 0.1
