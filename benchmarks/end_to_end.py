@@ -1,8 +1,8 @@
 """Whole processes: frames a second with start-up, and peak memory, which must not grow with duration.
 
-    python benchmarks/end_to_end.py VIDEO [--seconds 60 --seconds 600] [--size 640x360] [--weights NAME|FILE] [--measure]
+    python benchmarks/end_to_end.py VIDEO [--seconds 60 --seconds 600] [--size 640x360] [--weights NAME] [--measure]
 
-VIDEO is repeated until it is so long, scaled to the size, with its sound. Prints frames a second of `vidtwin encode` and
+VIDEO is repeated until it is so long, and scaled to the size. Prints frames a second of `vidtwin encode` and
 of `vidtwin decode` to MP4, and the largest resident memory of that process and of the largest ffmpeg beside it.
 --measure (slower) does the same for measuring the encoded file with all metrics.
 """
