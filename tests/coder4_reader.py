@@ -16,17 +16,31 @@ RINGS = (4, 8, 12, 16, 24, 32, 44, 56, 72, 88, 108, 128)
 COARSE = (0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5)
 TABLES = {
     "zero": [
-        *((24, 7, 5), (24, 7, 5), (4, 4, 4, 3, 3, 3), (6, 3072), (24, 4, 4, 4)),
-        *((3, 3, 3, 3, 6, 3), (12, 12, 3, 2), (5, 5, 5, 5, 2)),
+        *((24, 7, 5), (24, 13, 5), (4, 4, 4, 3, 3, 3), (6, 3072), (24, 4, 4, 4)),
+        *((3, 3, 3, 6, 6, 3), (12, 12, 6, 2), (5, 5, 5, 5, 2)),
     ],
-    "more": [(14, 24), (14, 7, 3), (14, 7), (14, 7, 3), (14, 3, 6, 6), (4, 4, 4, 4), (6, 12, 12), (4, 5, 5, 5, 5)],
+    "more": [
+        *((14, 24), (14, 7, 3), (14, 7, 11), (14, 18, 3), (14, 3, 6, 6), (4, 4, 4, 11), (6, 12, 12)),
+        (4, 5, 5, 5, 5),
+    ],
     "band": [(24, 5, 5), (24, 5, 5), (117, 6, 3), (4, 3, 2, 4, 12), (3, 3, 3, 3, 3, 3), (3, 4, 4, 13)],
     "reach": [(16, 3, 16), (5, 5, 5, 3, 2), (5, 5, 5, 3, 2), (16, 5, 5, 3), (24, 5, 6), (5, 5, 5, 3, 8)],
     "slot": [(16, 3, 2), (16, 4, 2), (2, 2, 2, 2, 4, 2), (24, 7), (5, 5, 5), (5, 5, 6)],
 }
-WEIGHTS = [(24, 2), (4, 4, 3), (14,), (6, 3), (24,), (4, 4), (16, 3), (6, 2), (16,), (4,), (1,), (1,)]
+SIGNS = [(6, 3, 11), (16, 11, 11), (3, 3, 3, 3, 6), (3, 3, 3, 6), (6, 3, 11), (6, 2, 11), (3, 3, 3, 11), (3072, 3)]
+L6 = (0, 1, 3, 6, 12, 24)
+WEIGHTS = [(24, 2, 3), (4, 4, 3), (14,), (6, 3), (24,), (4, 4), (16, 3), (6, 2), (16,), (4,), (1,), (1,)]
 WEIGHTS += [(6, 3, 6), (24, 2), (6, 3), (5, 5), (3, 2)]
-SETS = {"zero": (0, 1, 12), "more": (2, 3, 13), "band": (4, 5, 14), "reach": (6, 7, 15), "slot": (8, 9, 16)}
+WEIGHTS += [(16,), (6, 2), (6, 3)]
+SETS = {
+    "zero": (0, 1, 12),
+    "more": (2, 3, 13),
+    "band": (4, 5, 14),
+    "reach": (6, 7, 15),
+    "slot": (8, 9, 16),
+    "sign": (17, 18, 19),
+}
+TABLES["sign"] = SIGNS  # the last of all
 
 
 def measure(u: int, v: int) -> int:
@@ -62,14 +76,15 @@ class Coder:
             self.n = data["counts"].tolist()
             self.w = data["weights"].tolist()
         self.starts, at = {}, 0
-        for name, tables in TABLES.items():
+        for name, tables in list(TABLES.items())[:-1]:
             *self.starts[name], at = starts_of(tables, at)
         self.flags = at
         self.escapes = at + 128
         self.dynamics = at + 160
         self.weights_at = starts_of(WEIGHTS)
         self.motion = at + 672
-        assert len(self.p) == at + 928
+        *self.starts["sign"], end = starts_of(SIGNS, at + 928)
+        assert len(self.p) == end
         assert len(self.w) == 8 * self.weights_at[-1]
         exact = [65536 / (1 + math.exp(-x / 256)) for x in range(-3071, 3072)]
         self.squash = [max(8, min(65528, round(value))) for value in exact]
@@ -163,11 +178,15 @@ class Record:
 class Reader:
     """One tile of one group."""
 
-    def __init__(self, coder: Coder, step: int, slots: int, size: int, counts: Sequence[int]) -> None:
-        self.c, self.step, self.slots, self.size = coder, step, slots, size
+    def __init__(self, coder: Coder, steps: Sequence[int], slots: int, size: int, counts: Sequence[int]) -> None:
+        self.c, self.steps, self.slots, self.size = coder, steps, slots, size
         grid = [(u, v) for u in range(size) for v in range(size)]
         zonal = sorted(grid, key=lambda uv: (measure(*uv), uv[0]))
         self.channels = [(colour, u, v) for colour in range(3) for u, v in zonal[: counts[colour]]]
+        self.number_of = {channel: n for n, channel in enumerate(self.channels)}
+        self.starts = [round(64 * math.cos(math.pi * slot / 2 / slots)) for slot in range(slots)]
+        first, other = ((8 + step % 8) * 2 ** (step // 8) for step in steps)
+        self.starts[0] = min(1023, (181 * first + 2 * other) // (4 * other))
         self.order: dict[int, dict[int, dict[int, list[int]]]] = {}
         for number, (colour, u, v) in enumerate(self.channels):
             ring = level((0, *RINGS), measure(u, v) * 32 // size)
@@ -176,12 +195,23 @@ class Reader:
             bands.setdefault(sector, []).append(number)
 
     def expected(self, slot: int, band: int) -> int:
-        return min(23, max(0, (self.c.sizes[min(slot, 15)][band] - self.step + 40) >> 2))
+        return min(23, max(0, (self.c.sizes[min(slot, 15)][band] - self.steps[slot > 0] + 40) >> 2))
 
     def place(
-        self, around: Sequence[Record], past: Sequence[Record], known: int, guesses: Sequence[int], slot0: list[int]
+        self,
+        around: Sequence[Record],
+        past: Sequence[Record],
+        symbols: Sequence[list[list[int]] | None],
+        known: int,
+        guesses: Sequence[int],
+        slot0: list[int],
+        ends: list[int],
     ) -> tuple[Record, list[list[int]]]:
-        """Record and symbols of a place; ``slot0``: those of slot 0 in the clip before."""
+        """Record and symbols of a place.
+
+        ``symbols``: of left and up. ``slot0``, ``ends``: of the clip before, its slot 0 and where it ended.
+        """
+        self.symbols = symbols
         self.left, self.up, self.up_left, self.up_right = around
         self.past, self.right, self.below = past
         self.own, self.known = Record(), known
@@ -193,14 +223,52 @@ class Reader:
             own.flags[1] = known
         else:
             own.flags[1] = self.flag(1) if known else 0
+            self.begin(guesses, slot0, ends)
             for slot in range(self.slots):
-                self.slot(slot, values[slot])
+                self.slot(slot, values)
         for number, (colour, u, v) in enumerate(self.channels):
             if own.flags[1]:
                 values[0][number] += slot0[number]
             elif u == v == 0:
                 values[0][number] += guesses[colour]
         return own, values
+
+    def begin(self, guesses: Sequence[int], slot0: list[int], ends: list[int]) -> None:
+        count = len(self.channels)
+        self.before = [clip14(x) for x in slot0] if self.known else [0] * count
+        self.missing = [0] * count
+        for n, (colour, u, v) in enumerate(self.channels if self.known else []):
+            guess = slot0[n] if self.own.flags[1] else guesses[colour] if u == v == 0 else 0
+            self.missing[n] = ends[n] - self.starts[0] * clip14(guess)
+
+    def ends(self, symbols: list[list[int]]) -> list[int]:
+        signs = [(-1) ** slot * start for slot, start in enumerate(self.starts)]
+        return [sum(a * clip14(b) for a, b in zip(signs, column, strict=True)) for column in zip(*symbols, strict=True)]
+
+    def sign(self, slot: int, group: int, n: int, d: int, p: int, values: list[list[int]]) -> int:
+        colour, u, v = self.channels[n]
+        left, up = (0 if near is None else kind(near[slot][n]) for near in self.symbols)
+        if not (d or p or left or up):
+            return self.c.bit(32768)
+
+        def at(slot: int, colour: int, u: int, v: int) -> int:
+            n = self.number_of.get((colour, u, v))
+            return 0 if n is None or slot < 0 else kind(values[slot][n])
+
+        row, column = (32 * w // self.size for w in (u, v))
+        third = self.own.flags[1] if slot == 0 else 2
+        coarse = COARSE[level((0, *RINGS), measure(u, v) * 32 // self.size)]
+        contexts = [
+            (group, third, 5 + d),
+            (slot, 5 + p, 5 + d),
+            (row and 1 + row % 2, column and 1 + column % 2, left, up, group),
+            (at(slot - 2, colour, u, v), at(slot - 1, colour, u, v - 1), at(slot - 1, colour, u, v + 1), group),
+            (coarse, third, 5 + d),
+            (group, self.known, 5 + p),
+            (colour, *(at(slot, other, u, v) if other < colour else 0 for other in (0, 1)), 5 + d),
+            ((colour * 32 + row) * 32 + column, kind(d)),
+        ]
+        return self.c.choose("sign", contexts, [(slot,), (abs(d), int(third == 1)), (coarse, colour)])
 
     def flag(self, which: int) -> int:
         left, up, up_left, up_right, past, right, below = (
@@ -221,7 +289,7 @@ class Reader:
             ]
         )
 
-    def slot(self, slot: int, values: list[int]) -> None:
+    def slot(self, slot: int, values: list[list[int]]) -> None:
         left, up, up_left, up_right, past, right, below = (
             r.total.get(slot, 0)
             for r in (self.left, self.up, self.up_left, self.up_right, self.past, self.right, self.below)
@@ -249,7 +317,7 @@ class Reader:
             total += self.colour(slot, group, colour, must, values)
         self.own.total[slot] = min(total, 60)
 
-    def colour(self, slot: int, group: int, colour: int, must: bool, values: list[int]) -> int:
+    def colour(self, slot: int, group: int, colour: int, must: bool, values: list[list[int]]) -> int:
         left, up, up_left, up_right, past = (
             r.reach.get((slot, colour), 0) for r in (self.left, self.up, self.up_left, self.up_right, self.past)
         )
@@ -313,7 +381,9 @@ class Reader:
         ]
         return self.c.choose("band", contexts, [(e,), (beyond, i5), (group, colour)])
 
-    def numbers(self, slot: int, group: int, band: int, channels: list[int], beyond: int, values: list[int]) -> int:
+    def numbers(
+        self, slot: int, group: int, band: int, channels: list[int], beyond: int, values: list[list[int]]
+    ) -> int:
         left, up, corners, i, b, a = self.band_values(slot, band)
         energy = (level(L5, 2 * (left + up) + corners), level(L5, i), level(L5, b), level(L5, a))
         e, ring, own = self.expected(slot, band), band // 3 % 13, self.own
@@ -332,32 +402,36 @@ class Reader:
             third = own.flags[1] if slot == 0 else 2
             remaining = level((0, 3, 7, 17), len(channels) - at)
             near4, low4, past5 = level(L4, near), level(L4, low), level(L5, past)
+            d = trend_level(abs(self.missing[channel]) // 16, self.missing[channel])
+            p = 0 if slot else trend_level(4 * abs(self.before[channel]), self.before[channel])
             sums = (level(L12, low + near), level(L12, time + past))
             cell = (colour * 32 + 32 * u // self.size) * 32 + 32 * v // self.size
             contexts = [
                 (e, level(L7, low), level(L5, near)),
-                (e, level(L7, time), past5),
+                (e, level(L7, time) if slot else 7 + abs(p), past5),
                 (near4, low4, level(L4, time), past5, others, colour),
                 (group, cell),
                 (e, beyond, seen, remaining),
-                (le, t, c, past5, COARSE[ring], third),
-                (*sums, colour, seen),
+                (le, t, c, abs(d), COARSE[ring], third),
+                (*sums, abs(d), seen),
                 (*energy, seen),
             ]
-            sets = [(e, int(third == 1)), (near4, low4, past5), (group, colour, COARSE[ring])]
+            sets = [(e, int(third == 1), (abs(d) + 1) // 2), (near4, low4, past5), (group, colour, COARSE[ring])]
             must = seen == 0 and at == len(channels) - 1
             if not must and not self.c.choose("zero", contexts, sets):
                 continue
+            sign = -1 if self.sign(slot, group, channel, d, p, values) else 1
+            agree = 5 + sign * d
             k = 1
             while k <= 14:
                 m = k - 1
                 contexts = [
                     (m, e),
                     (m, level(L7, low), others),
-                    (m, level(L7, near)),
-                    (m, level(L7, time), past5),
+                    (m, level(L7, near), agree),
+                    (m, level(L7, time) if slot else 12 + sign * p, past5),
                     (m, colour, group, COARSE[ring]),
-                    (m, near4, low4, level(L4, past)),
+                    (m, near4, low4, agree),
                     (m, *sums),
                     (m, *energy),
                 ]
@@ -366,7 +440,9 @@ class Reader:
                 k += 1
             if k == 15:
                 k += self.c.rest()
-            values[channel] = -k if self.c.bit(32768) else k
+            values[slot][channel] = sign * k
+            if self.known:
+                self.missing[channel] -= self.starts[slot] * clip14(sign * k)
             own.magnitudes[slot, colour, u, v] = min(k, 15)
             seen += 1
             total += min(k, 15)
@@ -377,6 +453,18 @@ class Reader:
     def five(record: Record, slot: int, colour: int, u: int, v: int) -> int:
         around = ((-1, 0), (0, -1), (1, 0), (0, 1))
         return 2 * record.size(slot, colour, u, v) + sum(record.size(slot, colour, u + a, v + b) for a, b in around)
+
+
+def kind(value: int) -> int:
+    return 0 if value == 0 else 1 if value > 0 else 2
+
+
+def clip14(value: int) -> int:
+    return max(-(2**14), min(2**14, value))
+
+
+def trend_level(quarters: int, sign: int) -> int:
+    return level(L6, quarters) * (1 if sign > 0 else -1)
 
 
 def read_lines(c: Coder, part: int, channels: int, frames: int, length: int, before: list[int]) -> list[int]:
@@ -468,8 +556,8 @@ def read_clips(
 ) -> list[tuple[tuple[list[int], list[int], list[int]], Canvas]]:
     """Symbols of the three arrays, flat, N = tiles, and the canvas of each clip."""
     slots, height, width, depth = structure
-    c = Coder(body[1:], prior)
-    reader = Reader(c, body[0], slots, patterns[0], patterns[1:])
+    c = Coder(body[2:], prior)
+    reader = Reader(c, body[:2], slots, patterns[0], patterns[1:])
     firsts = {colour: n for n, (colour, u, v) in enumerate(reader.channels) if u == v == 0}
     outside, frames = Record(), dynamics_x[1]
     rest = Canvas([height, width, 0, 0], [(0, 0)] * frames, False)
@@ -477,6 +565,7 @@ def read_clips(
     found = []
     records: list[dict[tuple[int, int], Record]] = [{} for _ in range(tiles)]
     means: list[dict[tuple[int, int], list[int]]] = [{} for _ in range(tiles)]
+    ends: list[dict[tuple[int, int], list[int]]] = [{} for _ in range(tiles)]
     lines = [[[0] * dynamics_x[0] for _ in range(2)] for _ in range(tiles)]
     for _ in range(clips):
         arrays: tuple[list[int], list[int], list[int]] = ([], [], [])
@@ -485,7 +574,7 @@ def read_clips(
         rows, columns, top, left = canvas.canvas
         for tile in range(tiles):
             old, new = records[tile], {}
-            values = {}
+            values: dict[tuple[int, int], list[list[int]]] = {}
             for row in range(top, top + rows):
                 for column in range(left, left + columns):
                     near = [(row, column - 1), (row - 1, column), (row - 1, column - 1), (row - 1, column + 1)]
@@ -501,12 +590,15 @@ def read_clips(
                     new[row, column], values[row, column] = reader.place(
                         [new.get(p, outside) for p in near],
                         [inside(old, p, canvas.canvas) for p in later],
+                        [values.get(p) for p in near[:2]],
                         inside(old, later[0], canvas.canvas).there,
                         guesses,
                         means[tile].get((row, column), [0] * depth),
+                        ends[tile].get((row, column), [0] * depth),
                     )
             records[tile] = new
             means[tile] = {p: v[0] for p, v in values.items()}
+            ends[tile] = {p: reader.ends(v) for p, v in values.items()}
             arrays[0].extend(x for slot in range(slots) for v in values.values() for x in v[slot])
             for part, length in enumerate((columns, rows)):
                 arrays[1 + part].extend(read_lines(c, part, dynamics_x[0], frames, length, lines[tile][part]))

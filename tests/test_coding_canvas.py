@@ -159,8 +159,8 @@ def test_damage_is_refused_or_gives_other_symbols(paths: list[Placement | None],
         body[at] ^= data.draw(st.integers(1, 255))
     else:
         body[at:] = data.draw(st.binary(max_size=200))
-    decoder = SparseGroupDecoder(bytes(body), LAYOUT, len(paths), 1)
     try:
+        decoder = SparseGroupDecoder(bytes(body), LAYOUT, len(paths), 1)
         for symbols in decoder:
             path = decoder.placement
             if path is not None:

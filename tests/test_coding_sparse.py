@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from vidtwin_codec.coding import (
     CODERS,
@@ -169,6 +170,25 @@ def test_what_stands_still_is_free() -> None:
     for _ in range(10):
         encoder.add(first)
     assert sum(encoder.clip_bits[2:]) < 0.01 * encoder.clip_bits[0]
+
+
+def test_a_clip_that_goes_on_where_the_last_ended_costs_less() -> None:
+    """Played backwards it costs more, though half of its signs are all that changes."""
+    frames = np.arange(16)
+    cosines = np.cos(np.pi * frames[:, None] * (2 * frames + 1) / 32) * np.where(frames, 1, np.sqrt(0.5))[:, None] / 2
+    walk = np.random.default_rng(3).normal(size=(32, *VIDEO.structure[1:])).cumsum(axis=0)
+    first, second = (np.tensordot(cosines, part, 1)[None].astype(np.float32) for part in np.split(walk, 2))
+    backwards = second * np.where(frames % 2, -1, 1)[:, None, None, None].astype(np.float32)
+    nothing = [np.zeros((1, *shape), np.float32) for shape in VIDEO.shapes()[1:]]
+
+    def cost(*clips: NDArray[np.float32]) -> float:
+        encoder = SparseGroupEncoder(VIDEO, 1, steps(VIDEO, 2.0), rdo=False)
+        for clip in clips:
+            encoder.add(LatentArrays(clip, *nothing))
+        return encoder.clip_bits[-1]
+
+    assert cost(first, second) < 0.985 * cost(first, backwards)
+    assert abs(cost(second) - cost(backwards)) < 0.01 * cost(second)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

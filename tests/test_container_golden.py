@@ -25,7 +25,7 @@ FILES = {
     "v1_coder1": (1, 0x8B85AA05),
     "v1_coder2": (2, 0x907C86F5),
     "v1_coder3": (3, 0xD6B794F0),
-    "v1_coder4": (4, 0xBC852A72),
+    "v1_coder4": (4, 0x09B0D34B),
     "v1_foreign_frames": (1, 0x971B3FB2),
 }
 

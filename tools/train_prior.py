@@ -31,6 +31,8 @@ from vidtwin_codec.pipeline.options import NetworkOptions
 
 PACES = (16, 12, 8)  # of the weights, round by round
 SLOWEST = 500  # decisions that a probability remembers while it is trained
+FIRST_STEPS = (1.0, 0.8)  # of slot 0, on those of the others
+MOVED = ((1 << 16, 8), (3 << 20, 2))  # chance and count of a canvas after a clip at rest, and after one that moved
 SUFFIXES = {".mp4", ".mkv", ".mov", ".webm"}
 
 
@@ -83,6 +85,20 @@ def run_group(
     return encoder.models(), sum(encoder.clip_bits)
 
 
+def with_finer_means(steps: Steps, factor: float) -> Steps:
+    """The same steps but for slot 0's, which are multiplied by a factor."""
+    structure = steps.structure.copy()
+    structure[0] *= factor
+    return replace(steps, structure=structure)
+
+
+def expecting_rest(trained: Prior) -> Prior:
+    """The same with canvases, of which no training video has any, as likely as they should be."""
+    states = trained.states.copy()
+    states[contexts.MOTION_0 : contexts.MOTION_0 + len(MOVED)] = [(chance << 9) | count for chance, count in MOVED]
+    return replace(trained, states=states)
+
+
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--weights", default="mini", show_default=True)
@@ -106,12 +122,13 @@ def main(folder: Path, weights: str, every: int, clips: int, sides: str, factors
         start = trained.limited()
         for video, factor in jobs:
             steps = entry.metadata.steps.scaled(float(factor) * 2.0 ** rng.uniform(-0.3, 0.3))
+            steps = with_finer_means(steps, FIRST_STEPS[int(rng.integers(len(FIRST_STEPS)))])
             begin = replace(start, weights=trained.weights) if resets else trained
             end, bits = run_group(*data[int(video)], steps, begin, pace, None if resets else SLOWEST)
             trained = replace(trained, weights=end.weights) if resets else end
             total += bits
         click.echo(f"round {number + 1}: {total / 8e3:.1f} kB")
-    trained.limited().save(out)
+    expecting_rest(trained.limited()).save(out)
     click.echo(f"{out}: {out.stat().st_size} bytes, SHA-256 {hashlib.sha256(out.read_bytes()).hexdigest()}")
 
 

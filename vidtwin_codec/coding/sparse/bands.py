@@ -20,10 +20,11 @@ SECTORS = 3
 BANDS = RINGS * SECTORS
 NEIGHBOURS = 9
 SIDE = 32
+MOST_START = 1023
 
 # What the kernels' table of sizes holds, by index.
 (SLOTS, CHANNELS, NBANDS, STRIDE, PLACE, HEIGHT, WIDTH, AT_NEIGHBOUR, AT_CELL, AT_COARSE, AT_BAND, AT_RING,
- AT_COLOUR, AT_PERM, AT_EXPECTED, AT_SLOT) = range(16)  # fmt: skip
+ AT_COLOUR, AT_PERM, AT_EXPECTED, AT_SLOT, AT_START) = range(17)  # fmt: skip
 SIZES = 32
 FLAGS_OF_PLACE = 3  # at the end of its record: holds nothing, slot 0 is a difference, was coded
 BAND_FIELDS = 8  # start, end, colour, ring, sector, canonical number, inner band, same band of the first colour
@@ -113,15 +114,28 @@ def _divide(
     return np.array(rows, np.int64).reshape(-1, BAND_FIELDS), np.array([*rings, none], np.int64), np.array(colours)
 
 
+def starts_of(slots: int, steps: tuple[int, int]) -> NDArray[np.int64]:
+    """``[slots]``: what a step of each temporal frequency is at a clip's first frame, in 64ths of the peak of one.
+
+    Args:
+        slots: temporal frequencies.
+        steps: levels of the step of slot 0 and of the others.
+    """
+    values: NDArray[np.int64] = np.rint(64 * np.cos(np.pi * np.arange(slots) / (2 * slots))).astype(np.int64)
+    first, other = ((8 + (level & 7)) << (level >> 3) for level in steps)
+    values[0] = min(MOST_START, (181 * first + 2 * other) // (4 * other))  # 64 / sqrt(2)
+    return values
+
+
 def layout_tables(
-    layout: LatentLayout, sigmas: NDArray[np.uint8], step: int
+    layout: LatentLayout, sigmas: NDArray[np.uint8], steps: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """What kernels read of a layout: sizes and one table.
 
     Args:
         layout: with patterns.
         sigmas: ``[16, 3 * BANDS]``: expected size of each slot's bands, in eighths of an octave (see `step_level`).
-        step: the structure's step, in the same unit.
+        steps: of slot 0 and of the others, in the same unit.
     """
     assert layout.patterns is not None
     bands = bands_of(layout.patterns)
@@ -129,10 +143,13 @@ def layout_tables(
     sizes = np.zeros(SIZES, np.int64)
     of_slot = np.minimum(np.arange(slots), len(sigmas) - 1)
     number = np.repeat(bands.bands[:, 5], bands.bands[:, 1] - bands.bands[:, 0])
+    step = np.where(np.arange(slots) == 0, *steps)[:, None]
     expected = np.clip((sigmas[of_slot][:, number].astype(np.int64) - step + 40) >> 2, 0, 23)
     parts = (bands.neighbours, bands.cells, bands.coarse, bands.bands, bands.rings, bands.colours, bands.permutation)
     at, pieces = 0, []
-    for name, part in zip(range(AT_NEIGHBOUR, AT_SLOT + 1), (*parts, expected, of_slot), strict=True):
+    for name, part in zip(
+        range(AT_NEIGHBOUR, AT_START + 1), (*parts, expected, of_slot, starts_of(slots, steps)), strict=True
+    ):
         sizes[name] = at
         pieces.append(part.ravel())
         at += part.size

@@ -21,6 +21,7 @@ from vidtwin_codec.coding.sparse.bands import (
 )
 from vidtwin_codec.coding.sparse.binary import cost, predict
 from vidtwin_codec.coding.sparse.contexts import (
+    HAS_BEFORE,
     MAX_KEPT,
     MOST_IN_BAND,
     OWN,
@@ -28,14 +29,13 @@ from vidtwin_codec.coding.sparse.contexts import (
     band_contexts,
     band_values,
     flag_contexts,
-    more_contexts,
-    near_values,
     reach_contexts,
     slot_contexts,
-    zero_contexts,
 )
 from vidtwin_codec.coding.sparse.fixed import COST
 from vidtwin_codec.coding.sparse.jit import kernel
+from vidtwin_codec.coding.sparse.position import more_contexts, near_values, sign_contexts, zero_contexts
+from vidtwin_codec.coding.sparse.trend import advance_trend
 from vidtwin_codec.coding.sparse.walk import MOST_COUNTED
 
 UNIT = 64  # of a step
@@ -47,7 +47,8 @@ FAR = 1 << 20  # targets count as no larger, so that no sum leaves 64 bits
 @kernel
 def choose_position(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any,
-    slot: int, k: int, band: int, target: int, price: int, bonus: int, least: int, best: Any,
+    off: Any, symbols: Any, values: Any, slot: int, k: int, band: int, target: int,
+    price: int, bonus: int, least: int, best: Any,
 ) -> None:  # fmt: skip
     """Best number for a target (64ths) whose zero contexts are in ``work``; ``best``: number, gain, place's scale."""
     chance = predict(states, weights, fixed, work)
@@ -56,17 +57,22 @@ def choose_position(
     best[1] = fixed[COST + ((65536 - chance) >> 4)] * price
     if size < least:
         return
-    some = (fixed[COST + (chance >> 4)] + BIT + bonus) * price
+    some = fixed[COST + (chance >> 4)] + bonus
+    sign = 1 if target > 0 else -1
+    of_sign = BIT
+    if sign_contexts(sizes, table, off, values, symbols, slot, k, band, sums, work) != 0:
+        of_sign = cost(states, weights, fixed, work, 1 if target < 0 else 0)
+    some = (some + of_sign) * price
     nearest = (size + UNIT // 2) // UNIT
     if nearest > 2 * STEPS_UP:  # too large for a smaller number to pay
-        best[0] = nearest if target > 0 else -nearest
+        best[0] = sign * nearest
         best[1] = some - min(size, FAR) * min(size, FAR) * best[2]
         return
     nearest = max(nearest, 1)
     for magnitude in range(1, nearest + 1):
         stop, go_on = 0, 0
         if magnitude <= STEPS_UP:
-            more_contexts(sizes, table, fixed, slot, k, band, magnitude, sums, work)
+            more_contexts(sizes, table, fixed, slot, k, band, sign, magnitude, sums, work)
             chance = predict(states, weights, fixed, work)
             stop = fixed[COST + ((65536 - chance) >> 4)] * price
             go_on = fixed[COST + (chance >> 4)] * price
@@ -74,7 +80,7 @@ def choose_position(
             left = size - magnitude * UNIT
             gain = some + stop + (left * left - size * size) * best[2]
             if gain < best[1]:
-                best[0] = magnitude if target > 0 else -magnitude
+                best[0] = sign * magnitude
                 best[1] = gain
         some += go_on
 
@@ -82,8 +88,8 @@ def choose_position(
 @kernel
 def choose_band(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
-    before: Any, targets: Any, values: Any, slot: int, band: int, beyond: int, price: int, bonus: int, least: int,
-    best: Any,
+    before: Any, trend: Any, symbols: Any, targets: Any, values: Any, slot: int, band: int, beyond: int,
+    price: int, bonus: int, least: int, best: Any,
 ) -> Any:  # fmt: skip
     """Choose the numbers of a band and whether it pays; returns the gain, ``values`` and ``own`` hold the choice."""
     at = sizes[AT_BAND] + band * BAND_FIELDS
@@ -93,11 +99,11 @@ def choose_band(
     band_values(sizes, table, fixed, off, own, before, slot, band, sums)
     gain, seen, total = 0, 0, 0
     for k in range(start, end):
-        near_values(sizes, table, fixed, off, own, before, slot, k, sums)
+        near_values(sizes, table, fixed, off, own, before, trend, slot, k, sums)
         zero_contexts(sizes, table, fixed, off, slot, k, band, seen, beyond, sums, work)
         choose_position(
             sizes, table, fixed, states, weights, work, sums,
-            slot, k, band, targets[of_slot + k] + 0, price, bonus, least, best,
+            off, symbols, values, slot, k, band, targets[of_slot + k] + 0, price, bonus, least, best,
         )  # fmt: skip
         gain += best[1]
         if best[0] != 0:
@@ -122,7 +128,8 @@ def choose_band(
 @kernel
 def choose_colour(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
-    before: Any, targets: Any, values: Any, slot: int, colour: int, price: int, bonus: int, least: int, best: Any,
+    before: Any, trend: Any, symbols: Any, targets: Any, values: Any, slot: int, colour: int,
+    price: int, bonus: int, least: int, best: Any,
 ) -> Any:  # fmt: skip
     """Choose a colour of a slot; returns its gain."""
     first, last = table[sizes[AT_COLOUR] + colour] + 0, table[sizes[AT_COLOUR] + colour + 1] + 0
@@ -157,7 +164,7 @@ def choose_colour(
                     some = 1
             if some != 0:
                 gain += choose_band(
-                    sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values,
+                    sizes, table, fixed, states, weights, work, sums, off, own, before, trend, symbols, targets, values,
                     slot, band, furthest - 1 - ring, price, bonus, least, best,
                 )  # fmt: skip
                 found += own[base + sizes[CHANNELS] + 1 + band]
@@ -201,7 +208,8 @@ def forget_slot(sizes: Any, off: Any, own: Any, values: Any, slot: int) -> None:
 @kernel
 def choose_slot(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
-    before: Any, targets: Any, values: Any, slot: int, price: int, bonus: int, least: int, best: Any,
+    before: Any, trend: Any, symbols: Any, targets: Any, values: Any, slot: int,
+    price: int, bonus: int, least: int, best: Any,
 ) -> Any:  # fmt: skip
     """Choose a slot; returns its gain."""
     channels = sizes[CHANNELS]
@@ -218,7 +226,7 @@ def choose_slot(
         return nothing
     for colour in range(3):
         gain += choose_colour(
-            sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values,
+            sizes, table, fixed, states, weights, work, sums, off, own, before, trend, symbols, targets, values,
             slot, colour, price, bonus, least, best,
         )  # fmt: skip
     total = 0
@@ -229,20 +237,24 @@ def choose_slot(
         forget_slot(sizes, off, own, values, slot)
         return nothing
     own[off[OWN] + (slot + 1) * sizes[STRIDE] - 1] = min(total, MOST_COUNTED)
+    if off[HAS_BEFORE] != 0:
+        for k in range(channels):
+            if values[slot * channels + k] != 0:
+                advance_trend(sizes, table, trend, slot, k, values[slot * channels + k] + 0)
     return gain
 
 
 @kernel
 def choose_rest(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
-    before: Any, targets: Any, values: Any, price: int, bonus: int, least: int, best: Any,
+    before: Any, trend: Any, symbols: Any, targets: Any, values: Any, price: int, bonus: int, least: int, best: Any,
 ) -> Any:  # fmt: skip
     """Choose all slots but the first; returns the gain, the cost of the place's first flag included."""
     flag_contexts(sizes, off, own, before, 0, work)
     gain = (cost(states, weights, fixed, work, 0) - cost(states, weights, fixed, work, 1)) * price
     for slot in range(1, sizes[SLOTS]):
         gain += choose_slot(
-            sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values,
+            sizes, table, fixed, states, weights, work, sums, off, own, before, trend, symbols, targets, values,
             slot, price, bonus, least, best,
         )  # fmt: skip
     return gain

@@ -33,7 +33,7 @@ class SparseGroupEncoder:
     Args:
         layout: with patterns.
         tiles: network inputs of each clip.
-        steps: one step per channel; their middle decides which models begin where.
+        steps: one step per channel; what is in their middle decides which models begin where.
         rdo: whether `add` weighs bits against error; otherwise it rounds to the nearest symbol.
         price: of a bit, as a multiple of what a fine uniform quantiser pays for it.
         bonus: bits that a symbol which is not zero counts as dearer, for what it does to later contexts.
@@ -53,8 +53,8 @@ class SparseGroupEncoder:
         from vidtwin_codec.coding.sparse.choose import BIT, SCALE, UNIT
 
         steps.check(layout)
-        self._level = step_level(steps)
-        self._walk = Walk(layout, tiles, self._level, start or prior.load())
+        self._levels = step_levels(steps)
+        self._walk = Walk(layout, tiles, self._levels, start or prior.load())
         self._steps, self._rdo = steps, rdo
         self._start = start or prior.load()
         # the slope of a fine uniform quantiser: 2 ln 2 / 12 of a squared step for one bit
@@ -111,7 +111,7 @@ class SparseGroupEncoder:
 
         self._finished = True
         low, high = int(self._walk.register[LOW]), int(self._walk.register[HIGH])
-        return b"".join((bytes([self._level]), *self._done, ending(low, high)))
+        return b"".join((bytes(self._levels), *self._done, ending(low, high)))
 
     def set_learning(self, pace: int, slowest: int | None = None) -> None:
         """For training a prior: how fast weights learn, and of how many decisions a probability remembers."""
@@ -162,7 +162,7 @@ class SparseGroupEncoder:
             out = symbols.structure[tile].reshape(-1)
             if latents is None:
                 out = np.ascontiguousarray(out, dtype=np.int32)
-                source, out = out, np.empty_like(out)
+                source, out = out, np.zeros_like(out)
             else:
                 source = self._targets(latents[tile])
             for first in range(0, height * width, chunk):
@@ -214,14 +214,14 @@ class SparseGroupDecoder:
         from vidtwin_codec.coding.sparse import prior
         from vidtwin_codec.coding.sparse.binary import AT, BYTES, DECODING, END, VALUE
 
-        if len(body) < 1:
-            raise ValueError("holds no byte")
+        if len(body) < 2:
+            raise ValueError("holds not even two bytes")
         data = np.frombuffer(body, np.uint8)
         self.placement: Placement | None = None
         self._clips = clips
-        self._buffer = np.concatenate([data[1:], np.zeros(BYTES, np.uint8)])
-        self._length = len(data) - 1
-        self._walk = Walk(layout, tiles, int(data[0]), prior.load())
+        self._buffer = np.concatenate([data[2:], np.zeros(BYTES, np.uint8)])
+        self._length = len(data) - 2
+        self._walk = Walk(layout, tiles, (int(data[0]), int(data[1])), prior.load())
         register = self._walk.register
         register[DECODING], register[AT], register[END] = 1, BYTES, self._length
         register[VALUE] = int.from_bytes(self._buffer[:BYTES].tobytes(), "big")
@@ -295,10 +295,14 @@ class SparseCoder:
         return LatentArrays(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
-def step_level(steps: Steps) -> int:
-    """The structure's middle step in eighths of an octave above 2**-15: its binary16 without 7 bits of mantissa."""
-    middle = np.sort(steps.structure.astype("<f2").view("<u2"), axis=None)[steps.structure.size // 2]
-    return int(middle) >> 7
+def step_levels(steps: Steps) -> tuple[int, int]:
+    """The middle step of slot 0 and that of the others, in eighths of an octave above 2**-15.
+
+    That is a binary16 without 7 bits of mantissa. Where there is slot 0 alone, both are of it.
+    """
+    first, others = steps.structure[:1], steps.structure[1:] if len(steps.structure) > 1 else steps.structure
+    first, others = (np.sort(each.astype("<f2").view("<u2"), axis=None)[each.size // 2] for each in (first, others))
+    return int(first) >> 7, int(others) >> 7
 
 
 def guess_steps(symbols: LatentArrays, layout: LatentLayout) -> Steps:

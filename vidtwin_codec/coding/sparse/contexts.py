@@ -1,4 +1,4 @@
-"""Kernels that name the contexts of each kind of decision."""
+"""Numbers of all contexts, and kernels that name those of flags, slots, reaches and bands."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ from typing import Any
 
 from vidtwin_codec.coding.sparse.bands import (
     AT_BAND,
-    AT_CELL,
-    AT_COARSE,
     AT_EXPECTED,
-    AT_NEIGHBOUR,
     AT_SLOT,
     BAND_FIELDS,
     CHANNELS,
     NBANDS,
-    NEIGHBOURS,
     STRIDE,
 )
 from vidtwin_codec.coding.sparse.binary import FIRST, SECOND, THIRD
-from vidtwin_codec.coding.sparse.fixed import INDEX, INPUTS, LEVEL, LEVEL4, LEVEL5, LEVEL12
+from vidtwin_codec.coding.sparse.fixed import INDEX, INPUTS, LEVEL, LEVEL5
 from vidtwin_codec.coding.sparse.jit import kernel
 
 # Where the place being coded and its neighbours have their records: in this clip's, then in the clip before's.
 OWN, LEFT, UP, UP_LEFT, UP_RIGHT, BEFORE, BEFORE_RIGHT, BEFORE_BELOW = range(8)
 MODE, HAS_BEFORE = 8, 9  # whether slot 0 is a difference to the clip before; whether that has this place
 FOLLOWS = 10  # whether there is a clip before at all
-OFFSETS = 11
+AT_LEFT, AT_UP = 11, 12  # where slot 0's symbols of these places begin in a tile's; -1: none
+OFFSETS = 13
 MOST_IN_BAND = 40  # a band's sum of magnitudes, likewise
 MAX_KEPT = 15  # magnitudes and counts are kept up to here
 
@@ -37,19 +34,19 @@ STEPS_UP = 14  # magnitudes below 1 + STEPS_UP are coded one by one
 # Contexts: six tables for each kind of decision, one after the other; then sets of weights.
 ZERO_0 = 0
 ZERO_1 = ZERO_0 + EXPECTED * 7 * 5
-ZERO_2 = ZERO_1 + EXPECTED * 7 * 5
+ZERO_2 = ZERO_1 + EXPECTED * 13 * 5
 ZERO_3 = ZERO_2 + 4 * 4 * 4 * 3 * 3 * 3
 ZERO_4 = ZERO_3 + GROUPS * 3 * 1024
 ZERO_5 = ZERO_4 + EXPECTED * 4 * 4 * 4
-ZERO_6 = ZERO_5 + 81 * 6 * 3
-ZERO_7 = ZERO_6 + 144 * 3 * 2
+ZERO_6 = ZERO_5 + 27 * 6 * 6 * 3
+ZERO_7 = ZERO_6 + 144 * 6 * 2
 MORE_0 = ZERO_7 + 625 * 2
 MORE_1 = MORE_0 + STEPS_UP * EXPECTED
 MORE_2 = MORE_1 + STEPS_UP * 7 * 3
-MORE_3 = MORE_2 + STEPS_UP * 7
-MORE_4 = MORE_3 + STEPS_UP * 7 * 3
+MORE_3 = MORE_2 + STEPS_UP * 7 * 11
+MORE_4 = MORE_3 + STEPS_UP * 18 * 3
 MORE_5 = MORE_4 + STEPS_UP * 3 * GROUPS * 6
-MORE_6 = MORE_5 + 4 * 4 * 4 * 4
+MORE_6 = MORE_5 + 4 * 4 * 4 * 11
 MORE_7 = MORE_6 + 6 * 144
 BAND_0 = MORE_7 + 4 * 625
 BAND_1 = BAND_0 + EXPECTED * 5 * 5
@@ -77,10 +74,18 @@ DYNAMICS_0 = ESCAPE_0 + ESCAPES
 DYNAMICS = 256  # of each of the two
 MOTION_0 = DYNAMICS_0 + 2 * DYNAMICS
 MOTION = 256  # of canvases
-STATES = MOTION_0 + MOTION
+SIGN_0 = MOTION_0 + MOTION
+SIGN_1 = SIGN_0 + 6 * 3 * 11
+SIGN_2 = SIGN_1 + 16 * 11 * 11
+SIGN_3 = SIGN_2 + 81 * 6
+SIGN_4 = SIGN_3 + 27 * 6
+SIGN_5 = SIGN_4 + 6 * 3 * 11
+SIGN_6 = SIGN_5 + 6 * 2 * 11
+SIGN_7 = SIGN_6 + 3 * 9 * 11
+STATES = SIGN_7 + 3072 * 3
 
 ZERO_A = 0
-ZERO_B = ZERO_A + EXPECTED * 2 * INPUTS
+ZERO_B = ZERO_A + EXPECTED * 2 * 3 * INPUTS
 MORE_A = ZERO_B + 3 * 16 * INPUTS
 MORE_B = MORE_A + STEPS_UP * INPUTS
 BAND_A = MORE_B + GROUPS * 3 * INPUTS
@@ -96,7 +101,10 @@ MORE_C = ZERO_C + GROUPS * 18 * INPUTS
 BAND_C = MORE_C + EXPECTED * 2 * INPUTS
 REACH_C = BAND_C + GROUPS * 3 * INPUTS
 SLOT_C = REACH_C + 5 * 5 * INPUTS
-WEIGHTS = SLOT_C + 3 * 2 * INPUTS
+SIGN_A = SLOT_C + 3 * 2 * INPUTS
+SIGN_B = SIGN_A + 16 * INPUTS
+SIGN_C = SIGN_B + 6 * 2 * INPUTS
+WEIGHTS = SIGN_C + 6 * 3 * INPUTS
 
 
 @kernel
@@ -109,104 +117,6 @@ def group_of(slot: int) -> int:
     if slot < 7:
         return 3
     return 4 if slot < 11 else 5
-
-
-@kernel
-def near_values(
-    sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, slot: int, k: int, sums: Any
-) -> None:
-    """Sums of magnitudes around a position: left and above, lower frequencies, lower slots, clip before, colours."""
-    stride = sizes[STRIDE]
-    shift = slot * stride + k
-    left, up = own[(off[LEFT] + shift) & INDEX] + 0, own[(off[UP] + shift) & INDEX] + 0
-    corners = own[(off[UP_LEFT] + shift) & INDEX] + own[(off[UP_RIGHT] + shift) & INDEX]
-    at = (sizes[AT_NEIGHBOUR] + k * NEIGHBOURS) & INDEX
-    base = (off[OWN] + slot * stride) & INDEX
-    n0, n1 = table[at] & INDEX, table[at + 1] & INDEX
-    low = 2 * (own[base + n0] + own[base + n1]) + own[base + (table[at + 2] & INDEX)]
-    low += own[base + (table[at + 3] & INDEX)] + own[base + (table[at + 4] & INDEX)]
-    n5, n6 = table[at + 5] & INDEX, table[at + 6] & INDEX
-    time = 0
-    if slot > 0:
-        b = (base - stride) & INDEX
-        time = 2 * own[b + k] + own[b + n0] + own[b + n1] + own[b + n5] + own[b + n6]
-        if slot > 1:
-            time += own[(b - stride + k) & INDEX]
-    past = 0
-    if off[FOLLOWS] != 0:
-        b = (off[BEFORE] + slot * stride) & INDEX
-        past = 2 * before[b + k] + before[b + n0] + before[b + n1] + before[b + n5] + before[b + n6]
-        past += before[(off[BEFORE_RIGHT] + shift) & INDEX] + before[(off[BEFORE_BELOW] + shift) & INDEX]
-    near = 2 * (left + up) + corners
-    sums[0] = left
-    sums[1] = up
-    sums[2] = corners
-    sums[3] = near & 255
-    sums[4] = low & 255
-    sums[5] = time & 255
-    sums[6] = past & 255
-    sums[7] = own[base + (table[at + 7] & INDEX)] + own[base + (table[at + 8] & INDEX)]
-    sums[8] = fixed[LEVEL12 + ((low + near) & 511)] * 12 + fixed[LEVEL12 + ((time + past) & 511)]
-
-
-@kernel
-def zero_contexts(
-    sizes: Any, table: Any, fixed: Any, off: Any, slot: int, k: int, band: int, seen: int, beyond: int, sums: Any,
-    work: Any,
-) -> None:  # fmt: skip
-    """Contexts of "not zero" in a band that has ``seen`` others so far, ``beyond`` rings inside the reach."""
-    expected = table[sizes[AT_EXPECTED] + slot * sizes[CHANNELS] + k]
-    near, low, time, past = sums[3] & 255, sums[4] & 255, sums[5] & 255, sums[6] & 255
-    others = sums[7]
-    near4, low4, time4 = fixed[LEVEL4 + near], fixed[LEVEL4 + low], fixed[LEVEL4 + time]
-    past5 = fixed[LEVEL5 + past]
-    past3 = min(past5, 2)
-    others3 = min(others, 2)
-    colour = table[sizes[AT_BAND] + band * BAND_FIELDS + 2]
-    left = table[sizes[AT_BAND] + band * BAND_FIELDS + 1] - k
-    where = table[sizes[AT_SLOT] + slot]
-    group = group_of(where)
-    third = 2 if slot > 0 else off[MODE]
-    coarse = table[sizes[AT_COARSE] + k]
-    work[0] = ZERO_0 + (expected * 7 + fixed[LEVEL + low]) * 5 + fixed[LEVEL5 + near]
-    work[1] = ZERO_1 + (expected * 7 + fixed[LEVEL + time]) * 5 + past5
-    work[2] = ZERO_2 + ((((near4 * 4 + low4) * 4 + time4) * 3 + past3) * 3 + others3) * 3 + colour
-    work[3] = ZERO_3 + group * 3072 + table[sizes[AT_CELL] + k]
-    size = 0 if left <= 2 else 1 if left <= 6 else 2 if left <= 16 else 3
-    work[4] = ZERO_4 + ((expected * 4 + min(beyond, 3)) * 4 + min(seen, 3)) * 4 + size
-    sides = (min(sums[0] + 0, 2) * 3 + min(sums[1] + 0, 2)) * 3 + min(sums[2] + 0, 2)
-    work[5] = ZERO_5 + ((sides * 3 + past3) * 6 + coarse) * 3 + third
-    work[6] = ZERO_6 + (sums[8] * 3 + colour) * 2 + (1 if seen > 0 else 0)
-    work[7] = ZERO_7 + sums[9] * 2 + (1 if seen > 0 else 0)
-    work[THIRD] = ZERO_C + ((group * 3 + colour) * 6 + coarse) * INPUTS
-    work[FIRST] = ZERO_A + (expected * 2 + (1 if third == 1 else 0)) * INPUTS
-    work[SECOND] = ZERO_B + ((near4 * 4 + low4) * 3 + past3) * INPUTS
-
-
-@kernel
-def more_contexts(
-    sizes: Any, table: Any, fixed: Any, slot: int, k: int, band: int, magnitude: int, sums: Any, work: Any
-) -> None:
-    """Contexts of "larger than ``magnitude``" at a position that is at least that."""
-    expected = table[sizes[AT_EXPECTED] + slot * sizes[CHANNELS] + k]
-    colour = table[sizes[AT_BAND] + band * BAND_FIELDS + 2]
-    group = group_of(table[sizes[AT_SLOT] + slot] + 0)
-    coarse = table[sizes[AT_COARSE] + k]
-    m = min(magnitude - 1, STEPS_UP - 1)
-    work[0] = MORE_0 + m * EXPECTED + expected
-    work[1] = MORE_1 + (m * 7 + fixed[LEVEL + (sums[4] & 255)]) * 3 + min(sums[7] + 0, 2)
-    work[2] = MORE_2 + m * 7 + fixed[LEVEL + (sums[3] & 255)]
-    work[3] = MORE_3 + (m * 7 + fixed[LEVEL + (sums[5] & 255)]) * 3 + min(fixed[LEVEL5 + (sums[6] & 255)] + 0, 2)
-    work[4] = MORE_4 + ((m * 3 + colour) * GROUPS + group) * 6 + coarse
-    levels = (fixed[LEVEL4 + (sums[3] & 255)] * 4 + fixed[LEVEL4 + (sums[4] & 255)]) * 4 + fixed[
-        LEVEL4 + (sums[6] & 255)
-    ]
-    work[5] = MORE_5 + min(m, 3) * 64 + levels
-    work[6] = MORE_6 + min(m, 5) * 144 + sums[8]
-    work[7] = MORE_7 + min(m, 3) * 625 + sums[9]
-    work[THIRD] = MORE_C + (expected * 2 + (1 if m > 0 else 0)) * INPUTS
-    work[FIRST] = MORE_A + m * INPUTS
-    work[SECOND] = MORE_B + (group * 3 + colour) * INPUTS
 
 
 @kernel

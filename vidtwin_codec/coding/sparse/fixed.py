@@ -22,10 +22,12 @@ LEVEL = COST + 4096
 LEVEL5 = LEVEL + 256
 LEVEL4 = LEVEL5 + 256
 LEVEL12 = LEVEL4 + 256
-LENGTH = LEVEL12 + 512
+LEVEL6 = LEVEL12 + 512
+LENGTH = LEVEL6 + 256
 
 LEVELS = (0, 1, 2, 3, 5, 9, 17)  # where the classes of a sum of magnitudes begin
 LEVELS5 = (0, 1, 3, 6, 12)
+LEVELS6 = (0, 1, 3, 6, 12, 24)
 LEVELS4 = (0, 1, 3, 7)
 LEVELS12 = (0, 1, 2, 3, 4, 6, 9, 13, 20, 30, 45, 70)
 
@@ -46,7 +48,7 @@ def fixed_table() -> NDArray[np.int32]:
     table[RATE:COST] = 131072 // (2 * np.arange(512) + 3)
     table[COST:LEVEL] = np.rint(-256 * np.log2((np.arange(4096) + 0.5) / 4096))
     sums = np.arange(256)
-    for start, levels in ((LEVEL, LEVELS), (LEVEL5, LEVELS5), (LEVEL4, LEVELS4)):
+    for start, levels in ((LEVEL, LEVELS), (LEVEL5, LEVELS5), (LEVEL4, LEVELS4), (LEVEL6, LEVELS6)):
         table[start : start + 256] = np.searchsorted(levels, sums, side="right") - 1
-    table[LEVEL12:LENGTH] = np.searchsorted(LEVELS12, np.arange(512), side="right") - 1
+    table[LEVEL12:LEVEL6] = np.searchsorted(LEVELS12, np.arange(512), side="right") - 1
     return table

@@ -79,6 +79,8 @@ _ARRAYS = {
         "source",
         "symbols",
         "scales",
+        "trend",
+        "ends",
         "some_before",
     ),
     "int64": ("sizes", "work", "register", "sums", "off", "guesses", "best"),

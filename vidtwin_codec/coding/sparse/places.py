@@ -20,6 +20,8 @@ from vidtwin_codec.coding.sparse.bands import (
 from vidtwin_codec.coding.sparse.binary import BYTES, DECODING, OVERRUN, cost
 from vidtwin_codec.coding.sparse.choose import FAR, UNIT, choose_rest, choose_slot, forget_slot
 from vidtwin_codec.coding.sparse.contexts import (
+    AT_LEFT,
+    AT_UP,
     BEFORE,
     BEFORE_BELOW,
     BEFORE_RIGHT,
@@ -33,6 +35,7 @@ from vidtwin_codec.coding.sparse.contexts import (
     flag_contexts,
 )
 from vidtwin_codec.coding.sparse.jit import entry, kernel
+from vidtwin_codec.coding.sparse.trend import advance_end, begin_trend
 from vidtwin_codec.coding.sparse.walk import anything, code_place
 
 # What the walk is to do.
@@ -47,6 +50,8 @@ def set_offsets(sizes: Any, place: int, off: Any, before: Any) -> None:
     outside = sizes[HEIGHT] * width * size
     off[OWN] = place * size
     off[LEFT] = (place - 1) * size if column > 0 else outside
+    off[AT_LEFT] = (place - 1) * sizes[CHANNELS] if column > 0 else -1
+    off[AT_UP] = (place - width) * sizes[CHANNELS] if row > 0 else -1
     off[UP] = (place - width) * size if row > 0 else outside
     off[UP_LEFT] = (place - width - 1) * size if row > 0 and column > 0 else outside
     off[UP_RIGHT] = (place - width + 1) * size if row > 0 and column < width - 1 else outside
@@ -125,8 +130,8 @@ def clear_record(sizes: Any, off: Any, own: Any) -> None:
 @kernel
 def choose_place(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
-    before: Any, targets: Any, values: Any, place: int, means: Any, guesses: Any, source: Any, price: int, bonus: int,
-    least: int, best: Any,
+    before: Any, trend: Any, symbols: Any, targets: Any, values: Any, place: int, means: Any, guesses: Any,
+    ends: Any, source: Any, price: int, bonus: int, least: int, best: Any,
 ) -> None:  # fmt: skip
     """Choose a place's numbers and mode."""
     channels, slots = sizes[CHANNELS], sizes[SLOTS]
@@ -151,10 +156,11 @@ def choose_place(
             break
         forget_slot(sizes, off, own, values, 0)
         off[MODE] = mode
+        begin_trend(sizes, table, off, place, means, guesses, ends, trend)
         predict_slot(sizes, table, place, means, guesses, mode, source, UNIT, targets)
         gain = choose_slot(
-            sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values, 0, price, bonus, least,
-            best,
+            sizes, table, fixed, states, weights, work, sums, off, own, before, trend, symbols, targets, values,
+            0, price, bonus, least, best,
         )  # fmt: skip
         if known != 0:
             flag_contexts(sizes, off, own, before, 1, work)
@@ -170,7 +176,24 @@ def choose_place(
     if known != 0 and off[MODE] == 0:
         gain = alone
     gain += choose_rest(
-        sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values, price, bonus, least, best
+        sizes,
+        table,
+        fixed,
+        states,
+        weights,
+        work,
+        sums,
+        off,
+        own,
+        before,
+        trend,
+        symbols,
+        targets,
+        values,
+        price,
+        bonus,
+        least,
+        best,
     )
     if gain >= 0:
         for slot in range(slots):
@@ -181,8 +204,8 @@ def choose_place(
 @entry
 def walk_places(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, sums: Any,
-    off: Any, own: Any, before: Any, targets: Any, values: Any, means: Any, guesses: Any, best: Any,
-    scales: Any, source: Any, symbols: Any, first: int, last: int, task: int,
+    off: Any, own: Any, before: Any, trend: Any, symbols: Any, targets: Any, values: Any, means: Any, guesses: Any,
+    ends: Any, best: Any, scales: Any, source: Any, first: int, last: int, task: int,
     price: int, bonus: int, least: int, limit: int,
 ) -> Any:  # fmt: skip
     """Code places ``first`` to ``last - 1`` of a tile; returns how many symbols are out of range.
@@ -215,8 +238,8 @@ def walk_places(
                     for k in range(channels):
                         targets[slot * channels + k] = source[begin + table[perm + k]]
             choose_place(
-                sizes, table, fixed, states, weights, work, sums, off, own, before, targets, values, place, means,
-                guesses, source, price, bonus, least, best,
+                sizes, table, fixed, states, weights, work, sums, off, own, before, trend, symbols, targets, values,
+                place, means, guesses, ends, source, price, bonus, least, best,
             )  # fmt: skip
             clear_record(sizes, off, own)
         elif task == GIVEN:
@@ -233,7 +256,10 @@ def walk_places(
                 if bits_like(sizes, values) > alone:
                     off[MODE] = 0
                     predict_slot(sizes, table, place, means, guesses, 0, source, 1, values)
-        code_place(sizes, table, fixed, states, weights, work, register, buffer, sums, off, own, before, values)
+        code_place(
+            sizes, table, fixed, states, weights, work, register, buffer, sums, off, own, before, trend, symbols,
+            values, place, means, guesses, ends,
+        )  # fmt: skip
         if off[MODE] == 0:
             for colour in range(3):
                 ring = table[sizes[AT_COLOUR] + colour] + 0
@@ -247,15 +273,20 @@ def walk_places(
             means[j] = max(-limit, min(limit, value))
             symbols[j] = means[j]
             values[k] = 0
+            ends[place * channels + k] = 0
+            if means[j] != 0:
+                advance_end(sizes, table, ends, place * channels + k, 0, means[j] + 0)
         for slot in range(1, slots):
             if own[off[OWN] + (slot + 1) * sizes[STRIDE] - 1] != 0:
                 for k in range(channels):
                     value = values[slot * channels + k] + 0
-                    if abs(value) > limit:
-                        wrong += 1
-                        value = 0
-                    symbols[slot * plane + place * channels + table[perm + k]] = value
-                    values[slot * channels + k] = 0
+                    if value != 0:
+                        if abs(value) > limit:
+                            wrong += 1
+                            value = 0
+                        symbols[slot * plane + place * channels + table[perm + k]] = value
+                        values[slot * channels + k] = 0
+                        advance_end(sizes, table, ends, place * channels + k, slot, value)
         if register[DECODING] != 0 and register[OVERRUN] > BYTES:
             return wrong + 1
     return wrong

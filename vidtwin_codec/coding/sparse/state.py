@@ -22,7 +22,7 @@ class Walk:
         layout: of the file. grid: the same with the grid of the clip at hand. placement: of that clip, None at rest.
     """
 
-    def __init__(self, layout: LatentLayout, tiles: int, step: int, start: Prior) -> None:
+    def __init__(self, layout: LatentLayout, tiles: int, steps: tuple[int, int], start: Prior) -> None:
         from vidtwin_codec.coding.sparse import bands, binary, contexts, fixed, lines, motion, places
         from vidtwin_codec.coding.sparse.jit import view
 
@@ -31,11 +31,11 @@ class Walk:
         self.layout, self.grid, self.tiles = layout, layout, tiles
         self.placement: Placement | None = None
         self._view, self._lines, self._places, self._motion = view, lines, places, motion
-        self.sizes, self.table = bands.layout_tables(layout, start.sizes, step)
+        self.sizes, self.table = bands.layout_tables(layout, start.sizes, steps)
         self.states, self.weights = start.states.copy(), start.weights.copy()
         slots, _, _, channels = layout.structure
         self._record, self._height, self._width = int(self.sizes[bands.PLACE]), bands.HEIGHT, bands.WIDTH
-        self.own, self.means = self._memory()
+        self.own, self.means, self.ends = self._memory()
         self.before = self.own.copy()
         self.some = np.zeros((tiles, 2, layout.dynamics_x[0]), np.int32)
         self.register = np.zeros(binary.REGISTERS, np.int64)
@@ -49,9 +49,10 @@ class Walk:
         self._models = [view(each) for each in (self.states, self.weights, self.work)]
         self._register = view(self.register)
         sums, guesses, best = np.zeros(16, np.int64), np.zeros(3, np.int64), np.zeros(4, np.int64)
-        numbers = np.zeros((2, slots * channels), np.int32)
+        numbers, trend = np.zeros((2, slots * channels), np.int32), np.zeros(2 * channels, np.int32)
         self._sums, self._guesses, self._best = view(sums), view(guesses), view(best)
         self._targets, self._values = view(numbers[0]), view(numbers[1])
+        self._trend = view(trend)
         self._offsets = view(self._off)
         self._follows = contexts.FOLLOWS
 
@@ -62,24 +63,23 @@ class Walk:
             ValueError: a placement was read that no file may hold.
         """
         self._off[self._follows] = 0 if first else 1
-        old = self.placement
+        last = self.placement
         if self.tiles == 1:
             placement = self._code_placement(buffer, placement)
         self.own, self.before = self.before, self.own
-        was, now = (each or at_rest(self.layout) for each in (old, placement))
+        was, now = (each or at_rest(self.layout) for each in (last, placement))
         if was.canvas == now.canvas:
             self.placement = placement
             return
         self.placement, self.grid = placement, now.grid(self.layout)
         self.sizes[self._height], self.sizes[self._width] = now.rows, now.columns
-        records, means = self.before, self.means
-        self.own, self.means = self._memory()
+        past = (self.before[0, : -self._record], self.means[0], self.ends[0])
+        self.own, self.means, self.ends = self._memory()
         self.before = self.own.copy()
         rows, columns = (_common(*each) for each in zip(_spans(was), _spans(now), strict=True))
-        for new, past in ((self.before[0, : -self._record], records[0, : -self._record]), (self.means[0], means[0])):
-            new.reshape(now.rows, now.columns, -1)[rows[1], columns[1]] = past.reshape(was.rows, was.columns, -1)[
-                rows[0], columns[0]
-            ]
+        for new, old in zip((self.before[0, : -self._record], self.means[0], self.ends[0]), past, strict=True):
+            seen = old.reshape(was.rows, was.columns, -1)[rows[0], columns[0]]
+            new.reshape(now.rows, now.columns, -1)[rows[1], columns[1]] = seen
 
     def structure(
         self, tile: int, buffer: Any, scales: Any, source: Any, symbols: Any, span: tuple[int, int], task: int,
@@ -89,9 +89,9 @@ class Walk:
         return int(
             self._places.walk_places(
                 *self._shared, *self._models, self._register, buffer, self._sums, self._offsets,
-                self._view(self.own[tile]), self._view(self.before[tile]), self._targets, self._values,
-                self._view(self.means[tile]), self._guesses, self._best, scales, source, symbols, *span, task, *tuning,
-                MAX_SYMBOL,
+                self._view(self.own[tile]), self._view(self.before[tile]), self._trend, symbols, self._targets,
+                self._values, self._view(self.means[tile]), self._guesses, self._view(self.ends[tile]), self._best,
+                scales, source, *span, task, *tuning, MAX_SYMBOL,
             )
         )  # fmt: skip
 
@@ -118,11 +118,12 @@ class Walk:
             return placement
         return self._motion.placement_of(numbers, before, self.layout) if moved else None
 
-    def _memory(self) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-        """Records of a clip's places, an empty one behind the last, and symbols of slot 0."""
+    def _memory(self) -> tuple[NDArray[np.int8], NDArray[np.int32], NDArray[np.int32]]:
+        """Records of a clip's places, an empty one behind the last; symbols of slot 0; where patterns end."""
         _, height, width, channels = self.grid.structure
         records = np.zeros((self.tiles, self._record * (height * width + 1)), np.int8)
-        return records, np.zeros((self.tiles, height * width * channels), np.int32)
+        means, ends = np.zeros((2, self.tiles, height * width * channels), np.int32)
+        return records, means, ends
 
 
 def _spans(placement: Placement) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -26,14 +26,13 @@ from vidtwin_codec.coding.sparse.contexts import (
     band_contexts,
     band_values,
     flag_contexts,
-    more_contexts,
-    near_values,
     one_context,
     reach_contexts,
     slot_contexts,
-    zero_contexts,
 )
 from vidtwin_codec.coding.sparse.jit import kernel
+from vidtwin_codec.coding.sparse.position import more_contexts, near_values, sign_contexts, zero_contexts
+from vidtwin_codec.coding.sparse.trend import advance_trend, begin_trend
 
 MOST_COUNTED = 60
 MAX_EXPONENT = 25
@@ -68,27 +67,31 @@ def code_rest(states: Any, weights: Any, fixed: Any, work: Any, register: Any, b
 @kernel
 def code_position(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, sums: Any,
-    slot: int, k: int, band: int, value: int,
+    off: Any, symbols: Any, values: Any, slot: int, k: int, band: int, value: int,
 ) -> Any:  # fmt: skip
-    """Code a number that is not zero: its magnitude, then its sign."""
+    """Code a number that is not zero: its sign, then its magnitude."""
     given = abs(value)
+    negative = 1 if value < 0 else 0
+    if sign_contexts(sizes, table, off, values, symbols, slot, k, band, sums, work) != 0:
+        negative = decide(states, weights, fixed, work, register, buffer, negative)
+    else:
+        negative = code(register, buffer, EVEN, negative)
+    sign = 1 - 2 * negative
     magnitude = 1
     while magnitude <= STEPS_UP:
-        more_contexts(sizes, table, fixed, slot, k, band, magnitude, sums, work)
+        more_contexts(sizes, table, fixed, slot, k, band, sign, magnitude, sums, work)
         if decide(states, weights, fixed, work, register, buffer, 1 if given > magnitude else 0) == 0:
             break
         magnitude += 1
     if magnitude > STEPS_UP:
         magnitude += code_rest(states, weights, fixed, work, register, buffer, given - magnitude)
-    if code(register, buffer, EVEN, 1 if value < 0 else 0) != 0:
-        return -magnitude
-    return magnitude
+    return sign * magnitude
 
 
 @kernel
 def code_band(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, sums: Any,
-    off: Any, own: Any, before: Any, values: Any, slot: int, band: int, beyond: int,
+    off: Any, own: Any, before: Any, trend: Any, symbols: Any, values: Any, slot: int, band: int, beyond: int,
 ) -> Any:  # fmt: skip
     """Code the positions of a band that holds something; returns how many are not zero."""
     at = sizes[AT_BAND] + band * BAND_FIELDS
@@ -98,7 +101,7 @@ def code_band(
     band_values(sizes, table, fixed, off, own, before, slot, band, sums)
     seen, total = 0, 0
     for k in range(start, end):
-        near_values(sizes, table, fixed, off, own, before, slot, k, sums)
+        near_values(sizes, table, fixed, off, own, before, trend, slot, k, sums)
         zero_contexts(sizes, table, fixed, off, slot, k, band, seen, beyond, sums, work)
         value = values[of_slot + k] + 0
         some = 1
@@ -106,9 +109,26 @@ def code_band(
             some = decide(states, weights, fixed, work, register, buffer, 1 if value != 0 else 0)
         if some != 0:
             value = code_position(
-                sizes, table, fixed, states, weights, work, register, buffer, sums, slot, k, band, value
+                sizes,
+                table,
+                fixed,
+                states,
+                weights,
+                work,
+                register,
+                buffer,
+                sums,
+                off,
+                symbols,
+                values,
+                slot,
+                k,
+                band,
+                value,
             )
             values[of_slot + k] = value
+            if off[HAS_BEFORE] != 0:
+                advance_trend(sizes, table, trend, slot, k, value)
             own[base + k] = min(abs(value), MAX_KEPT)
             seen += 1
             total += own[base + k]
@@ -119,7 +139,7 @@ def code_band(
 @kernel
 def code_colour(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, sums: Any,
-    off: Any, own: Any, before: Any, values: Any, slot: int, colour: int, must: int,
+    off: Any, own: Any, before: Any, trend: Any, symbols: Any, values: Any, slot: int, colour: int, must: int,
 ) -> Any:  # fmt: skip
     """Code how far a colour of a slot reaches, and its bands up to there; returns how many positions are not zero."""
     first, last = table[sizes[AT_COLOUR] + colour] + 0, table[sizes[AT_COLOUR] + colour + 1] + 0
@@ -160,7 +180,7 @@ def code_colour(
             if here != 0:
                 some += code_band(
                     sizes, table, fixed, states, weights, work, register, buffer, sums,
-                    off, own, before, values, slot, band, beyond,
+                    off, own, before, trend, symbols, values, slot, band, beyond,
                 )  # fmt: skip
         total += some
     return total
@@ -169,7 +189,8 @@ def code_colour(
 @kernel
 def code_place(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, sums: Any,
-    off: Any, own: Any, before: Any, values: Any,
+    off: Any, own: Any, before: Any, trend: Any, symbols: Any, values: Any, place: int, means: Any, guesses: Any,
+    ends: Any,
 ) -> None:  # fmt: skip
     """Code a place: ``values`` (and ``off[MODE]``) are read when encoding, written when decoding (zeros before)."""
     slots, channels = sizes[SLOTS], sizes[CHANNELS]
@@ -188,6 +209,7 @@ def code_place(
         flag_contexts(sizes, off, own, before, 1, work)
         off[MODE] = decide(states, weights, fixed, work, register, buffer, off[MODE])
     own[at + 1] = off[MODE]
+    begin_trend(sizes, table, off, place, means, guesses, ends, trend)
     for slot in range(slots):
         some = 0
         if register[DECODING] == 0:
@@ -204,6 +226,6 @@ def code_place(
             if table[sizes[AT_COLOUR] + colour + 1] > table[sizes[AT_COLOUR] + colour]:
                 total += code_colour(
                     sizes, table, fixed, states, weights, work, register, buffer, sums,
-                    off, own, before, values, slot, colour, 1 if colour == last and total == 0 else 0,
+                    off, own, before, trend, symbols, values, slot, colour, 1 if colour == last and total == 0 else 0,
                 )  # fmt: skip
         own[off[OWN] + (slot + 1) * sizes[STRIDE] - 1] = min(total, MOST_COUNTED)
