@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from cosines import loader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,9 +21,11 @@ from numpy.typing import NDArray
 from pans import pan, picture, write_pan
 
 from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, VtwDataset, VtwFile, encode, weights
-from vidtwin_codec.coding import SPARSE, CorruptGroupError, OpenGroup, SparseGroupEncoder, pack_body
+from vidtwin_codec.cli.main import cli
+from vidtwin_codec.coding import SPARSE, CorruptGroupError, OpenGroup, SparseGroupEncoder, pack_body, zstd_frame
+from vidtwin_codec.coding.group import PREFIX
 from vidtwin_codec.coding.placement import Placement, at_rest
-from vidtwin_codec.container import VtwReader, verify
+from vidtwin_codec.container import Header, VtwReader, VtwWriter, verify
 from vidtwin_codec.latents.cache import GroupCache
 from vidtwin_codec.latents.exporting import export_latents
 from vidtwin_codec.latents.importing import ImportLatentsOptions, import_latents
@@ -36,6 +40,7 @@ from vidtwin_codec.pipeline.segments import encode_segment
 from vidtwin_codec.pipeline.windows import window_layout
 from vidtwin_codec.pipeline.writing import write_vtw
 from vidtwin_codec.rate.spool import LatentSpool
+from vidtwin_codec.report.latents import inspect_page
 
 CHANGES: dict[str, Any] = {"structure_channels": 120, "patterns": (64, 28, 28)}
 CONFIG = window_config(**CHANGES)
@@ -227,6 +232,13 @@ def test_latents_come_with_their_canvases(packed: Path, tmp_path: Path) -> None:
             )
 
 
+def test_a_page_draws_the_path(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidtwin_codec.report.latents._frames", lambda *_: "")
+    page = inspect_page(packed)
+    assert "Where the camera went" in page
+    assert "of 12 clips lie on canvases" in page
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
 def test_what_is_exported_comes_back(
     suffix: str, packed: Path, load: LoadCodec, options: EncodeOptions, tmp_path: Path
@@ -272,6 +284,50 @@ def test_a_dataset_fills_up_to_a_grid(packed: Path) -> None:
         assert np.array_equal(batch["structure"][0, 1, :, :rows, :columns].numpy(), own.structure[0, 0])
     with pytest.raises(VidtwinError, match="larger than"):
         VtwDataset(packed, clips=2, random=False, grid=(3, 3))[0]
+
+
+def test_the_command_line_says_so(source: Path, window_weights: Path, tmp_path: Path) -> None:
+    network = ["--weights", str(window_weights), "--device", "cpu", "--quiet"]
+    for name, more in (("a", []), ("b", ["--no-camera"])):
+        done = CliRunner().invoke(cli, ["encode", *network, *more, str(source), str(tmp_path / f"{name}.vtw")])
+        assert done.exit_code == 0, done.output
+        told = json.loads(CliRunner().invoke(cli, ["info", "--json", str(tmp_path / f"{name}.vtw")]).output)
+        assert told["camera"] == (name == "a")
+        with VtwReader(tmp_path / f"{name}.vtw") as reader:
+            assert reader.header.camera == (name == "a")
+
+
+def test_a_header_follows_only_what_can_move(packed: Path) -> None:
+    with VtwReader(packed) as reader:
+        header = reader.header
+    assert Header.from_bytes(header.to_bytes()) == header
+    for changes in (
+        {"abutting": False},
+        {"coded_width": 200},
+        {"camera": 1},
+        {"tile_height": header.tile_height + 1},
+        {"layout": replace(header.layout, patterns=None)},
+    ):
+        with pytest.raises(VidtwinError, match="header"):
+            replace(header, **changes)  # type: ignore[arg-type]
+
+
+def test_verify_looks_at_symbols_behind_sound_checksums(packed: Path, tmp_path: Path) -> None:
+    with VtwReader(packed) as reader:
+        header, (entry,) = reader.header, reader.groups
+        content = zstd_frame.decompress(
+            packed.read_bytes()[entry.offset : entry.offset + entry.size], max_content=1 << 24
+        )
+    forged = tmp_path / "forged.vtw"
+    with forged.open("wb") as stream:
+        writer = VtwWriter(stream, header)
+        writer.write_group(pack_body(SPARSE, entry.span, 1, content[PREFIX.size : -3]), entry.span)
+        writer.finish()
+    with VtwReader(forged, recover=True) as reader:
+        assert reader.damage == []
+    assert any("frames 0 to 45 are lost" in problem for problem in verify(forged))
+    with VtwReader(forged, recover=True, symbols=True) as reader:
+        assert reader.groups == []
 
 
 LAYOUT = window_layout(window_config(), 16, 24)

@@ -130,7 +130,8 @@ def test_footage_decides_on_colours() -> None:
     assert min(closed_form.counts_from(colourful, 300)) > 60
 
 
-def test_steps_are_one_for_all_of_the_structure() -> None:
+def test_steps_are_finer_for_what_stands_still() -> None:
     steps = closed_form.steps()
-    assert len(set(steps.structure.ravel().tolist())) == 1
+    assert len(set(steps.structure[1:].ravel().tolist())) == 1
+    assert set((steps.structure[0] / steps.structure[1]).round(2).tolist()) == {0.85}
     assert steps.structure.shape == (16, 512)

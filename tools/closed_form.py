@@ -25,6 +25,8 @@ COUNTS = (440, 44, 28)
 COLOUR_AXES = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 STEP = 1.1
 """Base step of the structure, at quality 54: quality 0 takes some .002 bits a pixel, 100 shows nearly all there is."""
+STILL_SHARE = 0.85
+"""Of that step, for temporal frequency 0: clips that follow are predicted from it, so that its errors are paid for again."""
 DYNAMICS_SHARE = 0.3
 """Of the structure's step: a number of the dynamics counts for a whole row or column of patches."""
 LOG_VARIANCE = -3.0
@@ -90,9 +92,11 @@ def build(counts: tuple[int, int, int] = COUNTS, lapping: int = LAPPING) -> VidT
 
 
 def steps(counts: tuple[int, int, int] = COUNTS) -> Steps:
-    """Base quantisation steps: one for all, since the transform is orthonormal."""
+    """Base quantisation steps: nearly one for all, since the transform is orthonormal."""
+    structure = np.full((FRAMES, sum(counts)), STEP, np.float32)
+    structure[0] *= STILL_SHARE
     line = np.full(COLOURS, STEP * DYNAMICS_SHARE, np.float32)
-    return Steps(np.full((FRAMES, sum(counts)), STEP, np.float32), line, line)
+    return Steps(structure, line, line)
 
 
 def spatial_patterns(patterns: Patterns) -> NDArray[np.float64]:

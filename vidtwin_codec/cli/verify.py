@@ -13,7 +13,7 @@ from vidtwin_codec.errors import VidtwinError
 @click.argument("files", metavar="FILE.vtw...", nargs=-1, required=True)
 @output_options
 def verify_command(files: tuple[str, ...], as_json: bool, quiet: bool) -> None:
-    """Check every checksum of .vtw files: header, audio, each group, index.
+    """Check .vtw files: every checksum of header, audio, groups and index, and all symbols.
 
     Needs no network weights and decodes no pictures. Exits with 1 if any file is not sound.
     """

@@ -82,15 +82,17 @@ class ClipLatents:
 
 def cropped(arrays: LatentArrays, layout: LatentLayout, placement: Placement | None) -> LatentArrays:
     """Of latents ``[…, n_q, h, w, d_S]``, ``[…, d_D, T, w]`` and ``[…, d_D, T, h]``, those of a clip's own grid."""
-    _, rows, columns, _ = layout.structure if placement is None else placement.grid(layout).structure
+    shapes = (layout if placement is None else placement.grid(layout)).shapes()
+    _, rows, columns, _ = shapes.structure
     structure, x, y = arrays
-    return LatentArrays(structure[..., :rows, :columns, :], x[..., :columns], y[..., :rows])
+    return LatentArrays(
+        structure[..., :rows, :columns, :], x[..., : shapes.dynamics_x[2]], y[..., : shapes.dynamics_y[2]]
+    )
 
 
 def largest_layout(layout: LatentLayout, placements: Iterable[Placement | None]) -> LatentShapes:
-    """Shapes that hold any of these clips."""
-    grids = {(one.rows, one.columns) if one else layout.structure[1:3] for one in placements} or {layout.structure[1:3]}
-    rows, columns = (max(sides) for sides in zip(*grids, strict=True))
-    slots, _, _, channels = layout.structure
-    lines, frames, _ = layout.dynamics_x
-    return LatentShapes((slots, rows, columns, channels), (lines, frames, columns), (lines, frames, rows))
+    """Shapes that hold any of these clips; the layout's own where there are none."""
+    layouts = [layout if one is None else one.grid(layout) for one in placements] or [layout]
+    columns = zip(*(each.shapes() for each in layouts), strict=True)
+    structure, dynamics_x, dynamics_y = (tuple(map(max, zip(*shapes, strict=True))) for shapes in columns)
+    return LatentShapes(structure, dynamics_x, dynamics_y)

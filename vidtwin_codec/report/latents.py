@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from html import escape
 from string import Template
 
@@ -16,6 +17,7 @@ from vidtwin_codec.latents.pictures import dynamics_maps, structure_maps
 from vidtwin_codec.pipeline.options import NetworkOptions, Reporter
 from vidtwin_codec.report.bars import bar_plot
 from vidtwin_codec.report.images import data_uri
+from vidtwin_codec.report.paths import path_plot
 from vidtwin_codec.report.resources import resource
 from vidtwin_codec.report.text import NBSP, count, kilobytes, percent
 
@@ -70,6 +72,7 @@ def inspect_page(
             dynamics_x=data_uri(dynamics_maps(dynamics_x, grid, 1), exact=True),
             dynamics_y=data_uri(dynamics_maps(dynamics_y, grid, 0), exact=True),
             dynamics_width=wide,
+            camera=_camera(file),
             span=f"The first {MAX_CLIPS_SHOWN} of {len(file)} clips are shown." if len(file) > MAX_CLIPS_SHOWN else "",
         )
 
@@ -79,12 +82,41 @@ def _first_dynamics(file: VtwFile) -> tuple[NDArray[np.float32], NDArray[np.floa
     parts, clips = [], 0
     for piece in file.pieces():
         arrays = piece.numpy()
-        parts.append((arrays.dynamics_x, arrays.dynamics_y))
+        parts.append(arrays[1:])
         clips += len(piece)
         if clips >= MAX_CLIPS_SHOWN:
             break
-    dynamics_x, dynamics_y = (np.concatenate(column)[:MAX_CLIPS_SHOWN] for column in zip(*parts, strict=True))
+    dynamics_x, dynamics_y = (_stacked(column)[:MAX_CLIPS_SHOWN] for column in zip(*parts, strict=True))
     return dynamics_x, dynamics_y
+
+
+def _stacked(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Clips ``[n, …, positions]`` together, those with fewer positions filled up."""
+    most = max(part.shape[-1] for part in parts)
+    return np.concatenate([np.pad(part, [(0, 0)] * 4 + [(0, most - part.shape[-1])]) for part in parts])
+
+
+def _camera(file: VtwFile) -> str:
+    """Where frames lie on canvases, over time; empty where no clip has one."""
+    placements = [placement for piece in file.pieces() for placement in piece.placements] if file.header.camera else []
+    if not any(placements):
+        return ""
+    patterns = file.header.layout.patterns
+    assert patterns is not None  # of every file that follows the camera
+    frames = file.header.clip_frames
+    paths = [
+        np.zeros((frames, 2), np.int64)
+        if one is None
+        else one.corners + np.array([one.top, one.left], np.int64) * patterns.size
+        for one in placements
+    ]
+    shown = np.concatenate(paths)[: file.frame_count]
+    moved = sum(one is not None for one in placements)
+    return (
+        f"<section><h2>Where the camera went</h2><p>{moved} of {count(len(placements), 'clip')} lie on canvases of "
+        "their own. The place of each frame’s top left corner, in pixels, as far as the coder knows it: where the "
+        f'picture changes, it starts again.</p><div class="plots"><div>{path_plot(shown, frames)}</div></div></section>'
+    )
 
 
 def _frames(file: VtwFile, wanted: int, network: NetworkOptions, reporter: Reporter) -> str:
