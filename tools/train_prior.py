@@ -1,6 +1,6 @@
 """Train what the sparse coder starts from: expected sizes, probabilities, counts and weights of its models.
 
-    python -m tools.train_prior FOLDER [--weights NAME|FILE] [--every 6] [--sides 224,448] [--keep latents.npz]
+    python -m tools.train_prior FOLDER [--weights NAME|FILE] [--every 6] [--sides 224,448]
 
 Runs the network over square crops of every so many of the folder's videos, then the coder over the latents at several
 steps, and writes vidtwin_codec/coding/sparse/prior.npz. In the first rounds probabilities go on from group to group, so

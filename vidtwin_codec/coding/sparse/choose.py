@@ -60,7 +60,8 @@ def choose_position(
     some = fixed[COST + (chance >> 4)] + bonus
     sign = 1 if target > 0 else -1
     of_sign = BIT
-    if sign_contexts(sizes, table, off, values, symbols, slot, k, band, sums, work) != 0:
+    if sums[10] != 0 or sums[11] != 0:
+        sign_contexts(sizes, table, off, values, symbols, slot, k, band, sums, work)
         of_sign = cost(states, weights, fixed, work, 1 if target < 0 else 0)
     some = (some + of_sign) * price
     nearest = (size + UNIT // 2) // UNIT

@@ -40,6 +40,7 @@ from vidtwin_codec.coding.sparse.walk import anything, code_place
 
 # What the walk is to do.
 DECODE, GIVEN, CHOOSE = 0, 1, 2
+FAR_SMALLER = 12  # times less energy in slot 0: no other prediction is tried
 
 
 @kernel
@@ -128,6 +129,16 @@ def clear_record(sizes: Any, off: Any, own: Any) -> None:
 
 
 @kernel
+def energy(targets: Any, count: int) -> Any:
+    """Sum of the squares of a slot's targets."""
+    total = 0
+    for k in range(count):
+        size = min(abs(targets[k]), FAR)
+        total += size * size
+    return total
+
+
+@kernel
 def choose_place(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
     before: Any, trend: Any, symbols: Any, targets: Any, values: Any, place: int, means: Any, guesses: Any,
@@ -148,11 +159,17 @@ def choose_place(
             some = 1
     if some == 0:
         return
-    # slot 0 as it is, then as a difference, then as it is again if that was better
-    gain, alone, error = 0, 0, 0
-    for attempt in range(3 if known != 0 else 1):
+    # slot 0 as it is, then as a difference, then as it is again if that was better; not both where one is far smaller
+    predicted = energy(targets, channels)
+    predict_slot(sizes, table, place, means, guesses, 0, source, UNIT, targets)
+    plain = energy(targets, channels)
+    begin, end = 0, 1
+    if known != 0:
+        begin, end = (1 if FAR_SMALLER * predicted < plain else 0), (1 if FAR_SMALLER * plain < predicted else 3)
+    gain, alone = 0, 0
+    for attempt in range(begin, end):
         mode = attempt % 2
-        if attempt == 2 and gain <= alone:
+        if attempt == 2 and (begin == 1 or gain <= alone):
             break
         forget_slot(sizes, off, own, values, 0)
         off[MODE] = mode
@@ -165,14 +182,8 @@ def choose_place(
         if known != 0:
             flag_contexts(sizes, off, own, before, 1, work)
             gain += cost(states, weights, fixed, work, mode) * price
-        if attempt < 2:
-            for k in range(channels):
-                size = min(abs(targets[k]), FAR)
-                error += size * size if attempt == 0 else -size * size
-            if attempt == 0:
-                alone = gain
-            else:
-                alone += error * best[2]  # from here on, relative to the clip before
+        if attempt == 0:
+            alone = gain + (plain - predicted) * best[2]  # relative to the clip before
     if known != 0 and off[MODE] == 0:
         gain = alone
     gain += choose_rest(
