@@ -31,7 +31,7 @@ FILES = {
 
 
 PACKED_CRC = 0xC3082506
-CAMERA_CRC = 0x6889E81C
+CAMERA_CRC = 0x0C32EAB0
 
 
 def golden(name: str) -> bytes:

@@ -26,7 +26,7 @@ COLOUR_AXES = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2],
 STEP = 1.1
 """Base step of the structure, at quality 54: quality 0 takes some .002 bits a pixel, 100 shows nearly all there is."""
 STILL_SHARE = 0.85
-"""Of that step, for temporal frequency 0: clips that follow are predicted from it, so that its errors are paid for again."""
+"""Of that step, for temporal frequency 0: clips that follow are predicted from it, and pay for its errors."""
 DYNAMICS_SHARE = 0.3
 """Of the structure's step: a number of the dynamics counts for a whole row or column of patches."""
 LOG_VARIANCE = -3.0

@@ -12,7 +12,7 @@ from vidtwin_codec.pipeline.encoder import Encoder, Piece
 from vidtwin_codec.pipeline.following import placed_geometry
 from vidtwin_codec.pipeline.options import Reporter
 from vidtwin_codec.rate.spool import KEPT, LatentSpool
-from vidtwin_codec.rate.tally import Tally
+from vidtwin_codec.rate.tally import Tally, Weights, seen_energy
 
 _FIRST_CLIPS = 4
 """What the first quality is foretold from, and tried on."""
@@ -28,7 +28,9 @@ class WideRun:
         encoder: where they come from. folder: for their latents. reporter: is told when the network runs.
 
     Attributes:
-        tallies: of each clip that has passed. elements: of each one's pixels, three for each on its canvas.
+        tallies: of each clip that has passed.
+        elements: of each one's pixels, three for each; energies: sums of squares of its latents. Both count a patch as
+            much as is seen of it.
     """
 
     def __init__(self, encoder: Encoder, folder: Path, reporter: Reporter) -> None:
@@ -37,7 +39,8 @@ class WideRun:
         assert base is not None  # weights without steps are not resolved
         self._base: Steps = base
         self.tallies: list[Tally] = []
-        self.elements: list[int] = []
+        self.elements: list[float] = []
+        self.energies: list[float] = []
         self._pieces = encoder.pieces(reporter)
         self._first: list[Piece] = []
         self._spool: LatentSpool | None = None
@@ -89,7 +92,12 @@ class WideRun:
         least = KEPT * step_factor(_FINEST, self.encoder.options.effort)
         for piece in pieces:
             self.tallies += [Tally.of(clip, self._base, least) for clip in piece.clips]
-            seen = placed_geometry(self.encoder.geometry, self.encoder.layout, piece.placement)
-            pixels = seen.tile_height * seen.tile_width * len(seen.tiles)
-            self.elements += [3 * seen.clip_frames * pixels] * piece.span.clips
+            weights = self.encoder.weights_of(piece.placement)
+            self.elements += [self._seen_elements(piece, weights)] * piece.span.clips
+            self.energies += [seen_energy(clip, weights) for clip in piece.clips]
             yield piece
+
+    def _seen_elements(self, piece: Piece, weights: Weights | None) -> float:
+        canvas = placed_geometry(self.encoder.geometry, self.encoder.layout, piece.placement)
+        elements = 3 * canvas.clip_frames * canvas.tile_height * canvas.tile_width * len(canvas.tiles)
+        return elements if weights is None else elements * float(weights.mean())

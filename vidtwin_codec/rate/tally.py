@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from vidtwin_codec.coding import LatentArrays, Steps
 from vidtwin_codec.coding.quantizer import broadcast_steps
 
+Weights = NDArray[np.float32]
+
 _PER_OCTAVE = 8
 _LOW, _HIGH = -6, 16
 """Octaves of latents over the weights' own steps."""
@@ -81,6 +83,16 @@ def _sums(bins: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.f
     return np.bincount(bins, weights, _BINS).astype(np.float64)
 
 
+def seen_energy(latents: LatentArrays, weights: Weights | None) -> float:
+    """Sum of squares of structure latents ``[tiles, …]``, each patch counting as much as is seen of it.
+
+    Args:
+        weights: ``[rows, columns]``, 0 to 1; None: all of it.
+    """
+    squares = np.einsum("nfrcd,nfrcd->rc", latents.structure, latents.structure, dtype=np.float64)
+    return float(squares.sum() if weights is None else np.vdot(squares, weights))
+
+
 class ClipError:
     """Sum of squared errors of each clip's structure, as it was really coded.
 
@@ -92,15 +104,19 @@ class ClipError:
         self._steps = steps
         self.sums: list[float] = []
 
-    def add(self, latents: LatentArrays, symbols: LatentArrays, energy: float) -> None:
+    def add(self, latents: LatentArrays, symbols: LatentArrays, energy: float, weights: Weights | None = None) -> None:
         """Take the next clip.
 
         Args:
             latents: those that can have become symbols. symbols: of them.
-            energy: sum of squares of all latents of the clip.
+            energy: sum of squares of all latents of the clip, weighted likewise.
+            weights: how much of each patch is seen; see `seen_energy`.
         """
         places = np.flatnonzero(symbols.structure)
         wide = np.broadcast_to(broadcast_steps(self._steps)[0], symbols.structure.shape)
         wanted = latents.structure.reshape(-1)[places].astype(np.float64)
         left = wanted - symbols.structure.reshape(-1)[places] * wide.reshape(-1)[places].astype(np.float64)
-        self.sums.append(energy - float((wanted**2).sum()) + float((left**2).sum()))
+        change = left**2 - wanted**2
+        if weights is not None:
+            change *= weights.reshape(-1)[places // symbols.structure.shape[-1] % weights.size]
+        self.sums.append(energy + float(change.sum()))

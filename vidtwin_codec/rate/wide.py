@@ -170,7 +170,7 @@ class WideController(Steered):
 
         def watch(latents: LatentArrays, clip: PlacedClip) -> None:
             number = len(errors.sums)
-            errors.add(latents, clip.symbols, run.tallies[number].energy)
+            errors.add(latents, clip.symbols, run.energies[number], run.encoder.weights_of(clip.placement))
             if number in wanted:
                 kept[number] = SparseGroup.of([clip])
 
