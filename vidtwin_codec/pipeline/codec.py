@@ -13,12 +13,13 @@ import torch
 
 from vidtwin_codec.coding import LatentArrays, LatentLayout
 from vidtwin_codec.coding.placement import Placement
+from vidtwin_codec.coding.sparse.jit import must_compile
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig, load_checkpoint
 from vidtwin_codec.pipeline.device import Batches, Device, select_device, tiles_per_batch, windows_per_batch
 from vidtwin_codec.pipeline.following import cut_out, placed_geometry
 from vidtwin_codec.pipeline.geometry import Frames, Geometry, pixels_from_levels
-from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.pipeline.options import NetworkOptions, Reporter
 from vidtwin_codec.pipeline.windows import window_layout, window_size
 from vidtwin_codec.weights import Entry
 
@@ -158,6 +159,12 @@ class Codec:
         part = Latents(*(tensor.to(self.device.device) for tensor in latents))
         with self.device.autocast():
             return self.model.decode_levels(part, only=only)
+
+
+def announce_compiling(layout: LatentLayout, device: Device, reporter: Reporter) -> None:
+    """Say why nothing seems to happen, where the coder's inner loops are compiled first."""
+    if layout.patterns is not None and must_compile():
+        reporter.stage("compiling the coder, once on this machine,").started(None, str(device))
 
 
 def network_geometry(config: VidTwinConfig, width: int, height: int, overlap: int) -> Geometry:

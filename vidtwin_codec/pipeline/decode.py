@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vidtwin_codec.files import atomic_path, check_output, is_pipe
 from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, spool_stdin
-from vidtwin_codec.pipeline.codec import Codec, LoadCodec
+from vidtwin_codec.pipeline.codec import Codec, LoadCodec, announce_compiling
 from vidtwin_codec.pipeline.decoder import Decoder
 from vidtwin_codec.pipeline.geometry import Frames
 from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, Reporter
@@ -47,6 +47,7 @@ def decode(
     with ExitStack() as stack:
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
         decoder = stack.enter_context(Decoder(path, options, reporter.warned, load))
+        announce_compiling(decoder.header.layout, decoder.codec.device, reporter)
         reporter.started(decoder.last - decoder.first, str(decoder.codec.device))
         temporary = stack.enter_context(atomic_path(output, suffix=".mp4" if is_pipe(output) else None))
         _write(decoder, temporary, reporter)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from vidtwin_codec import weights
 from vidtwin_codec.files import atomic_path, check_output, is_pipe
 from vidtwin_codec.media import MediaInfo, probe, spool_stdin
-from vidtwin_codec.pipeline.codec import Codec, LoadCodec
+from vidtwin_codec.pipeline.codec import Codec, LoadCodec, announce_compiling
 from vidtwin_codec.pipeline.encoder import Encoder
 from vidtwin_codec.pipeline.options import EncodeOptions, EncodeResult, Reporter
 from vidtwin_codec.pipeline.segments import Segment, write_joined
@@ -63,6 +63,7 @@ def encode(
         info = info or probe(path, fps=options.fps)
         entry = weights.resolve(options.weights)
         codec = load(entry, options, "encoder")
+        announce_compiling(codec.layout, codec.device, reporter)
         temporary = stack.enter_context(atomic_path(output))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-")))
         sound = extract_sound(info, folder, options)

@@ -55,6 +55,11 @@ _FOLDER = None if _NUMBA is None else _cache_folder()
 COMPILED = _NUMBA is not None
 
 
+def must_compile() -> bool:
+    """Whether the first use will compile the kernels: some fifteen seconds, once for each version on a machine."""
+    return COMPILED and (_FOLDER is None or not any(Path(_FOLDER).rglob("*.nbi")))
+
+
 def kernel(function: Kernel) -> Kernel:
     """Compile a function that only other kernels call."""
     return _compile(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
