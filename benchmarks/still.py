@@ -1,6 +1,6 @@
 """What a scene that stands still costs: the first picture of each video held for a minute, against its motion.
 
-    python benchmarks/still.py FOLDER [--weights NAME|FILE] [--quality 75] [--short-side 224] [--seconds 60]
+    python benchmarks/still.py FOLDER [--weights NAME|FILE] [--quality 60] [--short-side 224] [--seconds 60]
 
 Both are whole .vtw files without sound. The motion is the video itself, or its first ten seconds, counted as often as
 the minute holds it. A held picture gives the same latents in every clip, so the network codes two clips and the second
