@@ -4,14 +4,16 @@
         [--preset medium] [--weights NAME|FILE]
 
 Runs what `vidtwin compare` runs on every video in FOLDER and writes report.html, report.json, psnr.svg and vmaf.svg;
-prints the table in markdown. The plots are means over clips at equal bytes, conventional codecs with one GOP for the
-whole sequence. Run again, it goes on from what is in OUTPUT_FOLDER/work.
+prints the table in markdown, and once more without the finest settings of the other codecs. The plots are means over
+clips at equal bytes, conventional codecs with one GOP for the whole sequence. Run again, it goes on from what is in
+OUTPUT_FOLDER/work.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,7 +22,7 @@ from vidtwin_codec.compare import CompareOptions
 from vidtwin_codec.compare.bd import MeanDelta, mean_delta
 from vidtwin_codec.compare.codecs import PRESETS
 from vidtwin_codec.compare.numbers import all_numbers
-from vidtwin_codec.compare.results import Comparison
+from vidtwin_codec.compare.results import Clip, Comparison
 from vidtwin_codec.compare.run import compare
 from vidtwin_codec.compare.sources import find_videos
 from vidtwin_codec.compare.work import Work
@@ -28,6 +30,9 @@ from vidtwin_codec.report import render
 from vidtwin_codec.report.lines import clip_lines, mean_lines
 from vidtwin_codec.report.plots import TITLES, rd_plot, standalone
 from vidtwin_codec.report.text import signed, variant_name
+
+LEAST_CRF = 18
+"""What x264's makers call visually lossless: finer settings are of the ladder's range, but of little use."""
 
 
 def markdown(comparison: Comparison) -> str:
@@ -85,6 +90,17 @@ def main(folder: str, output: Path, against: str, frames: int, preset: str, weig
     used = comparison.used
     print(f"{len(clips)} clips, {sum(clip.frames for clip in clips)} frames; {', '.join(used.values())}\n")
     print(markdown(comparison))
+    print(f"\nwithout settings below CRF (or QP) {LEAST_CRF}:\n")
+    print(markdown(replace(comparison, clips=[usable(clip) for clip in comparison.clips])))
+
+
+def usable(clip: Clip) -> Clip:
+    """Without the points of other codecs that are finer than anybody asks of them."""
+    others = [
+        replace(series, points=[point for point in series.points if float(point.setting.split()[-1]) >= LEAST_CRF])
+        for series in clip.others
+    ]
+    return replace(clip, others=others)
 
 
 if __name__ == "__main__":
