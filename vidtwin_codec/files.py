@@ -1,4 +1,4 @@
-"""Outputs that appear under their real name only when they are complete."""
+"""Outputs that appear under their real name only when they are complete, and the user's cache folder."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ VIDEO_SUFFIXES = frozenset(
     | {".ts", ".vob", ".webm", ".wmv", ".y4m"}
 )
 """Of the files of a folder, those that are taken for videos."""
+
+
+def user_cache() -> Path:
+    """The folder for what can be made again: ``$VIDTWIN_CACHE``, or ``vidtwin`` below the platform's cache folder."""
+    own = os.environ.get("VIDTWIN_CACHE")
+    if own:
+        return Path(own)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "vidtwin"
 
 
 def is_pipe(name: str | os.PathLike[str]) -> bool:

@@ -12,12 +12,11 @@ import functools
 import hashlib
 import os
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import atomic_path, explain_os_error
+from vidtwin_codec.files import atomic_path, explain_os_error, user_cache
 from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
 
 DEFAULT_NAME = "mini"
@@ -66,17 +65,8 @@ class Verdict:
 
 
 def cache_folder() -> Path:
-    """Where imported weights are kept: ``$VIDTWIN_CACHE/weights``, or below the platform's cache folder."""
-    own = os.environ.get("VIDTWIN_CACHE")
-    if own:
-        return Path(own) / "weights"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "vidtwin" / "weights"
+    """Where imported weights are kept: ``weights`` in the user's cache of this program."""
+    return user_cache() / "weights"
 
 
 def resolve(spec: str | os.PathLike[str] | None = None) -> Entry:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+
+from vidtwin_codec.files import user_cache
 
 Kernel = Callable[..., Any]
 
@@ -30,19 +31,10 @@ def _load_numba() -> Any:
 
 def _cache_folder() -> str | None:
     """A folder for compiled kernels, named by their source so that no stale one is ever loaded; None: no such place."""
-    own = os.environ.get("VIDTWIN_CACHE")
-    if own:
-        base = Path(own)
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vidtwin"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches" / "vidtwin"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidtwin"
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
-    folder = base / "kernels" / digest.hexdigest()[:16]
+    folder = user_cache() / "kernels" / digest.hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
