@@ -98,7 +98,7 @@ class Encoder:
         with self._open(at.first_frame, None if count is None else count * geometry.clip_frames) as frames:
             reporter.started(frames.frames, str(self.codec.device))
             clip_bytes = geometry.width * geometry.height * 3 * geometry.clip_frames
-            with Prefetch(self._seen(frames, first), depth_for(clip_bytes * self._at_once)) as stretches:
+            with Prefetch(self._seen(frames, first), depth_for(clip_bytes * self.clips_at_once)) as stretches:
                 for count_frames, stretch in stretches:
                     at = GroupSpan(at.end_frame, count_frames, at.end_clip, geometry.clips(count_frames))
                     of_clip = placed_geometry(geometry, self.layout, stretch.placements[0])
@@ -145,7 +145,8 @@ class Encoder:
                 first += clips
 
     @property
-    def _at_once(self) -> int:
+    def clips_at_once(self) -> int:
+        """Most clips of a piece."""
         return min(self.codec.clips_at_once(self.geometry), self.clips_per_group)
 
     def _open(self, first_frame: int, limit: int | None) -> FrameReader:
@@ -162,7 +163,7 @@ class Encoder:
         """Frames of a few whole clips at a time, up to the end of a group."""
         missing = self.clips_per_group
         while True:
-            clips = min(self._at_once, missing)
+            clips = min(self.clips_at_once, missing)
             piece = frames.read(clips * self.geometry.clip_frames)
             if not len(piece):
                 return

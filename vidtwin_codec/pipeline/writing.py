@@ -78,5 +78,4 @@ def write_vtw(
 
 def waiting_depth(encoder: Encoder) -> int:
     """How many pieces of latents may wait to be packed."""
-    clips = min(encoder.codec.clips_at_once(encoder.geometry), encoder.clips_per_group)
-    return depth_for(4 * encoder.layout.elements * len(encoder.geometry.tiles) * clips)
+    return depth_for(4 * encoder.layout.elements * len(encoder.geometry.tiles) * encoder.clips_at_once)
