@@ -118,7 +118,7 @@ def test_an_interrupt_leaves_nothing_behind(make_video: MakeVideo, tmp_path: Pat
     source = make_video("in.mp4", size="640x480", frames=400, rate="25")
     folder = tmp_path / "out"
     folder.mkdir()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         command = [*VIDTWIN, "encode", str(source), str(folder / "out.vtw"), "--weights", str(micro_weights)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None

@@ -83,7 +83,7 @@ def start(videos: Path, packed: Path, weights: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_leaves_nothing_half_written(
     number: int, make_video: MakeVideo, micro_weights: Path, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from conftest import MakeVideo
 
 from vidtwin_codec.cli.main import VERBS, main
 from vidtwin_codec.media import probe
+from vidtwin_codec.signals import STOPPING
 
 Run = Callable[..., tuple[int, str, str]]
 VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
@@ -27,12 +28,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["vidtwin", *map(str, arguments)])
-        handler = signal.getsignal(signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in STOPPING}
         try:
             with pytest.raises(SystemExit) as ended:
                 main()
         finally:
-            signal.signal(signal.SIGTERM, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         out, err = capsys.readouterr()
         assert isinstance(ended.value.code, int)
         return ended.value.code, out, err

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import atomic_path, check_output
+from vidtwin_codec.files import atomic_path, check_output, finished_outputs
 
 
 def test_the_output_appears_complete_or_not_at_all(tmp_path: Path) -> None:
@@ -76,9 +78,73 @@ def test_outputs_are_checked_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(VidtwinError, match="already exists"):
         check_output(tmp_path / "old.vtw")
     check_output(tmp_path / "old.vtw", force=True)
+    with pytest.raises(VidtwinError, match="the name is too long"):
+        check_output(tmp_path / ("n" * 300))
     with pytest.raises(VidtwinError, match="same file"):
         check_output(tmp_path / "link.vtw", tmp_path / "old.vtw", force=True)
     with pytest.raises(VidtwinError, match="is a directory"):
         check_output(tmp_path, force=True)
     with pytest.raises(VidtwinError, match="no such folder"):
         check_output(tmp_path / "none" / "a.vtw")
+
+
+def test_of_two_that_write_one_output_without_force_one_wins_and_the_other_says_so(tmp_path: Path) -> None:
+    target = tmp_path / "out.vtw"
+    with pytest.raises(VidtwinError, match="another program has written it meanwhile") as caught:  # noqa: PT012, SIM117
+        with atomic_path(target, force=False) as slow:
+            with atomic_path(target, force=False) as fast:
+                fast.write_bytes(b"first")
+            slow.write_bytes(b"second")
+    assert str(target) in caught.value.message
+    assert "--force" in (caught.value.hint or "")
+    assert target.read_bytes() == b"first"
+    with atomic_path(target, force=True) as temporary:
+        temporary.write_bytes(b"third")
+    assert target.read_bytes() == b"third"
+    assert list(tmp_path.iterdir()) == [target]
+    assert finished_outputs()[-2:] == [str(target)] * 2
+
+
+def test_disks_without_links_serve_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*names: object, **choices: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    target = tmp_path / "out.vtw"
+    with atomic_path(target, force=False) as temporary:
+        temporary.write_bytes(b"first")
+    with pytest.raises(VidtwinError, match="already exists"), atomic_path(target, force=False) as temporary:  # noqa: PT012
+        target.unlink()
+        target.write_bytes(b"theirs")
+    assert target.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_permissions_hold_while_threads_make_files(tmp_path: Path) -> None:
+    """Nothing of a process may change for a moment: another thread would make its files then."""
+    mask = os.umask(0o077)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+
+            def make(number: int) -> int:
+                with atomic_path(tmp_path / f"{number}.vtw") as temporary:
+                    temporary.touch()
+                return stat.S_IMODE((tmp_path / f"{number}.vtw").stat().st_mode)
+
+            assert set(pool.map(make, range(400))) == {0o600}
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(mask)
+
+
+def test_messages_name_the_output_and_not_its_temporary(tmp_path: Path) -> None:
+    with pytest.raises(VidtwinError) as caught, atomic_path(tmp_path / "out.vtw") as temporary:
+        raise VidtwinError(f"{temporary}: the disk is full")
+    assert caught.value.message == str(caught.value) == f"{tmp_path / 'out.vtw'}: the disk is full"
+
+
+def test_long_names_that_are_allowed_work(tmp_path: Path) -> None:
+    target = tmp_path / ("a." + "n" * 250)
+    with atomic_path(target) as temporary:
+        temporary.touch()
+    assert target.exists()

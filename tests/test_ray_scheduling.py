@@ -29,9 +29,10 @@ from vidtwin_codec.batch.ray_worker import Order, RayWorker, Refused, Told
 from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.batch.rows import DONE, SKIPPED
 from vidtwin_codec.batch.splitting import PartJob, count_parts
-from vidtwin_codec.files import atomic_path, mark_temporaries, remove_marked
+from vidtwin_codec.files import atomic_path
 from vidtwin_codec.media import MediaInfo, probe
 from vidtwin_codec.pipeline.segments import Segment
+from vidtwin_codec.temporaries import mark_temporaries, remove_marked
 
 PART_CLIPS, CLIP_FRAMES = 10, 4
 

@@ -8,17 +8,21 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.temporaries import TemporaryFile, locked_folder
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
     | {".ts", ".vob", ".webm", ".wmv", ".y4m"}
 )
 """Of the files of a folder, those that are taken for videos."""
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""Numbers of the errors that mean a full disk, or a user's full share of it."""
 
 
 def user_cache() -> Path:
@@ -26,13 +30,9 @@ def user_cache() -> Path:
     own = os.environ.get("VIDTWIN_CACHE")
     if own:
         return Path(own)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "vidtwin"
+    from platformdirs import user_cache_path  # only here: most verbs' help needs no cache
+
+    return user_cache_path("vidtwin", appauthor=False, opinion=False)
 
 
 def is_pipe(name: str | os.PathLike[str]) -> bool:
@@ -54,7 +54,13 @@ def check_output(
     """
     if is_pipe(destination):
         return
-    path = Path(destination)
+    try:
+        _check_output(Path(destination), source, force=force)
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise explain_os_error(error, destination) from error
+
+
+def _check_output(path: Path, source: str | os.PathLike[str] | None, *, force: bool) -> None:
     if path.is_dir():
         raise VidtwinError(f"{path}: is a directory", "name a file to write")
     if source is not None and not is_pipe(source) and _same_file(path, Path(source)):
@@ -67,24 +73,18 @@ def check_output(
         raise VidtwinError(f"{path.parent}: no permission to write here", "choose another output folder")
 
 
-_mark = ""
+_finished: deque[str] = deque(maxlen=8)
 
 
-def mark_temporaries(mark: str) -> None:
-    """From now on put ``mark`` into the names of this process's temporary files, for :func:`remove_marked`."""
-    global _mark  # noqa: PLW0603
-    _mark = f"{mark}-" if mark else ""
-
-
-def remove_marked(folder: Path, mark: str) -> None:
-    """Remove the temporary files that a process of that mark, which was killed, has left in a folder."""
-    for path in folder.glob(f".vidtwin-{mark}-*"):
-        with contextlib.suppress(OSError):  # gone already, or its disk is: no more than untidy
-            path.unlink()
+def finished_outputs() -> list[str]:
+    """The last outputs that this process has completed, of those that the user named."""
+    return list(_finished)
 
 
 @contextlib.contextmanager
-def atomic_path(destination: str | os.PathLike[str], suffix: str | None = None) -> Iterator[Path]:
+def atomic_path(
+    destination: str | os.PathLike[str], suffix: str | None = None, *, force: bool | None = None
+) -> Iterator[Path]:
     """Give a temporary path beside ``destination``; rename it there on success, delete it on error.
 
     The temporary keeps the suffix, unless another is given (ffmpeg chooses its container by it). For ``-`` the
@@ -92,37 +92,70 @@ def atomic_path(destination: str | os.PathLike[str], suffix: str | None = None) 
 
     A device or a named pipe is written to when the file is complete.
 
+    Args:
+        destination: the file to write.
+        suffix: of the temporary.
+        force: for an output that the user named: whether one that has come to be there meanwhile is replaced.
+            None: a file of our own, which is replaced.
+
     Raises:
-        VidtwinError: the disk is full or the folder cannot be written.
+        VidtwinError: the disk is full, the folder cannot be written, or the output exists and is not to be replaced.
     """
     # through links, as any program that opens a file for writing
     target = Path("standard output") if is_pipe(destination) else Path(os.path.realpath(destination))
     # a device or a named pipe is written to, never replaced
     stream = is_pipe(destination) or (target.exists() and not target.is_file())
-    folder = tempfile.gettempdir() if stream else target.parent
+    folder = Path(tempfile.gettempdir()) if stream else target.parent
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".vidtwin-{_mark}", suffix=suffix or Path(destination).suffix, dir=folder
-        )
+        temporary = TemporaryFile(folder, suffix or Path(destination).suffix, private=stream)
     except OSError as error:
         raise explain_os_error(error, folder) from error
-    os.close(handle)
-    temporary = Path(name)
+    with contextlib.closing(temporary):
+        try:
+            yield temporary.path
+            if is_pipe(destination):
+                _copy(temporary.path, _standard_output())
+            elif stream:
+                with target.open("wb") as device:
+                    _copy(temporary.path, device)
+            else:
+                _place(temporary, target, force=force)
+        except OSError as error:
+            raise explain_os_error(error, target) from error
+        except VidtwinError as error:
+            error.rename(os.fspath(temporary.path), "standard output" if is_pipe(destination) else str(destination))
+            raise
+    if force is not None:
+        _finished.append(os.fspath(destination))
+
+
+def _place(temporary: TemporaryFile, target: Path, *, force: bool | None) -> None:
     try:
-        yield temporary
-        if is_pipe(destination):
-            _copy(temporary, sys.stdout.buffer)
-        elif stream:
-            with target.open("wb") as device:
-                _copy(temporary, device)
-        else:
-            # mkstemp makes files private; an output has the permissions any new file would have
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, target)
-    except OSError as error:
-        raise explain_os_error(error, target) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        temporary.place(target, replace=force is not False)
+    except FileExistsError as error:
+        raise VidtwinError(
+            f"{target}: already exists: another program has written it meanwhile", "pass --force to replace it"
+        ) from error
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Give a new folder for this process alone; it is removed at the end with all that is in it.
+
+    Args:
+        parent: where it is made, under a hidden name; None for the system's temporary folder.
+
+    Raises:
+        VidtwinError: it cannot be made there.
+    """
+    with contextlib.ExitStack() as stack:
+        place: str | os.PathLike[str] = parent or "the temporary folder"
+        try:
+            place = parent or tempfile.gettempdir()
+            folder = stack.enter_context(locked_folder(Path(place), hidden=parent is not None))
+        except OSError as error:
+            raise explain_os_error(error, place) from error
+        yield folder
 
 
 def files_in(name: str, suffixes: Collection[str], nothing: str) -> list[str]:
@@ -145,10 +178,12 @@ def files_in(name: str, suffixes: Collection[str], nothing: str) -> list[str]:
 
 def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> VidtwinError:
     """Turn an operating system's refusal into one line that names the file."""
-    if error.errno == errno.ENOSPC:
+    if error.errno in FULL:
         return VidtwinError(f"{os.fspath(path)}: the disk is full", "free some space and run the command again")
     if error.errno == errno.EPIPE:
         return VidtwinError("standard output was closed before everything was written")
+    if error.errno == errno.ENAMETOOLONG:
+        return VidtwinError(f"{os.fspath(path)}: the name is too long", "choose a shorter one")
     return VidtwinError(f"{os.fspath(path)}: {error.strerror or error}")
 
 
@@ -156,10 +191,10 @@ def _same_file(a: Path, b: Path) -> bool:
     return a.exists() and b.exists() and a.samefile(b)
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _standard_output() -> BinaryIO:
+    if sys.stdout is None:  # `>&-` in a shell
+        raise VidtwinError("standard output is closed", "name a file to write")
+    return sys.stdout.buffer
 
 
 def _copy(path: Path, target: BinaryIO) -> None:

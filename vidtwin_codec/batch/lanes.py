@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -12,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Self
 
+from vidtwin_codec import machine
 from vidtwin_codec.batch.engine import Ended, Event, Job, Perform, Progress, Warned
 from vidtwin_codec.batch.locks import BusyError
 from vidtwin_codec.batch.network import NetworkThreads, SharedCodecs, StoppedError
@@ -86,7 +86,7 @@ class Lanes(Closing):
         self._jobs: queue.SimpleQueue[tuple[Job, bool] | None] = queue.SimpleQueue()
         self._perform = perform
         self._stopped = threading.Event()
-        self._room = _Room(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * MEMORY_SHARE * share)
+        self._room = _Room(machine.memory() * MEMORY_SHARE * share)
         self._lock = threading.Lock()
         self._left = 0  # jobs given that have not ended
         self._networks = [
@@ -105,7 +105,7 @@ class Lanes(Closing):
                 stack.enter_context(network)
             stack.callback(self._end)
             for thread in self._threads:
-                thread.start()
+                machine.start(thread)
             self._stack = stack.pop_all()
         return self
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from vidtwin_codec import machine
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.pipeline.codec import Codec, Codecs
@@ -70,15 +71,20 @@ class NetworkThreads(Closing):
         self.calls = 0
 
     def __enter__(self) -> NetworkThreads:
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                machine.start(thread)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def close(self) -> None:
         """Stop, and wait for the calls at hand."""
         self.stop()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:  # it was started
+                thread.join()
         if len(self._threads) > 1:
             torch.set_num_threads(self._cores)  # in threads to come
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from dataclasses import dataclass
 from typing import Any
 
+from vidtwin_codec import signals
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.machine import cores
 
 CORES = 4
 """Of a worker on CPUs, where machines have so many: with a large one much is lost, and a small one holds a
@@ -131,17 +131,18 @@ def _connect(ray: Any, address: str | None) -> None:
             "a Ray client's address (ray://) will not do: the outputs have to be seen from here",
             "run vidtwin on a machine of the cluster, with its address or --ray-address auto",
         )
+    more: dict[str, Any]
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    here = threading.current_thread() is threading.main_thread()
-    on_term = signal.getsignal(signal.SIGTERM)
     try:
         if address in (None, "local"):
             # Ray makes its workers yield to everything else; here they are all that is to be done
             os.environ.setdefault("RAY_worker_niceness", "0")
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-            ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+            address, more = "local", {"num_cpus": cores(), "include_dashboard": False}
         else:
-            ray.init(address=address, **quiet)
+            more = {}
+        # ray.init sets handlers of its own; and what it starts here is told by this process when to stop
+        with signals.kept_from_children():
+            ray.init(address=address, **more, **quiet)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())
         raise VidtwinError(
@@ -149,6 +150,3 @@ def _connect(ray: Any, address: str | None) -> None:
             "is it up (ray status)? Where it asks for a token, RAY_AUTH_MODE=token must be set here, too; "
             "without an address a cluster is started on this machine",
         ) from error
-    finally:
-        if here:
-            signal.signal(signal.SIGTERM, on_term)  # ray.init sets one of its own

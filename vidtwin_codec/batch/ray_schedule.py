@@ -14,8 +14,8 @@ from vidtwin_codec.batch.ray_pool import Hand, Lost, Pool
 from vidtwin_codec.batch.ray_worker import Order, Told
 from vidtwin_codec.batch.rows import DONE, SKIPPED
 from vidtwin_codec.batch.splitting import PartJob, SplitJob, count_parts, split
-from vidtwin_codec.files import remove_marked
 from vidtwin_codec.pipeline.options import EncodeOptions
+from vidtwin_codec.temporaries import remove_marked
 
 MOST_LOSSES = 3
 """Workers that a file may cost. After the first one it is done alone, so that no other file is blamed for it."""

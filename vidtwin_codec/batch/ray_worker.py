@@ -17,12 +17,12 @@ from vidtwin_codec.batch.lanes import AtOnce, Busy, Lanes
 from vidtwin_codec.batch.splitting import PartJob
 from vidtwin_codec.batch.work import Worker
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import mark_temporaries
 from vidtwin_codec.media.ffmpeg import limit_threads
 from vidtwin_codec.pipeline.codec import LoadCodec
 from vidtwin_codec.pipeline.device import select_device
 from vidtwin_codec.pipeline.options import EncodeOptions, Reporter
 from vidtwin_codec.pipeline.segments import Segment
+from vidtwin_codec.temporaries import mark_temporaries
 
 TALK_SECONDS = 0.5
 """How often a worker tells of progress; the end of a job is told at once."""

@@ -83,7 +83,8 @@ class Worker:
         except OSError as error:
             raise explain_os_error(error, job.output.parent) from error
         check_output(job.output, job.source, force=True)
-        with atomic_path(job.output) as temporary:
+        replace_it = self._options.work.force or job.output.exists()  # one that is not ours has been refused
+        with atomic_path(job.output, force=replace_it) as temporary:
             row, weights = self._write(job, temporary, load, reporter)
             if self._options.measure:
                 row |= self._measure(job, temporary, load, reporter)

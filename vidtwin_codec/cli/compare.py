@@ -151,7 +151,7 @@ def compare_command(
             said=lambda text: screen.print(text, markup=False),
             warned=lambda text: screen.print(f"warning: {text}", markup=False),
         )
-        _write(output, render(result))
+        _write(output, render(result), force)
     except KeyboardInterrupt:
         if kept.folder is None:
             raise
@@ -161,7 +161,7 @@ def compare_command(
     if as_json:
         print_json(all_numbers(result))
     if also_json:
-        _write(also_json, json.dumps(all_numbers(result), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+        _write(also_json, json.dumps(all_numbers(result), ensure_ascii=False, indent=1, allow_nan=False) + "\n", force)
     screen.print(f"{output}: {len(result.clips)} of {len(videos)} sources compared", markup=False)
     if result.failed:
         raise VidtwinError(
@@ -172,6 +172,6 @@ def compare_command(
         kept.remove()
 
 
-def _write(target: str, text: str) -> None:
-    with atomic_path(target) as temporary:
+def _write(target: str, text: str, force: bool) -> None:
+    with atomic_path(target, force=force) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -36,5 +36,5 @@ def inspect_command(source: str, output: str, frames: int, force: bool, quiet: b
 
     with progress("inspect", screen) as reporter:
         page = inspect_page(source, frames, NetworkOptions(**choices), reporter)
-    with atomic_path(output) as temporary:
+    with atomic_path(output, force=force) as temporary:
         temporary.write_text(page, encoding="utf-8")

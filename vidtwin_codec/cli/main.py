@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
-import signal
 import sys
-from types import FrameType
 
 import click
 
-from vidtwin_codec import __version__
+from vidtwin_codec import __version__, signals
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import FULL, finished_outputs
+from vidtwin_codec.machine import is_thread_refusal, no_threads
 
 VERBS = {
     "encode": ("vidtwin_codec.cli.encode", "Compress a video to a .vtw file."),
@@ -66,30 +68,55 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: run a verb, turn what went wrong into one clear line and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signals.obey()
+    code = 1  # should a signal come while the end of an interrupted verb is being told
+    with contextlib.suppress(KeyboardInterrupt):
+        code = _outcome()
+    signals.disregard()
+    sys.exit(code)
+
+
+def _outcome() -> int:
+    """Run a verb; the exit code."""
     try:
         code = cli.main(prog_name="vidtwin", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code if isinstance(code, int) else 0
     except VidtwinError as error:
         _say(f"error: {error.message}", error.hint)
-        code = 1
     except click.Abort:
-        _say("interrupted; nothing was written")
-        code = 1
+        finished = ", ".join(finished_outputs())
+        _say(f"interrupted; complete: {finished}" if finished else "interrupted; nothing was written")
     except click.ClickException as error:
         error.show()
-        code = error.exit_code
+        return error.exit_code
     except BrokenPipeError:
-        # the reader of our output has gone; keep the interpreter from failing on its final flush
+        _drop_output()
+    except OSError as error:
+        if error.errno not in _NO_OUTPUT:
+            raise
+        _drop_output()
+        _say(f"error: {error.filename or 'standard output'}: {_NO_OUTPUT[error.errno]}")
+    except RuntimeError as error:
+        if not is_thread_refusal(error):
+            raise
+        refusal = no_threads()
+        _say(f"error: {refusal.message}", refusal.hint)
+    return 1
+
+
+_NO_OUTPUT = {errno.EIO: "cannot be written: its terminal or disk is gone", **dict.fromkeys(FULL, "the disk is full")}
+
+
+def _drop_output() -> None:
+    """Keep the interpreter from failing on its final flush: nobody reads what we print any more."""
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _say(line: str, hint: str | None = None) -> None:
-    click.echo(f"vidtwin: {line}", err=True)
-    if hint:
-        click.echo(f"  {hint}", err=True)
+    with contextlib.suppress(OSError):  # nobody is there to be told
+        click.echo(f"vidtwin: {line}", err=True)
+        if hint:
+            click.echo(f"  {hint}", err=True)

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,8 @@ from vidtwin_codec.compare.results import Clip, Comparison, Image, Series, Varia
 from vidtwin_codec.compare.sources import titles
 from vidtwin_codec.compare.work import Work
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import temporary_folder
+from vidtwin_codec.machine import cores
 from vidtwin_codec.media.ffmpeg import executable
 from vidtwin_codec.pipeline.codec import Codecs, LoadCodec
 
@@ -110,8 +111,7 @@ class _Run:
     def clip(self, source: str, title: str) -> Clip:
         """Every codec on one source."""
         options, used = self.options, self.comparison.used
-        with tempfile.TemporaryDirectory(prefix="vidtwin-compare-") as name:
-            folder = Path(name)
+        with temporary_folder() as folder:
             reference = prepare(source, folder, frames=options.frames, seconds=options.seconds)
             wanted = frame_indices(reference.frames, VIEW_FRAMES)
             job = Job(reference, folder, wanted, self.work, self.said)
@@ -175,7 +175,7 @@ _PLACEHOLDER = 47
 def _used(network: str, device: str) -> dict[str, str]:
     told = subprocess.run([executable(), "-version"], capture_output=True, text=True, check=False).stdout
     version = re.match(r"ffmpeg version (\S+)", told)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = cores()
     return {
         "vidtwin": __version__,
         "weights": network,

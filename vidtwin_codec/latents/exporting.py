@@ -71,7 +71,7 @@ def export_latents(
         for name, one in descriptions.items()
         for field, shape in zip(LatentArrays._fields, one.shapes, strict=True)
     ]
-    with atomic_path(output) as temporary:
+    with atomic_path(output, force=force) as temporary:
         with tensor_writer(suffix, temporary, dump(descriptions), shapes) as writer:
             for name, path in zip(names, paths, strict=True):
                 # each group is read once: nothing to keep

@@ -230,7 +230,7 @@ def _write(
         audio: Iterable[bytes] = ()
         if header.audio is not None and options.like is not None:
             audio = stack.enter_context(VtwReader(options.like)).audio_chunks()
-        temporary = stack.enter_context(atomic_path(target))
+        temporary = stack.enter_context(atomic_path(target, force=options.force))
         with temporary.open("wb") as stream:
             counts = write_symbols(
                 stream,

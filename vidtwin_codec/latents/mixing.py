@@ -7,7 +7,6 @@ network: what comes out is a .vtw like any other, and decoding it is decoding th
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Counts, Header, VtwReader
 from vidtwin_codec.container.fields import tile_offsets
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import atomic_path, check_output
+from vidtwin_codec.files import atomic_path, check_output, temporary_folder
 from vidtwin_codec.latents.file import VtwFile, check_same_latents
 from vidtwin_codec.latents.writing import even_groups, write_symbols
 from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, Reporter
@@ -79,7 +78,7 @@ def mix(
 
     decoding = decoding or DecodeOptions()
     check_inputs(structure, dynamics, output, force=decoding.force)
-    with tempfile.TemporaryDirectory(prefix="vidtwin-") as folder:
+    with temporary_folder() as folder:
         mixture = Path(folder, "mixture.vtw")
         with mixture.open("wb") as stream:
             # read once and thrown away: of dense latents the plain coder at the fastest level takes no time
@@ -97,7 +96,7 @@ def mix_to_vtw(
         VidtwinError: as `mix`.
     """
     check_inputs(structure, dynamics, output, force=force)
-    with atomic_path(output) as temporary, temporary.open("wb") as stream:
+    with atomic_path(output, force=force) as temporary, temporary.open("wb") as stream:
         return mix_latents(structure, dynamics, stream, options)
 
 

@@ -6,7 +6,6 @@ a zip archive, of which numpy reads whole arrays.
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.files import explain_os_error, temporary_folder
 from vidtwin_codec.weights.safetensors_file import build_header
 
 SUFFIXES = (".safetensors", ".npz")
@@ -88,7 +87,7 @@ class NpzWriter(TensorWriter):
 
     def _open(self, path: Path, metadata: str, shapes: Shapes) -> None:
         self._path, self._metadata = path, metadata
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix=".vidtwin-", dir=path.parent))
+        folder = self._stack.enter_context(temporary_folder(path.parent))
         self._arrays = {
             name: np.lib.format.open_memmap(Path(folder, f"{number}.npy"), mode="w+", dtype="<f4", shape=shape)
             for number, (name, shape) in enumerate(shapes)

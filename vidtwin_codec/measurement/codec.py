@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import is_pipe
+from vidtwin_codec.files import is_pipe, temporary_folder
 from vidtwin_codec.measurement.options import Measurement, MeasureOptions, Sizes
 from vidtwin_codec.measurement.side_by_side import side_by_side
 from vidtwin_codec.media import FrameReader, MediaInfo, probe, spool_stdin
@@ -49,7 +47,7 @@ def measure_codec(
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
         packed, warnings = vtw, []
         if packed is None:
-            packed = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-")), "measured.vtw")
+            packed = stack.enter_context(temporary_folder()) / "measured.vtw"
             warnings += encode(path, packed, options, reporter=reporter.stage("encoding"), load=load).warnings
         network = DecodeOptions(options.weights, options.device, options.precision, options.batch)
         decoder = stack.enter_context(Decoder(packed, network, reporter.warned, load))
@@ -95,7 +93,9 @@ def _compare(
     width, height, fps = decoder.width, decoder.height, decoder.header.fps
     with ExitStack() as stack:
         metrics = stack.enter_context(MetricSet(options.metrics, width, height, fps=fps, matrix=matrix))
-        shown = stack.enter_context(side_by_side(options.side_by_side, width, height, fps, info.sample_aspect))
+        shown = stack.enter_context(
+            side_by_side(options.side_by_side, width, height, fps, info.sample_aspect, force=options.force)
+        )
         reader = stack.enter_context(FrameReader(info, fps=fps))
 
         def take(decoded: Frames) -> None:

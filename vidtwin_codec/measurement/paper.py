@@ -132,7 +132,7 @@ def measure_paper(
         reporter.started(expected, str(network.codec.device))
         matrix = luma_matrix(info)
         metrics = stack.enter_context(MetricSet(options.metrics, width, height, fps=PAPER_FPS, matrix=matrix))
-        shown = stack.enter_context(side_by_side(options.side_by_side, width, height, PAPER_FPS))
+        shown = stack.enter_context(side_by_side(options.side_by_side, width, height, PAPER_FPS, force=options.force))
         for clip, own in clips_of(info, network.size, network.frames, PAPER_FPS):
             decoded = network.decode(network.encode(clip[None]))[0]
             metrics.add(clip, decoded)

@@ -45,12 +45,23 @@ class SideBySide:
 
 @contextmanager
 def side_by_side(
-    output: str | os.PathLike[str] | None, width: int, height: int, fps: Fraction, sample_aspect: Fraction = Fraction(1)
+    output: str | os.PathLike[str] | None,
+    width: int,
+    height: int,
+    fps: Fraction,
+    sample_aspect: Fraction = Fraction(1),
+    *,
+    force: bool = True,
 ) -> Iterator[SideBySide]:
     """Open the video that appears at ``output`` when all went well; without one, frames are taken and dropped.
 
     Args:
-        output: replaced if it exists. width, height: of one panel. fps, sample_aspect: of the video.
+        output: the video to write; None for none.
+        width: of one panel, in pixels.
+        height: of one panel, in pixels.
+        fps: of the video.
+        sample_aspect: of the video's pixels.
+        force: replace ``output`` if it exists.
 
     Raises:
         VidtwinError: no video has this extension, or it cannot be written.
@@ -59,7 +70,7 @@ def side_by_side(
         yield SideBySide(None)
         return
     with (
-        atomic_path(output) as temporary,
+        atomic_path(output, force=force) as temporary,
         FrameWriter(temporary, 3 * width, height, fps, sample_aspect=sample_aspect) as writer,
     ):
         yield SideBySide(writer)

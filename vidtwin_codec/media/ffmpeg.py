@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
 
+from vidtwin_codec import machine
 from vidtwin_codec.errors import VidtwinError
 
 # Every ordinary line starts with its level (-loglevel level+...), after the names of the contexts it comes from.
@@ -90,8 +90,7 @@ def thread_count() -> int:
 
     Frame threads each hold a picture, so more would cost memory on a large machine without feeding the network faster.
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(_most_threads, usable))
+    return max(1, min(_most_threads, machine.cores()))
 
 
 _running: weakref.WeakSet[Child] = weakref.WeakSet()
@@ -155,7 +154,12 @@ class Child:
         self.messages: list[Message] = []
         self.error_count = 0
         self._drain = threading.Thread(target=self._read_messages, name="ffmpeg-stderr", daemon=True)
-        self._drain.start()
+        try:
+            machine.start(self._drain)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
 
     def __enter__(self) -> Self:
         return self

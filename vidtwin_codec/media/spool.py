@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.files import explain_os_error, temporary_folder
 
 _CHUNK = 1 << 20
 
@@ -25,20 +24,18 @@ def spool_stdin() -> Iterator[Path]:
     stream = sys.stdin.buffer
     if stream.isatty():
         raise VidtwinError("standard input is a terminal, not a video", "pipe a file in, or name one")
-    handle, name = tempfile.mkstemp(prefix="vidtwin-stdin-")
-    path = Path(name)
-    try:
+    with temporary_folder() as folder:
+        path = folder / "standard-input"
         try:
-            with os.fdopen(handle, "wb") as copy:
-                while chunk := stream.read(_CHUNK):
-                    copy.write(chunk)
-        except OSError as error:
-            raise explain_os_error(error, path.parent) from error
-        if path.stat().st_size == 0:
-            raise VidtwinError("standard input is empty")
-        yield path
-    except VidtwinError as error:
-        # the user never saw the temporary's name
-        raise VidtwinError(error.message.replace(os.fspath(path), "standard input"), error.hint) from error
-    finally:
-        path.unlink(missing_ok=True)
+            try:
+                with path.open("wb") as copy:
+                    while chunk := stream.read(_CHUNK):
+                        copy.write(chunk)
+            except OSError as error:
+                raise explain_os_error(error, folder.parent) from error
+            if path.stat().st_size == 0:
+                raise VidtwinError("standard input is empty")
+            yield path
+        except VidtwinError as error:
+            error.rename(os.fspath(path), "standard input")  # the user never saw the temporary's name
+            raise

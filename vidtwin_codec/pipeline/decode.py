@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from vidtwin_codec.files import atomic_path, check_output, is_pipe
+from vidtwin_codec.files import atomic_path, check_output, is_pipe, temporary_folder
 from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, spool_stdin
 from vidtwin_codec.pipeline.codec import Codec, LoadCodec, announce_compiling
 from vidtwin_codec.pipeline.decoder import Decoder
@@ -49,7 +48,8 @@ def decode(
         decoder = stack.enter_context(Decoder(path, options, reporter.warned, load))
         announce_compiling(decoder.header.layout, decoder.codec.device, reporter)
         reporter.started(decoder.last - decoder.first, str(decoder.codec.device))
-        temporary = stack.enter_context(atomic_path(output, suffix=".mp4" if is_pipe(output) else None))
+        suffix = ".mp4" if is_pipe(output) else None
+        temporary = stack.enter_context(atomic_path(output, suffix, force=options.force))
         _write(decoder, temporary, reporter)
         written = temporary.stat().st_size
     header = decoder.header
@@ -84,7 +84,7 @@ def _write(decoder: Decoder, target: Path, reporter: Reporter) -> None:
     with ExitStack() as stack:
         audio = None
         if options.audio and header.audio is not None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-"))
+            folder = stack.enter_context(temporary_folder())
             audio = SoundTrack(
                 Path(folder, "audio.mka"),
                 start=decoder.first / header.fps,

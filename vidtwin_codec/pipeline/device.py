@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TypeVar
 
 import torch
 
+from vidtwin_codec import machine
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwinConfig
 
@@ -88,7 +88,7 @@ def tiles_in_memory(config: VidTwinConfig, device: Device) -> int:
     if device.device.type == "cuda":
         memory = torch.cuda.get_device_properties(device.device).total_memory
     else:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = machine.memory()
     widest = max(config.encoder.hidden_size, config.decoder.hidden_size)
     # at its widest a block holds the stream, the MLP's 4 D twice and some copies, in float32
     per_tile = config.frames * (config.tokens * widest * 16 + 3 * config.height * config.width * 4) * 4

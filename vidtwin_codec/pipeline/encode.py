@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import BinaryIO
 
 from vidtwin_codec import weights
-from vidtwin_codec.files import atomic_path, check_output, is_pipe
+from vidtwin_codec.files import atomic_path, check_output, is_pipe, temporary_folder
 from vidtwin_codec.media import MediaInfo, probe, spool_stdin
 from vidtwin_codec.pipeline.codec import Codec, LoadCodec, announce_compiling
 from vidtwin_codec.pipeline.encoder import Encoder
@@ -64,8 +62,8 @@ def encode(
         entry = weights.resolve(options.weights)
         codec = load(entry, options, "encoder")
         announce_compiling(codec.layout, codec.device, reporter)
-        temporary = stack.enter_context(atomic_path(output))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidtwin-")))
+        temporary = stack.enter_context(atomic_path(output, force=options.force))
+        folder = stack.enter_context(temporary_folder())
         sound = extract_sound(info, folder, options)
         stream = stack.enter_context(temporary.open("wb"))
         if segments:

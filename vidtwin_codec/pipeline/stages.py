@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from vidtwin_codec import machine
+
 T = TypeVar("T")
 _END = object()
 _POLL_SECONDS = 0.1
@@ -34,7 +36,7 @@ class Prefetch(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="vidtwin-read", daemon=True)
 
     def __enter__(self) -> Iterator[T]:
-        self._thread.start()
+        machine.start(self._thread)
         return self._items()
 
     def __exit__(
@@ -90,7 +92,7 @@ class Sink(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="vidtwin-write", daemon=True)
 
     def __enter__(self) -> Sink[T]:
-        self._thread.start()
+        machine.start(self._thread)
         return self
 
     def __exit__(

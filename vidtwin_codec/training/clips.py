@@ -5,7 +5,6 @@ So a resumed run sees what it would have seen, and two processes with half the b
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidtwin_codec.machine import cores
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.training.footage import Footage
 
@@ -116,7 +116,7 @@ class ClipSampler:
         """The batches of step ``first``, ``first + 1`` …, without end; ``numbers`` are this process's clips of each."""
         # with frames on the device threads would only wait for each other there
         on_device = self.frames[0].device.type != "cpu"
-        workers = max(1, min(8, os.cpu_count() or 1))
+        workers = min(8, cores())
         with ThreadPoolExecutor(workers, thread_name_prefix="clips") as pool:
             waiting: deque[Future[tuple[list[Draw], Tensor, Tensor | None]]] = deque()
             step = first

@@ -61,6 +61,7 @@ def finish(trainer: Trainer, command: str) -> Finished:
         loss = made.quality.mean - coarse.mean
         made.compute_dtype = "bfloat16" if loss <= PRECISION_LOSS else "float32"
         made.notes.append(f"computing in bfloat16 costs {loss:.3f} dB: marked {made.compute_dtype}")
+    store.record_path(options.output).unlink(missing_ok=True)  # of weights that these replace
     save_checkpoint(
         options.output,
         model,

@@ -7,9 +7,11 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from vidtwin_codec.signals import STOPPING
+
 
 class Interruption:
-    """While the block lasts, SIGINT and SIGTERM only set :attr:`requested`; the same one again is not held back.
+    """While the block lasts, signals that ask to stop only set :attr:`requested`; the same one again is not held back.
 
     (Of one Ctrl-C a process under ``torchrun`` gets both.)
 
@@ -23,7 +25,9 @@ class Interruption:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
+                if signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # a program that is not to hear of it
                 self._before[number] = signal.signal(number, self._noted)
         return self
 

@@ -14,7 +14,7 @@ from vidtwin_codec.files import check_output, explain_os_error
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.pipeline.device import Device, select_device
 from vidtwin_codec.training.clips import ClipSampler
-from vidtwin_codec.training.finish import card_path, finish
+from vidtwin_codec.training.finish import Finished, card_path, finish
 from vidtwin_codec.training.footage import Footage, Say, describe, fingerprint, split
 from vidtwin_codec.training.loop import STATE, Setting, Trainer
 from vidtwin_codec.training.network import build, network_config
@@ -93,7 +93,7 @@ def train(options: TrainOptions, *, say: Say = lambda line: None, command: str |
                 f"interrupted after step {trainer.step}; the state is saved in {options.folder}",
                 "run the same command with --resume to go on",
             )
-        made = finish(trainer, command or f"vidtwin train  # {json.dumps(options.to_json())}")
+        made = _finished(trainer, command or f"vidtwin train  # {json.dumps(options.to_json())}")
         return TrainResult(
             output=options.output,
             card=card_path(options.output),
@@ -110,6 +110,18 @@ def train(options: TrainOptions, *, say: Say = lambda line: None, command: str |
             device=str(place),
             notes=made.notes,
         )
+
+
+def _finished(trainer: Trainer, command: str) -> Finished:
+    options = trainer.setting.options
+    try:
+        return finish(trainer, command)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"interrupted after the last step, before all was written; the trained state is kept in {options.folder}",
+            "run the same command with --resume to finish"
+            + (" (and --force, for the weights are there already)" if options.output.exists() else ""),
+        ) from None
 
 
 def _silent(line: str) -> None:

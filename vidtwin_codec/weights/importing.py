@@ -6,14 +6,13 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import atomic_path, check_output, explain_os_error
+from vidtwin_codec.files import atomic_path, check_output, explain_os_error, temporary_folder
 from vidtwin_codec.weights import store
 from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
 from vidtwin_codec.weights.safetensors_file import check_file, is_torch_file, read_header
@@ -87,13 +86,13 @@ def import_checkpoint(path: str | Path, options: ImportOptions | None = None) ->
         check_output(options.output, path, force=options.force)
     ready = _ready(path)
     if ready is not None and ready.steps_json is not None and not _changes(options):
-        return ImportResult(_keep(path, name, options.output), [])
+        return ImportResult(_keep(path, name, options), [])
     folder = store.cache_folder() if options.output is None else options.output.parent
     _make_folder(folder)
-    with tempfile.TemporaryDirectory(prefix=".vidtwin-", dir=folder) as work:
-        made = Path(work) / "weights.safetensors"
+    with temporary_folder(folder) as work:
+        made = work / "weights.safetensors"
         notes = _convert(path, made, name, options)
-        return ImportResult(_keep(made, name, options.output), notes)
+        return ImportResult(_keep(made, name, options), notes)
 
 
 def _convert(path: Path, made: Path, name: str, options: ImportOptions) -> list[str]:
@@ -156,16 +155,18 @@ def _clips(options: ImportOptions, config: VidTwinConfig) -> Any:
     return video_clips(options.clips, config) if options.clips else synthetic_clips(config)
 
 
-def _keep(made: Path, name: str, output: Path | None) -> store.Entry:
+def _keep(made: Path, name: str, options: ImportOptions) -> store.Entry:
     """Put a finished file in its place, with its digest beside it."""
     digest = store.file_digest(made)
-    if output is None:
+    if options.output is None:
         _make_folder(store.cache_folder())
         target = store.cache_folder() / f"{name}-{digest[:12]}.safetensors"
     else:
-        target = output
-    with atomic_path(target) as temporary:
-        store.record_path(target).unlink(missing_ok=True)
+        target = options.output
+    replace = options.output is None or options.force
+    with atomic_path(target, force=None if options.output is None else replace) as temporary:
+        if replace or not target.exists():
+            store.record_path(target).unlink(missing_ok=True)
         try:
             shutil.copyfile(made, temporary)
         except OSError as error:
