@@ -25,7 +25,7 @@ from vidtwin_codec.model import load_checkpoint, save_checkpoint
 from vidtwin_codec.training import loop, train
 from vidtwin_codec.training.report import read_log
 from vidtwin_codec.training.run import InterruptedRunError
-from vidtwin_codec.weights import read_metadata
+from vidtwin_codec.weights import calibration, read_metadata, resolve
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -104,6 +104,31 @@ def test_interrupted_and_resumed_is_the_same_as_never_interrupted(
     states = [torch.load(one.folder / "state.pt", weights_only=True) for one in (straight, stopped)]
     for part in ("model", "average"):
         assert all(torch.equal(states[0][part][name], states[1][part][name]) for name in states[0][part])
+
+
+def test_new_weights_replace_finished_ones_when_forced(tmp_path: Path) -> None:
+    """The digest beside the old weights is not taken for that of the new ones."""
+    first = train(micro_options(tmp_path, steps=1))
+    second = train(micro_options(tmp_path, steps=2, force=True))
+    assert first is not None
+    assert second is not None
+    assert second.sha256 != first.sha256
+    assert second.sha256 in (tmp_path / "w.safetensors.sha256").read_text()
+    assert resolve(second.output).sha256 == second.sha256
+
+
+def test_a_signal_during_the_calibration_is_obeyed_and_the_run_can_be_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration, "calibrate", lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(InterruptedRunError, match="state is kept in") as caught:
+            train(micro_options(tmp_path, steps=2))
+    assert "--resume" in (caught.value.hint or "")
+    assert not (tmp_path / "w.safetensors").exists()
+    result = train(micro_options(tmp_path, steps=2, resume=True))
+    assert result is not None
+    assert (result.steps, result.output.exists()) == (2, True)
 
 
 def test_minutes_end_a_run(tmp_path: Path) -> None:
