@@ -14,7 +14,7 @@ from vidtwin_codec.files import VIDEO_SUFFIXES
 from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions, NetworkOptions
 
 # Where and how fast something is made; what is made is the same. Weights are told apart by their digest.
-_NOT_IN_THE_OUTPUT = frozenset({"weights", "device", "batch", "force"})
+_NOT_IN_THE_OUTPUT = frozenset({"weights", "device", "batch", "force", "allow_playlists"})
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ class Planner:
         work = options.work
         self.entry = None if options.decodes else weights.resolve(weights.whole_name(work.weights))
         self._batch = work.batch or MAX_BATCH[kind]
+        self._playlists: bool = getattr(work, "allow_playlists", False)
 
     def plan(self, sources: Sequence[str], lists: Sequence[str] = (), tell: Tell = lambda *_: None) -> Plan:
         """Find, share out, probe and compare.
@@ -123,7 +124,7 @@ class Planner:
 
     def _stated(self, path: Path) -> float:
         if not self._options.decodes:
-            return stated_seconds(path) or Stamp.of(path).bytes / _BYTES_PER_SECOND
+            return stated_seconds(path, playlists=self._playlists) or Stamp.of(path).bytes / _BYTES_PER_SECOND
         with VtwReader(path, recover=True) as reader:
             return float(reader.frames / reader.header.fps)
 
@@ -155,7 +156,7 @@ class Planner:
         work = self._options.work
         assert isinstance(work, EncodeOptions)
         assert self.entry is not None
-        info = probe(source, fps=work.fps)
+        info = probe(source, fps=work.fps, playlists=self._playlists)
         config = VidTwinConfig.from_dict(self.entry.metadata.config)
         width, height = scaled_size(info.width, info.height, work.short_side)
         geometry = network_geometry(config, width, height, work.overlap)

@@ -128,6 +128,8 @@ class Worker:
     def _measure(self, job: Job, vtw: Path, load: LoadCodec, reporter: Reporter) -> Row:
         work = self._options.work
         network = {name: getattr(work, name) for name in NetworkOptions.__dataclass_fields__}
-        found = measure_codec(job.source, vtw, MeasureOptions(**network, metrics=("psnr",)), reporter, load)
+        playlists = getattr(work, "allow_playlists", False)
+        options = MeasureOptions(**network, metrics=("psnr",), allow_playlists=playlists)
+        found = measure_codec(job.source, vtw, options, reporter, load)
         values = found.to_json()
         return {name: values[name] for name in MEASURED}

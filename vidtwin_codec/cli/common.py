@@ -68,6 +68,7 @@ ENCODING_OPTIONS = (
     "effort",
     "camera",
     "level",
+    "allow_playlists",
 )
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -90,6 +91,11 @@ def refuse_several_targets(context: click.Context) -> None:
 def encoding_options(function: F) -> F:
     """What goes into a .vtw: :data:`ENCODING_OPTIONS`."""
     for option in (
+        click.option(
+            "--allow-playlists",
+            is_flag=True,
+            help="Take HLS, DASH, ffconcat and IMF playlists, which read other local files.",
+        ),
         click.option(
             "--level", type=click.IntRange(1, 22), default=DEFAULT_LEVEL, show_default=True, help="zstd level."
         ),

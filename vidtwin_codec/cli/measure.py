@@ -78,7 +78,9 @@ def measure_command(
         raise click.UsageError("--json and --csv would mix on standard output; choose one")
     ctx = click.get_current_context()
     refuse_several_targets(ctx)
-    given = [name for name in ENCODING_OPTIONS if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    # what may be opened as a source is no matter of encoding
+    about_encoding = [name for name in ENCODING_OPTIONS if name != "allow_playlists"]
+    given = [name for name in about_encoding if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if given and (files or choices["protocol"] == "vidtwin"):
         why = "the .vtw is already encoded" if files else "the vidtwin protocol packs nothing"
         raise click.UsageError(f"--{given[0].replace('_', '-')} has nothing to act on: {why}")

@@ -52,7 +52,7 @@ def measure_codec(
         network = DecodeOptions(options.weights, options.device, options.precision, options.batch)
         decoder = stack.enter_context(Decoder(packed, network, reporter.warned, load))
         header = decoder.header
-        info = probe(path, fps=header.fps)
+        info = probe(path, fps=header.fps, playlists=options.allow_playlists)
         _check_size(decoder, info, packed)
         if vtw is not None:
             warnings += info.warnings

@@ -123,7 +123,7 @@ def measure_paper(
     clips = frames = 0
     with ExitStack() as stack:
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
-        info = probe(path, fps=PAPER_FPS)
+        info = probe(path, fps=PAPER_FPS, playlists=options.allow_playlists)
         # what it says of the rate does not hold: frames are taken at 25 a second from the times they have
         warnings = [text for text in info.warnings if not text.startswith("variable frame rate")]
         for text in warnings:

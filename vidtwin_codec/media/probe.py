@@ -16,9 +16,8 @@ from vidtwin_codec.media.info import AudioStream, MediaInfo
 from vidtwin_codec.media.rate import Rate, measure_rate
 from vidtwin_codec.media.scan import FirstFrame, decode_times, scan, short_reason
 from vidtwin_codec.media.source import Source, locate
+from vidtwin_codec.media.whitelist import is_refused
 
-# ffmpeg turns any text into a picture of itself with these.
-_TEXT_CONTAINERS = frozenset({"tty", "bin", "xbin", "idf", "adf"})
 # Codecs and containers where packets are not frames one to one (hidden frames, fields, frames packed into one packet)
 # or carry no times: for these the frames are decoded once to be counted.
 _COUNT_BY_DECODING = frozenset({"vp8", "msmpeg4v3", "msmpeg4", "vc1", "wmv3", "rv30", "rv40", "snow", "cavs"})
@@ -32,7 +31,7 @@ _UNSUPPORTED_MATRICES = frozenset(
 _CUT = re.compile(r"partial file|[Tt]runcat|Packet corrupt|ended prematurely|End of file")
 
 
-def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None) -> MediaInfo:
+def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlists: bool = False) -> MediaInfo:
     """Find out everything about a video without decoding more than its first frame.
 
     Reads the file once through ffmpeg's demultiplexer, at the speed of the disk: that alone gives the exact frame
@@ -41,11 +40,12 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None) -> Media
     Args:
         path: a file, or a numbered image sequence such as ``frames_%04d.png``.
         fps: rate of images; 25 if not given. Anything else has a rate of its own.
+        playlists: take HLS, DASH, ffconcat and IMF playlists, which name other local files, too.
 
     Raises:
         VidtwinError: not a video, no video stream, nothing decodes, or the file cannot be read.
     """
-    source = locate(path, fps)
+    source = locate(path, fps, playlists=playlists)
     header = _read_header(source)
     stream = _choose(header, source)
     decoder = "libvpx-vp9" if stream.alpha_mode and stream.codec == "vp9" else None
@@ -97,13 +97,13 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None) -> Media
     )
 
 
-def stated_seconds(path: str | os.PathLike[str]) -> float:
+def stated_seconds(path: str | os.PathLike[str], *, playlists: bool = False) -> float:
     """How long a file says it is, from its header alone; 0 if it does not say.
 
     Raises:
         VidtwinError: not a video, or the file cannot be read.
     """
-    return float(_read_header(locate(path)).duration or 0)
+    return float(_read_header(locate(path, playlists=playlists)).duration or 0)
 
 
 def probe_audio(path: str | os.PathLike[str]) -> AudioStream | None:
@@ -132,8 +132,9 @@ def _read_header(source: Source) -> FileHeader:
         child.stdout.read()
         child.wait()
         header = parse_header(child.messages)
-        if not header.container or _TEXT_CONTAINERS & set(header.container.split(",")):
-            telling = [m for m in child.errors() if "At least one output" not in m.text]
+        if not header.container:
+            refused = is_refused(child.messages)
+            telling = [m for m in child.errors() if "At least one output" not in m.text and not refused]
             said = child.reason() if telling else "ffmpeg finds no pictures in it"
             hint = None
             if any(re.search("moov atom not found|End of file", message.text) for message in telling):

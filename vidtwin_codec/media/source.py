@@ -10,11 +10,10 @@ from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.media.whitelist import HEAD_BYTES, opening_arguments, refuse_playlist
 
 DEFAULT_IMAGE_FPS = Fraction(25)
 
-# A playlist must not reach the network or anything but local files.
-_PROTOCOLS = "file,pipe"
 # Extensions that ffmpeg hands to its image sequence reader, which takes % and * in a name for a pattern.
 _IMAGES = frozenset(
     {"bmp", "dpx", "exr", "hdr", "j2k", "jp2", "jpeg", "jpg", "jxl", "pam", "pbm", "pcx", "pfm", "pgm", "pgmyuv"}
@@ -38,14 +37,15 @@ class Source:
     gap: int | None = None
 
 
-def locate(path: str | os.PathLike[str], fps: Fraction | None = None) -> Source:
+def locate(path: str | os.PathLike[str], fps: Fraction | None = None, *, playlists: bool = False) -> Source:
     """Find an input and how ffmpeg is to open it.
 
     ``path`` is a file; or, where no file has that very name, a numbered sequence such as ``frames_%04d.png``.
-    ``fps`` is the rate of images (default 25) and is ignored for anything that has a rate of its own.
+    ``fps`` is the rate of images (default 25) and is ignored for anything that has a rate of its own. ``playlists``
+    lets a playlist open the local files that it names.
 
     Raises:
-        VidtwinError: missing, a directory, unreadable, empty, or not a regular file.
+        VidtwinError: missing, a directory, unreadable, empty, not a regular file, or a playlist that is not allowed.
     """
     target = Path(path)
     if "\0" in str(target):
@@ -53,7 +53,7 @@ def locate(path: str | os.PathLike[str], fps: Fraction | None = None) -> Source:
     try:
         exists = os.path.lexists(target)
         if not exists and _PATTERN.search(target.name):
-            return _sequence(target, fps or DEFAULT_IMAGE_FPS)
+            return _sequence(target, fps or DEFAULT_IMAGE_FPS, opening_arguments(playlists))
         if target.is_dir():
             raise VidtwinError(f"{target}: is a directory, not a video", "name a video file inside it")
         if not target.exists():
@@ -61,13 +61,15 @@ def locate(path: str | os.PathLike[str], fps: Fraction | None = None) -> Source:
         if not target.is_file():
             raise VidtwinError(f"{target}: is not a regular file", "pipe it in and use - as the name")
         with target.open("rb") as stream:
-            head = stream.read(4)
+            head = stream.read(HEAD_BYTES)
             if not head:
                 raise VidtwinError(f"{target}: the file is empty")
         size = target.stat().st_size
     except OSError as error:
         raise explain_os_error(error, target) from error
-    return _file(target, size, head, fps or DEFAULT_IMAGE_FPS)
+    if not playlists:
+        refuse_playlist(target, head)
+    return _file(target, size, head, fps or DEFAULT_IMAGE_FPS, opening_arguments(playlists))
 
 
 def file_url(path: str | os.PathLike[str]) -> str:
@@ -75,19 +77,19 @@ def file_url(path: str | os.PathLike[str]) -> str:
     return "file:" + os.path.abspath(path)
 
 
-def _file(path: Path, size: int, head: bytes, fps: Fraction) -> Source:
+def _file(path: Path, size: int, head: bytes, fps: Fraction, opening: tuple[str, ...]) -> Source:
     name = file_url(path)
     still = path.suffix.lower().removeprefix(".") in _IMAGES
     chosen: tuple[str, ...] = ()
     if still:
         plain = not set(name) & set("%*?[]{}")
         chosen = (*(() if plain else ("-f", "image2", "-pattern_type", "none")), "-framerate", str(fps))
-    elif head == b"GIF8":
+    elif head.startswith(b"GIF8"):
         chosen = ("-f", "gif")
-    return Source(path, ("-protocol_whitelist", _PROTOCOLS, *chosen, "-i", name), size, still)
+    return Source(path, (*opening, *chosen, "-i", name), size, still)
 
 
-def _sequence(path: Path, fps: Fraction) -> Source:
+def _sequence(path: Path, fps: Fraction, opening: tuple[str, ...]) -> Source:
     fields = list(_PATTERN.finditer(path.name))
     if len(fields) != 1:
         raise VidtwinError(f"{path}: no such file", "a sequence has exactly one number field, as in frames_%04d.png")
@@ -115,7 +117,7 @@ def _sequence(path: Path, fps: Fraction) -> Source:
     arguments = ("-f", "image2", "-pattern_type", "sequence", "-start_number", str(first), "-framerate", str(fps))
     return Source(
         path,
-        ("-protocol_whitelist", _PROTOCOLS, *arguments, "-i", pattern),
+        (*opening, *arguments, "-i", pattern),
         sum(numbers[number] for number in range(first, last + 1)),
         still=True,
         gap=last + 1 if last != max(numbers) else None,

@@ -58,7 +58,7 @@ def encode(
 
     with ExitStack() as stack:
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
-        info = info or probe(path, fps=options.fps)
+        info = info or probe(path, fps=options.fps, playlists=options.allow_playlists)
         entry = weights.resolve(options.weights)
         codec = load(entry, options, "encoder")
         announce_compiling(codec.layout, codec.device, reporter)

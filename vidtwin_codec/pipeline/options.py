@@ -59,6 +59,8 @@ class EncodeOptions(NetworkOptions):
     """Let windows follow the camera, where the network sees whole frames: fewer bytes where the picture pans."""
     level: int = DEFAULT_LEVEL
     """zstd level, 1 to 22."""
+    allow_playlists: bool = False
+    """Take HLS, DASH, ffconcat and IMF playlists as sources, which read the other local files that they name."""
     force: bool = False
     """Replace an existing output."""
 
