@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -148,3 +150,35 @@ def test_long_names_that_are_allowed_work(tmp_path: Path) -> None:
     with atomic_path(target) as temporary:
         temporary.touch()
     assert target.exists()
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+@pytest.mark.parametrize("piped", [True, False])
+def test_standard_output_by_name_is_written_to(tmp_path: Path, name: str, piped: bool) -> None:
+    if not os.path.exists("/dev/fd"):
+        pytest.skip("this system has no names for open files")
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    program = (
+        "import sys; from vidtwin_codec.files import atomic_path, check_output\n"
+        "check_output(sys.argv[1])\n"
+        "with atomic_path(sys.argv[1]) as path: path.write_bytes(b'all of it')\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "link") if name == "link" else name]
+    if piped:
+        assert subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout == b"all of it"
+        return
+    # as a shell does for { echo before; vidtwin ...; } > file
+    with (tmp_path / "file").open("wb", buffering=0) as stream:
+        stream.write(b"before ")
+        subprocess.run(command, stdout=stream, check=True)
+        stream.write(b" after")
+    assert (tmp_path / "file").read_bytes() == b"before all of it after"
+
+
+def test_errors_name_the_output_and_not_the_temporary(tmp_path: Path) -> None:
+    for name in (tmp_path / "out.mp4", "-"):
+        with pytest.raises(VidtwinError) as caught, atomic_path(name, suffix=".mp4") as temporary:
+            raise VidtwinError(f"{temporary}: cannot be written; {temporary.name} is no more", "a hint")
+        shown = "standard output" if name == "-" else str(name)
+        assert caught.value.message == f"{shown}: cannot be written; {shown} is no more"
+        assert caught.value.hint == "a hint"

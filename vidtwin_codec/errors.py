@@ -14,8 +14,3 @@ class VidtwinError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-
-    def rename(self, path: str, shown: str) -> None:
-        """Have the message name another file: ``shown`` in place of ``path``, which the user never saw."""
-        self.message = self.message.replace(path, shown)
-        self.args = (self.message,)

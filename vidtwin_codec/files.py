@@ -67,13 +67,15 @@ def _check_output(path: Path, source: str | os.PathLike[str] | None, *, force: b
         raise VidtwinError(f"{path}: output and input are the same file", "choose another output name")
     if not path.parent.is_dir():
         raise VidtwinError(f"{path.parent}: no such folder", "create it first, or choose another output")
-    if path.is_file() and not force:
+    if path.is_file() and not _is_written_to(path) and not force:
         raise VidtwinError(f"{path}: already exists", "pass --force to replace it")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise VidtwinError(f"{path.parent}: no permission to write here", "choose another output folder")
 
 
 _finished: deque[str] = deque(maxlen=8)
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_LINKS = 40  # as many as Linux follows
 
 
 def finished_outputs() -> list[str]:
@@ -90,7 +92,8 @@ def atomic_path(
     The temporary keeps the suffix, unless another is given (ffmpeg chooses its container by it). For ``-`` the
     finished file is copied to standard output.
 
-    A device or a named pipe is written to when the file is complete.
+    A device or a named pipe is written to when the file is complete, as are ``/dev/stdout`` and its like. An error
+    from within that names the temporary names the destination instead.
 
     Args:
         destination: the file to write.
@@ -101,10 +104,10 @@ def atomic_path(
     Raises:
         VidtwinError: the disk is full, the folder cannot be written, or the output exists and is not to be replaced.
     """
+    stream = _is_written_to(destination)
     # through links, as any program that opens a file for writing
-    target = Path("standard output") if is_pipe(destination) else Path(os.path.realpath(destination))
-    # a device or a named pipe is written to, never replaced
-    stream = is_pipe(destination) or (target.exists() and not target.is_file())
+    target = Path(destination if stream else os.path.realpath(destination))
+    shown = "standard output" if is_pipe(destination) else os.fspath(destination)
     folder = Path(tempfile.gettempdir()) if stream else target.parent
     try:
         temporary = TemporaryFile(folder, suffix or Path(destination).suffix, private=stream)
@@ -116,15 +119,14 @@ def atomic_path(
             if is_pipe(destination):
                 _copy(temporary.path, _standard_output())
             elif stream:
-                with target.open("wb") as device:
+                with _open_stream(target) as device:
                     _copy(temporary.path, device)
             else:
                 _place(temporary, target, force=force)
         except OSError as error:
-            raise explain_os_error(error, target) from error
+            raise explain_os_error(error, shown) from error
         except VidtwinError as error:
-            error.rename(os.fspath(temporary.path), "standard output" if is_pipe(destination) else str(destination))
-            raise
+            raise renamed(error, temporary.path, shown) from error
     if force is not None:
         _finished.append(os.fspath(destination))
 
@@ -156,6 +158,11 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
         except OSError as error:
             raise explain_os_error(error, place) from error
         yield folder
+
+
+def renamed(error: VidtwinError, hidden: Path, shown: str) -> VidtwinError:
+    """An error as it reads with the name that the user knows in place of one that only the program does."""
+    return VidtwinError(error.message.replace(os.fspath(hidden), shown).replace(hidden.name, shown), error.hint)
 
 
 def files_in(name: str, suffixes: Collection[str], nothing: str) -> list[str]:
@@ -195,6 +202,34 @@ def _standard_output() -> BinaryIO:
     if sys.stdout is None:  # `>&-` in a shell
         raise VidtwinError("standard output is closed", "name a file to write")
     return sys.stdout.buffer
+
+
+def _descriptor(path: str | os.PathLike[str]) -> int | None:
+    """The open file that ``/dev/stdout``, ``/dev/fd/3`` or ``/proc/self/fd/3`` stands for, or a link to one of them."""
+    for _ in range(_LINKS):
+        name = os.path.abspath(path)
+        if name in _STANDARD:
+            return _STANDARD[name]
+        folder, last = os.path.split(name)
+        if folder in ("/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd") and last.isdecimal():
+            return int(last)
+        if not os.path.islink(name):
+            return None
+        path = os.path.join(folder, os.readlink(name))
+    return None
+
+
+def _is_written_to(path: str | os.PathLike[str]) -> bool:
+    """Whether an output is written to and never replaced: standard output, a device, a named pipe."""
+    if is_pipe(path) or _descriptor(path) is not None:
+        return True
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
+def _open_stream(path: Path) -> BinaryIO:
+    number = _descriptor(path)
+    # The open file itself, and the place in it: opened by name, what a shell redirects to would be cut to nothing.
+    return path.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
 
 
 def _copy(path: Path, target: BinaryIO) -> None:

@@ -299,7 +299,7 @@ def human_bytes(count: float) -> str:
 
 def refuse_mixed_stdout(output: str, as_json: bool) -> None:
     """``--json`` and a file on standard output would be written over each other."""
-    if as_json and output == "-":
-        raise click.UsageError("--json and an output of - would mix on standard output; name a file")
+    if as_json and output in ("-", "/dev/stdout"):
+        raise click.UsageError(f"--json and an output of {output} would mix on standard output; name a file")
     if output == "-" and sys.stdout.isatty():
         raise click.UsageError("refusing to write a binary file to the terminal; redirect standard output")
