@@ -70,7 +70,9 @@ def mix_command(
             raise click.UsageError(
                 "--start, --duration and --coded-size are for decoding; a .vtw keeps the whole mixture"
             )
-        counts = mix_to_vtw(structure, dynamics, output, options, force=choices["force"])
+        with progress("mix", screen) as reporter:
+            force = choices["force"]
+            counts = mix_to_vtw(structure, dynamics, output, options, force=force, warned=reporter.warned)
         if as_json:
             values = {"frames": counts.frames, "vtw_bytes": counts.vtw_bytes}
             print_json({"structure": structure, "dynamics": dynamics, "output": output, **values})

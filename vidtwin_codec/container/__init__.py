@@ -1,6 +1,6 @@
 """The .vtw file: header, audio, groups, index. No torch, and nothing here depends on what the network computes."""
 
-from vidtwin_codec.container.audio import AudioInfo
+from vidtwin_codec.container.audio import MATROSKA, AudioInfo
 from vidtwin_codec.container.format import VERSION, Counts
 from vidtwin_codec.container.header import Header
 from vidtwin_codec.container.index import GroupEntry
@@ -9,6 +9,7 @@ from vidtwin_codec.container.reader import VtwReader, verify
 from vidtwin_codec.container.writer import VtwWriter
 
 __all__ = [
+    "MATROSKA",
     "VERSION",
     "AudioInfo",
     "Counts",

@@ -8,6 +8,9 @@ from typing import Any
 from vidtwin_codec.container.checks import check_integer, check_text, take
 from vidtwin_codec.errors import VidtwinError
 
+MATROSKA = "matroska"
+"""The one file format that sound is stored in."""
+
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -16,7 +19,7 @@ class AudioInfo:
     Attributes:
         codec: as ffmpeg names it, e.g. ``opus`` or ``aac``.
         bytes: size of the audio file where it was known when the header was written, else None.
-        container: file format of the audio, ``matroska``.
+        container: file format of the audio, ``matroska``; another is of a program that this version does not know.
         extra: JSON keys of a newer minor version, kept.
 
     Raises:
@@ -25,7 +28,7 @@ class AudioInfo:
 
     codec: str
     bytes: int | None = None
-    container: str = "matroska"
+    container: str = MATROSKA
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

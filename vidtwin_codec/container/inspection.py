@@ -151,6 +151,8 @@ def _judge_audio(found: Inspection, frames: list[Frame], header: Header) -> None
         found.problems.append(f"audio: {expected - len(found.audio)} of {expected} pieces are lost")
     elif found.index and (last >= expected or sum(f.audio_bytes for f in found.audio) != found.index.audio_bytes):
         found.problems.append("audio: its size is not what the index says")
+    elif found.index and not expected and header.audio is not None:
+        found.problems.append("audio: the header announces some, but none is there")
     if found.audio and header.audio is None:
         found.problems.append("audio: the header announces none")
 

@@ -7,7 +7,7 @@ network: what comes out is a .vtw like any other, and decoding it is decoding th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Counts, Header, VtwReader
 from vidtwin_codec.container.fields import tile_offsets
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import atomic_path, check_output, temporary_folder
+from vidtwin_codec.files import atomic_path, check_output, renamed, temporary_folder
 from vidtwin_codec.latents.file import VtwFile, check_same_latents
 from vidtwin_codec.latents.writing import even_groups, write_symbols
 from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, Reporter
@@ -76,28 +76,47 @@ def mix(
     """
     from vidtwin_codec.pipeline.decode import decode
 
-    decoding = decoding or DecodeOptions()
+    decoding, reporter = decoding or DecodeOptions(), reporter or Reporter()
+    warnings: list[str] = []
+
+    def warned(text: str) -> None:
+        warnings.append(text)
+        reporter.warned(text)
+
     check_inputs(structure, dynamics, output, force=decoding.force)
     with temporary_folder() as folder:
         mixture = Path(folder, "mixture.vtw")
         with mixture.open("wb") as stream:
             # read once and thrown away: of dense latents the plain coder at the fastest level takes no time
-            mix_latents(structure, dynamics, stream, options, level=1, coder=PLAIN)
-        result = decode(mixture, output, decoding, reporter=reporter)
-    return replace(result, source=os.fspath(structure))
+            mix_latents(structure, dynamics, stream, options, level=1, coder=PLAIN, warned=warned)
+        # the user never sees the mixture's name
+        shown = f"the mixture of {os.fspath(structure)} and {os.fspath(dynamics)}"
+        told = replace(reporter, warned=lambda text: reporter.warned(text.replace(os.fspath(mixture), shown)))
+        try:
+            result = decode(mixture, output, decoding, reporter=told)
+        except VidtwinError as error:
+            raise renamed(error, mixture, shown) from error
+    warnings += [text.replace(os.fspath(mixture), shown) for text in result.warnings]
+    return replace(result, source=os.fspath(structure), warnings=warnings)
 
 
 def mix_to_vtw(
-    structure: PathLike, dynamics: PathLike, output: PathLike, options: MixOptions | None = None, *, force: bool = False
+    structure: PathLike,
+    dynamics: PathLike,
+    output: PathLike,
+    options: MixOptions | None = None,
+    *,
+    force: bool = False,
+    warned: Callable[[str], None] = lambda _: None,
 ) -> Counts:
-    """As `mix`, but keep the mixture as a .vtw; needs no network.
+    """As `mix`, but keep the mixture as a .vtw; needs no network. ``warned`` is told what is left out.
 
     Raises:
         VidtwinError: as `mix`.
     """
     check_inputs(structure, dynamics, output, force=force)
     with atomic_path(output, force=force) as temporary, temporary.open("wb") as stream:
-        return mix_latents(structure, dynamics, stream, options)
+        return mix_latents(structure, dynamics, stream, options, warned=warned)
 
 
 def mix_latents(
@@ -108,13 +127,15 @@ def mix_latents(
     *,
     level: int = DEFAULT_LEVEL,
     coder: int | None = None,
+    warned: Callable[[str], None] = lambda _: None,
 ) -> Counts:
-    """Write the mixture of two .vtw files as a third.
+    """Write the mixture of two .vtw files as a third. Sound that cannot be read is left out.
 
     Args:
         structure, dynamics, options: as for `mix`.
         stream: binary, open for writing; stays open.
         level, coder: as for `write_symbols`.
+        warned: is told of what is left out.
 
     Raises:
         VidtwinError: the files were made with different weights, or one is empty or damaged.
@@ -142,7 +163,12 @@ def mix_latents(
         header = _header(still, moving, options)
         if header.audio is not None:
             source = stack.enter_context(VtwReader(structure if options.sound == "structure" else dynamics))
-            audio = source.audio_chunks()
+            problem = _sound_problem(source)
+            if problem:
+                warned(f"the sound is left out: {problem}")
+                header = replace(header, audio=None)
+            else:
+                audio = source.audio_chunks()
         groups = even_groups(clips, header.clips_per_group)
 
         def placement(clip: int) -> Placement | None:
@@ -176,6 +202,14 @@ def nearest_tiles(structure: Header, dynamics: Header) -> NDArray[np.int64]:
     across = _centres(dynamics.coded_width, dynamics.tile_width, dynamics.overlap)
     columns = _nearest(_centres(structure.coded_width, structure.tile_width, structure.overlap), across)
     return (rows[:, None] * len(across) + columns).reshape(-1)
+
+
+def _sound_problem(reader: VtwReader) -> str | None:
+    """Why the sound of a file cannot be taken over; None if it can."""
+    try:
+        return None if sum(map(len, reader.audio_chunks())) else f"{reader.name}: none of it is there"
+    except VidtwinError as error:
+        return error.message
 
 
 def check_inputs(structure: PathLike, dynamics: PathLike, output: PathLike, *, force: bool) -> None:

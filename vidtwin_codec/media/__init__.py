@@ -5,8 +5,9 @@ from vidtwin_codec.media.formats import OutputOptions, codec_names
 from vidtwin_codec.media.info import AudioStream, ColorInfo, MediaInfo
 from vidtwin_codec.media.probe import probe, stated_seconds
 from vidtwin_codec.media.reader import FrameReader
+from vidtwin_codec.media.sound import SoundTrack, open_sound
 from vidtwin_codec.media.spool import spool_stdin
-from vidtwin_codec.media.writer import FrameWriter, SoundTrack
+from vidtwin_codec.media.writer import FrameWriter
 
 __all__ = [
     "AudioInfo",
@@ -19,6 +20,7 @@ __all__ = [
     "SoundTrack",
     "codec_names",
     "extract_audio",
+    "open_sound",
     "probe",
     "spool_stdin",
     "stated_seconds",

@@ -22,6 +22,8 @@ _LINE = re.compile(
     r"^(?P<who>(?:\[[^\]]* @ (?:0x)?[0-9a-fA-F]+\] )*)"
     r"\[(?P<level>panic|fatal|error|warning|info|verbose|debug)\] (?P<text>.*)$"
 )
+# A line of -progress; the number of frames is what counts.
+_PROGRESS = re.compile(r"^(?P<key>[a-z_0-9]+)=\s*(?P<value>\S*)\s*$")
 _SERIOUS = ("panic", "fatal", "error")
 # A damaged hour of video makes one message per frame; the first ones say what is wrong, the last one why it stopped.
 # A header alone can have hundreds of lines (chapters, many streams).
@@ -121,8 +123,16 @@ class Child:
     ``with`` block kills it if it still runs; should the parent itself be killed, the closed pipe ends it.
     """
 
-    def __init__(self, arguments: Sequence[str], *, feed: bool = False, level: str = "warning") -> None:
-        """Start ffmpeg with ``arguments``; ``feed`` gives it a standard input to write to.
+    def __init__(
+        self, arguments: Sequence[str], *, feed: bool = False, level: str = "warning", count: bool = False
+    ) -> None:
+        """Start ffmpeg with ``arguments``.
+
+        Args:
+            arguments: all but the name of the program and those about messages.
+            feed: give it a standard input to write to.
+            level: of the messages to keep, by ffmpeg's name.
+            count: have it tell how many frames it has written, see :attr:`written`.
 
         Raises:
             VidtwinError: the binary cannot be started.
@@ -134,6 +144,7 @@ class Child:
             "-nostats",
             "-loglevel",
             f"repeat+level+{level}",
+            *(("-progress", "pipe:2") if count else ()),
             *arguments,
         ]
         try:
@@ -153,6 +164,9 @@ class Child:
             _running.add(self)
         self.messages: list[Message] = []
         self.error_count = 0
+        self.written: int | None = None
+        """Frames of the first video stream that went into the output so far; only with ``count``."""
+        self._count = count
         self._drain = threading.Thread(target=self._read_messages, name="ffmpeg-stderr", daemon=True)
         try:
             machine.start(self._drain)
@@ -224,6 +238,10 @@ class Child:
             match = _LINE.match(line)
             if match:
                 level, who, text = match["level"], match["who"].strip(), match["text"]
+            elif self._count and (told := _PROGRESS.match(line)):
+                if told["key"] == "frame" and told["value"].isdecimal():
+                    self.written = int(told["value"])
+                continue
             else:
                 text = "\0" + line  # the rest of a message that held a newline: never to be taken for a line of its own
             serious = level in _SERIOUS and match is not None

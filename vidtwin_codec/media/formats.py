@@ -24,6 +24,8 @@ class Container:
 
 
 _FASTSTART = ("-movflags", "+faststart")
+# The same frames give the same bytes: no random identifiers.
+_BITEXACT = ("-fflags", "+bitexact")
 _MP4 = Container(
     "mp4",
     frozenset({"h264", "hevc", "av1", "vp9"}),
@@ -43,8 +45,8 @@ _CONTAINERS = {
     ".mp4": _MP4,
     ".m4v": _MP4,
     ".mov": _MOV,
-    ".mkv": Container("matroska", None, None, "libopus"),
-    ".webm": Container("webm", frozenset({"vp9", "av1"}), frozenset({"opus", "vorbis"}), "libopus"),
+    ".mkv": Container("matroska", None, None, "libopus", _BITEXACT),
+    ".webm": Container("webm", frozenset({"vp9", "av1"}), frozenset({"opus", "vorbis"}), "libopus", _BITEXACT),
 }
 
 

@@ -12,7 +12,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.color import NOT_TONE_MAPPED, TONE_MAPPED, can_tone_map
 from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.header import FileHeader, VideoStream, parse_header
-from vidtwin_codec.media.info import AudioStream, MediaInfo
+from vidtwin_codec.media.info import MediaInfo
 from vidtwin_codec.media.rate import Rate, measure_rate
 from vidtwin_codec.media.scan import FirstFrame, decode_times, scan, short_reason
 from vidtwin_codec.media.source import Source, locate
@@ -104,16 +104,6 @@ def stated_seconds(path: str | os.PathLike[str], *, playlists: bool = False) -> 
         VidtwinError: not a video, or the file cannot be read.
     """
     return float(_read_header(locate(path, playlists=playlists)).duration or 0)
-
-
-def probe_audio(path: str | os.PathLike[str]) -> AudioStream | None:
-    """The first audio stream of a file, or None; the file need not hold video.
-
-    Raises:
-        VidtwinError: the file cannot be read.
-    """
-    streams = _read_header(locate(path)).audio
-    return streams[0] if streams else None
 
 
 def has_alpha(pix_fmt: str) -> bool:

@@ -20,7 +20,8 @@ HEAD_BYTES = 4096
 # Not a list of what is dangerous: a format that a later ffmpeg adds has to be looked at before it is taken.
 _CONTAINERS = (
     "3gp asf asf_o avi dv flv gxf live_flv lxf matroska mlv mov mpeg mpegts mpegtsraw mxf mxg nsv nut nuv ogg pva r3d "
-    "rm swf ty webm wtv yuv4mpegpipe gif apng webp_anim jpegxl_anim fits ivf obu mjpeg mjpeg_2000 mpjpeg smjpeg ingenient"
+    "rm swf ty webm wtv yuv4mpegpipe gif apng webp_anim jpegxl_anim fits ivf obu mjpeg mjpeg_2000 mpjpeg smjpeg "
+    "ingenient"
 )
 _BARE_STREAMS = (
     "apv av1 avs2 avs3 cavsvideo dirac dnxhd evc h261 h263 h264 hevc m4v mpegvideo pdv vc1 vc1test vvc simbiosis_imx"

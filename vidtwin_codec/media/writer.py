@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,22 +15,10 @@ from numpy.typing import NDArray
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.audio import audio_arguments
 from vidtwin_codec.media.color import to_yuv
-from vidtwin_codec.media.ffmpeg import Child
+from vidtwin_codec.media.ffmpeg import Child, Message, clean
 from vidtwin_codec.media.formats import OutputOptions, container_for, video_arguments
-from vidtwin_codec.media.probe import probe_audio
+from vidtwin_codec.media.sound import SoundTrack, open_sound
 from vidtwin_codec.media.source import file_url
-
-
-@dataclass(frozen=True)
-class SoundTrack:
-    """Sound to put beside the pictures: a file whose time 0 is that of the first frame.
-
-    ``start`` and ``duration`` (seconds) take a part of it, for when only a part of the pictures is written.
-    """
-
-    path: Path
-    start: Fraction = Fraction(0)
-    duration: Fraction | None = None
 
 
 class FrameWriter:
@@ -59,31 +46,33 @@ class FrameWriter:
             width, height: pixels of every frame.
             fps: exact frames a second.
             options: codec and its settings.
-            audio: a file with sound; copied if the container can hold its codec, else encoded again.
+            audio: Matroska with sound; copied if the container can hold its codec, else encoded again.
             sample_aspect: width over height of one pixel.
 
         Raises:
-            VidtwinError: unknown extension, codec, or a codec that the container cannot hold.
+            VidtwinError: unknown extension, codec, or a codec that the container cannot hold; or a file of sound that
+                cannot be read.
         """
         self.path = Path(path)
         self.width, self.height, self.fps = width, height, fps
         self.frames = 0
         container = container_for(self.path)
         encoding = video_arguments(options or OutputOptions(), container, width, height)
-        track = SoundTrack(audio) if isinstance(audio, Path) else audio
-        heard = probe_audio(track.path) if track else None
-        sound = _sound_input(track) if track and heard else []
+        track = open_sound(audio) if isinstance(audio, Path) else audio
+        self._sound_codec = track.stream.codec if track else ""
+        sound = track.input_arguments() if track else []
         self._child = Child(
             [
                 # -copyts: the first time stamp of a sound file is its delay, which ffmpeg would otherwise take away.
                 *("-y", "-copyts", "-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{width}x{height}"),
                 *("-framerate", f"{fps.numerator}/{fps.denominator}", "-i", "pipe:0", *sound, "-map", "0:v:0"),
                 *("-vf", to_yuv(encoding.pix_fmt, sample_aspect), *encoding.arguments),
-                *(("-map", "1:a:0", *audio_arguments(heard, container)) if heard else ()),
-                *(_sound_end(track) if track and heard else ()),
+                *(("-map", "1:a:0", *audio_arguments(track.stream, container)) if track else ()),
+                *(track.end_arguments() if track else ()),
                 *("-map_metadata", "-1", *container.arguments, "-f", container.muxer, file_url(self.path)),
             ],
             feed=True,
+            count=True,
         )
 
     def __enter__(self) -> Self:
@@ -116,16 +105,33 @@ class FrameWriter:
         """Finish the file.
 
         Raises:
-            VidtwinError: no frame was written, or the encoder failed.
+            VidtwinError: no frame was written, or the encoder failed, or said that something went wrong, or has not
+                written every frame.
         """
         if self.frames == 0:
             self._child.kill()
             raise VidtwinError(f"{self.path.name}: there are no frames to write")
         with contextlib.suppress(OSError):  # a broken pipe shows in the exit code, with its reason
             self._child.stdin.close()
-        if self._child.wait():
+        if self._child.wait() or self._picture_errors() or self._child.written != self.frames:
             self._fail()
         self._child.kill()
+
+    @property
+    def sound_problem(self) -> str | None:
+        """What ffmpeg said was wrong with the sound as it encoded it again; complete after ``close``."""
+        found = [message for message in self._child.errors() if self._about_sound(message)]
+        return clean(found[0].text) if found else None
+
+    def _picture_errors(self) -> list[Message]:
+        return [message for message in self._child.errors() if not self._about_sound(message)]
+
+    def _about_sound(self, message: Message) -> bool:
+        """Whether a message comes from reading or decoding the sound, which is input 1."""
+        if not self._sound_codec:
+            return False
+        readers = ("[matroska,webm @", f"[{self._sound_codec} @", f"[lib{self._sound_codec} @")
+        return "#1:" in message.who or "[in#1/" in message.who or message.who.startswith(readers)
 
     def _fail(self) -> None:
         with contextlib.suppress(OSError):
@@ -135,17 +141,6 @@ class FrameWriter:
         reason = self._child.reason()
         if reason == "No space left on device":
             raise VidtwinError(f"{self.path.parent}: the disk is full", "free some space and run the command again")
-        raise VidtwinError(f"{self.path.name}: the video cannot be written ({reason})")
-
-
-def _sound_input(track: SoundTrack) -> list[str]:
-    part: list[str] = []
-    if track.start:
-        # Seek on the file's own clock (its first time stamp may be a delay), then make that moment 0.
-        part += ["-seek_timestamp", "1", "-ss", f"{float(track.start):.6f}", "-itsoffset", f"{-float(track.start):.6f}"]
-    return [*part, "-protocol_whitelist", "file", "-i", file_url(track.path)]
-
-
-def _sound_end(track: SoundTrack) -> list[str]:
-    # -t would count from the first packet, which a delay moves.
-    return [] if track.duration is None else ["-bsf:a", f"noise=drop=gte(pts*tb\\,{float(track.duration):.6f})"]
+        if not self._picture_errors() and self._child.written not in (None, self.frames):
+            reason = f"ffmpeg wrote {self._child.written} of {self.frames} frames"
+        raise VidtwinError(f"{self.path}: the video cannot be written ({reason})")

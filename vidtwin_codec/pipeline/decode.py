@@ -6,10 +6,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from vidtwin_codec.files import atomic_path, check_output, is_pipe, temporary_folder
-from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, spool_stdin
+from vidtwin_codec.container import MATROSKA, AudioInfo
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import atomic_path, check_output, explain_os_error, is_pipe, temporary_folder
+from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, open_sound, spool_stdin
 from vidtwin_codec.pipeline.codec import Codec, LoadCodec, announce_compiling
 from vidtwin_codec.pipeline.decoder import Decoder
 from vidtwin_codec.pipeline.geometry import Frames
@@ -38,7 +41,7 @@ def decode(
 
     Raises:
         VidtwinError: the file is damaged (and ``recover`` is not set), its weights are not here, or the output
-            cannot be written.
+            cannot be written. Sound that cannot be read is left out, with a warning.
     """
     options, reporter = options or DecodeOptions(), reporter or Reporter()
     began = time.monotonic()
@@ -50,7 +53,7 @@ def decode(
         reporter.started(decoder.last - decoder.first, str(decoder.codec.device))
         suffix = ".mp4" if is_pipe(output) else None
         temporary = stack.enter_context(atomic_path(output, suffix, force=options.force))
-        _write(decoder, temporary, reporter)
+        _write(decoder, temporary, reporter, "standard input" if is_pipe(source) else os.fspath(source))
         written = temporary.stat().st_size
     header = decoder.header
     return DecodeResult(
@@ -79,20 +82,13 @@ def decode_frames(source: PathLike, options: DecodeOptions | None = None) -> Ite
         yield from decoder.frames()
 
 
-def _write(decoder: Decoder, target: Path, reporter: Reporter) -> None:
+def _write(decoder: Decoder, target: Path, reporter: Reporter, name: str) -> None:
     header, options = decoder.header, decoder.options
     with ExitStack() as stack:
         audio = None
         if options.audio and header.audio is not None:
             folder = stack.enter_context(temporary_folder())
-            audio = SoundTrack(
-                Path(folder, "audio.mka"),
-                start=decoder.first / header.fps,
-                duration=(decoder.last - decoder.first) / header.fps,
-            )
-            with audio.path.open("wb") as stream:
-                for chunk in decoder.reader.audio_chunks():
-                    stream.write(chunk)
+            audio = _sound(decoder, Path(folder), name)
         writer = FrameWriter(
             target,
             decoder.width,
@@ -108,3 +104,46 @@ def _write(decoder: Decoder, target: Path, reporter: Reporter) -> None:
         for frames in decoder.frames():
             sink.put(frames)
             reporter.advanced(len(frames))
+    if writer.sound_problem:
+        decoder.warn(f"{name}: the sound is damaged ({writer.sound_problem})")
+
+
+def _sound(decoder: Decoder, folder: Path, name: str) -> SoundTrack | None:
+    """The sound of the frames that are decoded; None where it cannot be read, which is told.
+
+    Args:
+        decoder: of the file.
+        folder: where the sound is unpacked to.
+        name: what the user calls the file.
+
+    Raises:
+        VidtwinError: a piece is damaged (never with ``recover``), or the disk is full.
+    """
+    audio, fps = decoder.header.audio, decoder.header.fps
+    assert audio is not None
+    path = folder / "audio.mka"
+    try:
+        with path.open("wb") as stream:
+            for chunk in decoder.reader.audio_chunks():
+                stream.write(chunk)
+        found = _open(audio, path)
+    except OSError as error:
+        raise explain_os_error(error, folder.parent) from error
+    if isinstance(found, str):
+        decoder.warn(f"{name}: the sound cannot be read and is left out ({found})")
+        return None
+    if found.problem:
+        decoder.warn(f"{name}: the sound is damaged; what is whole of it is kept ({found.problem})")
+    return replace(found, start=decoder.first / fps, duration=(decoder.last - decoder.first) / fps)
+
+
+def _open(audio: AudioInfo, path: Path) -> SoundTrack | str:
+    """The sound in an unpacked file, or why there is none."""
+    if audio.container != MATROSKA:
+        return f"it is stored as {audio.container}"
+    if not path.stat().st_size:
+        return "none of it is there"
+    try:
+        return open_sound(path)
+    except VidtwinError as error:
+        return error.message
