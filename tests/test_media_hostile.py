@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from batches import encoding, run_batch, statuses
 from media_samples import X264, ffmpeg, lavfi, read_all
 
 from vidtwin_codec.errors import VidtwinError
@@ -105,3 +106,25 @@ def test_every_format_that_is_taken_is_one_that_ffmpeg_knows() -> None:
     }
     assert set(whitelist._ALLOWED.split(",")) <= known
     assert not set(whitelist._ALLOWED.split(",")) & {"hls", "dash", "concat", "imf", "sdp", "avisynth", "vobsub"}
+
+
+def test_probing_ends_where_a_file_gives_more_than_it_can_hold(
+    tmp_path: Path, private: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidtwin_codec.media.scan._LEAST_LIMIT", 10)
+    assert probe(private).frames == 25
+    monkeypatch.setattr("vidtwin_codec.media.scan._MOST_READ", 0.1)
+    with pytest.raises(VidtwinError, match=r"private\.mp4: goes on without end"):
+        probe(private)
+    listing = tmp_path / "l.txt"
+    listing.write_text(playlists(private)["ffconcat"])
+    assert probe(listing, playlists=True).frames == 25
+
+
+def test_an_endless_file_does_not_hold_up_a_batch(private: Path, micro_weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    lavfi(folder / "good.mp4", *X264, source="testsrc2=s=32x32:r=25:d=0.2")
+    (folder / "endless.mp4").write_text(playlists(private)["endless DASH"])
+    batch = run_batch(folder, tmp_path / "packed", encoding(micro_weights))
+    assert statuses(batch) == {"good.mp4": "done", "endless.mp4": "failed"}

@@ -99,7 +99,7 @@ def _cut(zero: Fraction, duration: Fraction | None) -> list[str]:
 
 def _run(arguments: list[str], info: MediaInfo, target: Path) -> int:
     """Returns the size of ``target``, or 0 after removing it because no sound went into it."""
-    with Child(arguments) as child:
+    with Child(arguments) as child, child.waiting():
         while child.stdout.read(_CHUNK):
             pass
         code = child.wait()

@@ -16,6 +16,7 @@ from typing import IO, Self
 
 from vidtwin_codec import machine
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.media.watch import Patience, start_process
 
 # Every ordinary line starts with its level (-loglevel level+...), after the names of the contexts it comes from.
 _LINE = re.compile(
@@ -78,6 +79,7 @@ def _listing(what: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False).stdout
 
 
+_NO_THREADS = "ffmpeg cannot be started: the system allows no more threads"
 _most_threads = 8
 
 
@@ -120,7 +122,8 @@ class Child:
     """One running ffmpeg, its standard error drained by a thread.
 
     It gets a session of its own, so Ctrl-C in the terminal reaches only the parent, which then decides. Leaving the
-    ``with`` block kills it if it still runs; should the parent itself be killed, the closed pipe ends it.
+    ``with`` block kills it if it still runs; should the parent itself be killed, the kernel (on Linux) or the
+    closed pipe ends it.
     """
 
     def __init__(
@@ -148,7 +151,7 @@ class Child:
             *arguments,
         ]
         try:
-            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            self._process: subprocess.Popen[bytes] = start_process(
                 command,
                 stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -160,6 +163,8 @@ class Child:
             raise VidtwinError(f"ffmpeg cannot be started: {error.strerror or error}") from error
         except ValueError as error:
             raise VidtwinError("a file name cannot hold a null character") from error
+        except RuntimeError as error:
+            raise VidtwinError(_NO_THREADS) from error
         with _running_lock:
             _running.add(self)
         self.messages: list[Message] = []
@@ -167,8 +172,11 @@ class Child:
         self.written: int | None = None
         """Frames of the first video stream that went into the output so far; only with ``count``."""
         self._count = count
+        self.hung = False
+        """It did nothing for so long that it was ended."""
         self._drain = threading.Thread(target=self._read_messages, name="ffmpeg-stderr", daemon=True)
         try:
+            self._patience = Patience(self._process.pid, self._give_up)
             machine.start(self._drain)
         except BaseException:
             self._process.kill()
@@ -195,9 +203,14 @@ class Child:
         assert self._process.stdout is not None
         return self._process.stdout
 
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Within, this process does nothing but wait for ffmpeg, which is ended if it hangs."""
+        return self._patience.waiting()
+
     def wait(self) -> int:
         """Wait for the end and for the last message; returns the exit code."""
-        code = self._process.wait()
+        with self.waiting():
+            code = self._process.wait()
         self._drain.join()
         return code
 
@@ -224,11 +237,18 @@ class Child:
 
     def reason(self) -> str:
         """The most telling thing ffmpeg said about its failure, in one line."""
+        if self.hung:
+            return "ffmpeg hung and was ended"
         errors = self.errors()
         if any("No space left on device" in message.text for message in errors):
             return "No space left on device"
         telling = [message for message in errors if not message.text.startswith(_HOLLOW)]
         return clean((telling or errors)[-1].text) if errors else "ffmpeg stopped without saying why"
+
+    def _give_up(self) -> None:
+        if self._process.poll() is None:
+            self.hung = True
+            self._process.kill()
 
     def _read_messages(self) -> None:
         level, who = "info", ""

@@ -118,14 +118,14 @@ def source_rate(source: Source) -> Fraction:
 
 def _read_header(source: Source) -> FileHeader:
     # No output: ffmpeg prints the header and stops.
-    with Child(list(source.arguments), level="info") as child:
+    with Child(list(source.arguments), level="info") as child, child.waiting():
         child.stdout.read()
         child.wait()
         header = parse_header(child.messages)
         if not header.container:
             refused = is_refused(child.messages)
             telling = [m for m in child.errors() if "At least one output" not in m.text and not refused]
-            said = child.reason() if telling else "ffmpeg finds no pictures in it"
+            said = child.reason() if telling or child.hung else "ffmpeg finds no pictures in it"
             hint = None
             if any(re.search("moov atom not found|End of file", message.text) for message in telling):
                 said = "it is cut off before its index or its first frame"

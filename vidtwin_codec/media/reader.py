@@ -96,7 +96,8 @@ class FrameReader(Closing):
         view = frames.data.cast("B")
         filled = 0
         while filled < len(view):
-            got = self._child.stdout.readinto(view[filled:])  # type: ignore[attr-defined]
+            with self._child.waiting():
+                got = self._child.stdout.readinto(view[filled:])  # type: ignore[attr-defined]
             if not got:
                 self._ended = True
                 break
@@ -121,6 +122,8 @@ class FrameReader(Closing):
             self._child.kill()
             return
         code = self._child.wait()
+        if self._child.hung:
+            raise VidtwinError(f"{self.info.path}: cannot be read ({self._child.reason()})", "run the command again")
         if self._given == 0:
             if self.frames == 0 or (self._skipped and not self._child.error_count):
                 raise VidtwinError(f"{self.info.path}: the start lies after the end of the video")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from array import array
 from collections.abc import Sequence
@@ -14,6 +15,11 @@ from vidtwin_codec.media.header import VideoStream
 from vidtwin_codec.media.info import AudioStream, ColorInfo
 from vidtwin_codec.media.source import Source
 
+# A file is read once, so that its packets are no more than its bytes; but Matroska may hold them deflated.
+_MOST_READ = 1032
+_LEAST_LIMIT = 1 << 26
+# What a frame counts for in any case.
+_LINE_BYTES = 16
 _NO_PTS = -(1 << 63)
 _DISCARD = 4  # AV_PKT_FLAG_DISCARD: decoded but never shown, as an edit list asks
 
@@ -61,8 +67,8 @@ def scan(
     # The sound goes nowhere, but counts when ffmpeg decides where time 0 is: see extract_audio.
     heard = ["-map", f"0:{sound.index}", "-c", "copy", "-f", "null", "-"] if sound else []
     arguments = [*_open(source, decoder), *packets, *picture, *heard]
-    with Child(arguments, level="info") as child:
-        times = _read_times(child)
+    with Child(arguments, level="info") as child, child.waiting():
+        times = _read_times(child, source)
         child.wait()
         first = _first_frame(child.messages)
         if first is None:
@@ -74,8 +80,9 @@ def decode_times(source: Source, stream: VideoStream, decoder: str | None) -> Ti
     """The times of all frames, where packets do not tell them."""
     # A wrapped frame is a pointer: the muxer sees every time and touches no pixel.
     frames = ["-map", f"0:{stream.index}", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
-    with Child([*_open(source, decoder), *frames, "-c:v", "wrapped_avframe", "-f", "framecrc", "pipe:1"]) as child:
-        times = _read_times(child)
+    counted = [*_open(source, decoder), *frames, "-c:v", "wrapped_avframe", "-f", "framecrc", "pipe:1"]
+    with Child(counted) as child, child.waiting():
+        times = _read_times(child, source, sized=False)
         child.wait()
         return times
 
@@ -85,7 +92,19 @@ def _open(source: Source, decoder: str | None) -> list[str]:
     return ["-threads", str(thread_count()), *chosen, *source.arguments]
 
 
-def _read_times(child: Child) -> Times:
+def _read_times(child: Child, source: Source, *, sized: bool = True) -> Times:
+    """The times that ffmpeg lists.
+
+    Args:
+        child: prints them.
+        source: what it reads.
+        sized: packets are listed, with the bytes that they have in the file.
+
+    Raises:
+        VidtwinError: there is far more than such a file can hold: it never ends, or refers to itself.
+    """
+    limit = math.inf if source.playlists else max(_MOST_READ * source.bytes, _LEAST_LIMIT)
+    read = 0
     times = Times(array("q"), Fraction(1, 25))
     latest, total = _NO_PTS, 0
     for line in child.stdout:
@@ -100,6 +119,12 @@ def _read_times(child: Child) -> Times:
         flags = next((field for field in fields[6:] if field.startswith(b" F=0x")), b" F=0x0")
         if int(flags[5:], 16) & _DISCARD:
             continue
+        read += _LINE_BYTES + (int(fields[4]) if sized else 0)
+        if read > limit:
+            raise VidtwinError(
+                f"{source.path}: goes on without end: {len(times.pts)} frames in {source.bytes} bytes",
+                "it refers to the same bytes again and again; name the video that it was made from",
+            )
         pts = int(fields[2])
         times.untimed |= pts == _NO_PTS
         times.pts.append(pts)

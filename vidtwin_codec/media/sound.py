@@ -71,7 +71,7 @@ def open_sound(
     """
     copy = Path(path).with_suffix(".whole.mka")
     target = ["-map", "0:a:0", "-c", "copy", "-copyts", "-f", "matroska", "-y", file_url(copy)]
-    with Child([*matroska_input(path), *target], level="info") as child:
+    with Child([*matroska_input(path), *target], level="info") as child, child.waiting():
         child.stdout.read()
         code = child.wait()
         streams = parse_header(child.messages).audio

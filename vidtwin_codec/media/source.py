@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Source:
     """An input that exists: ``arguments`` select it for ffmpeg (the last one is the name after ``-i``).
 
     ``still`` says that it is one image or a numbered sequence of them, whose rate is chosen and not read;
-    ``gap`` names the first number missing inside a sequence, if any.
+    ``gap`` names the first number missing inside a sequence, if any; ``playlists`` that other files may be opened, too.
     """
 
     path: Path
@@ -35,6 +35,7 @@ class Source:
     bytes: int
     still: bool = False
     gap: int | None = None
+    playlists: bool = False
 
 
 def locate(path: str | os.PathLike[str], fps: Fraction | None = None, *, playlists: bool = False) -> Source:
@@ -69,7 +70,8 @@ def locate(path: str | os.PathLike[str], fps: Fraction | None = None, *, playlis
         raise explain_os_error(error, target) from error
     if not playlists:
         refuse_playlist(target, head)
-    return _file(target, size, head, fps or DEFAULT_IMAGE_FPS, opening_arguments(playlists))
+    found = _file(target, size, head, fps or DEFAULT_IMAGE_FPS, opening_arguments(playlists))
+    return replace(found, playlists=playlists)
 
 
 def file_url(path: str | os.PathLike[str]) -> str:

@@ -96,7 +96,8 @@ class FrameWriter:
             raise ValueError(f"frames are {frames.dtype} {frames.shape}, not uint8 [n, {self.height}, {self.width}, 3]")
         try:
             for frame in frames:
-                self._child.stdin.write(np.ascontiguousarray(frame).data)
+                with self._child.waiting():
+                    self._child.stdin.write(np.ascontiguousarray(frame).data)
                 self.frames += 1
         except OSError:
             self._fail()
@@ -141,6 +142,7 @@ class FrameWriter:
         reason = self._child.reason()
         if reason == "No space left on device":
             raise VidtwinError(f"{self.path.parent}: the disk is full", "free some space and run the command again")
-        if not self._picture_errors() and self._child.written not in (None, self.frames):
+        silent = not self._child.hung and not self._picture_errors()
+        if silent and self._child.written not in (None, self.frames):
             reason = f"ffmpeg wrote {self._child.written} of {self.frames} frames"
         raise VidtwinError(f"{self.path}: the video cannot be written ({reason})")

@@ -1,0 +1,194 @@
+"""Children that end: with the process that started them, and when they hang."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, NamedTuple
+
+STALL_SECONDS = 120.0
+"""How long a child may do nothing at all while it is waited for."""
+_LOOK_SECONDS = 5.0
+# What ffmpeg's main thread uses by waking up twice a second to see that nothing has happened is far less.
+_BUSY_SECONDS = 0.05
+# Nor is what it says of its progress.
+_BUSY_BYTES = 1 << 20
+
+
+def start_process(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """As :class:`subprocess.Popen`, but on Linux the child is killed when this process ends, however it ends.
+
+    Raises:
+        OSError: it cannot be started.
+        ValueError: an argument holds a null character.
+    """
+    # what cannot be found is for Popen to say
+    wrapper = _with_parent() if shutil.which(command[0]) else ()
+    return _starter().start([*wrapper, *command], options)
+
+
+@functools.cache
+def _with_parent() -> tuple[str, ...]:
+    """A command that sets PR_SET_PDEATHSIG and becomes the one after it; nothing where there is none.
+
+    (Setting it from Python between fork and exec would be unsafe beside other threads, and slow.)
+    """
+    found = shutil.which("setpriv") if sys.platform == "linux" else None
+    if found is None:
+        return ()
+    command = (found, "--pdeathsig", "KILL", "--")
+    try:
+        tried = subprocess.run([*command, "true"], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    except OSError:
+        return ()
+    return command if tried.returncode == 0 else ()
+
+
+class _Starter:
+    """A thread that starts all children and ends with the process: Linux's parent of a child is a thread."""
+
+    def __init__(self) -> None:
+        self._asked: queue.SimpleQueue[tuple[Sequence[str], dict[str, Any], Future[subprocess.Popen[bytes]]]]
+        self._asked = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="vidtwin-start", daemon=True).start()
+
+    def start(self, command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
+        future: Future[subprocess.Popen[bytes]] = Future()
+        self._asked.put((command, options, future))
+        return future.result()
+
+    def _run(self) -> None:
+        while True:
+            command, options, future = self._asked.get()
+            try:
+                future.set_result(subprocess.Popen(command, **options))
+            except BaseException as error:
+                future.set_exception(error)
+            del future
+
+
+@functools.cache
+def _starter() -> _Starter:
+    return _Starter()
+
+
+class Patience:
+    """Waiting for a child, but not for ever: on Linux, one that neither computes, reads nor writes is given up.
+
+    Args:
+        pid: of the child.
+        give_up: called from another thread, once.
+    """
+
+    def __init__(self, pid: int, give_up: Callable[[], None]) -> None:
+        self._pid, self._give_up = pid, give_up
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._idle = 0.0
+        self._seen: _Activity | None = None
+        _watcher().watch(self)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Within, nothing but the child is waited for."""
+        with self._lock:
+            self._waiting += 1
+            self._idle = 0.0
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def look(self, seconds: float) -> None:
+        """Called every so many seconds."""
+        seen = _activity(self._pid)
+        with self._lock:
+            before, self._seen = self._seen, seen
+            if not self._waiting or before is None or seen is None:
+                self._idle = 0.0
+                return
+            # Slow steps add up: what was used since it last did something counts.
+            if seen.differs(before):
+                self._idle = 0.0
+                return
+            self._seen = before
+            self._idle += seconds
+            given_up = self._idle >= STALL_SECONDS
+        if given_up:
+            self._give_up()
+
+
+class _Activity(NamedTuple):
+    """Seconds of processor time, bytes read and bytes written, so far."""
+
+    seconds: float
+    read: int
+    written: int
+    ready: bool
+    """To compute, but for other processes that do."""
+
+    def differs(self, before: _Activity) -> bool:
+        """Whether something has been done in between."""
+        busy = self.seconds - before.seconds >= _BUSY_SECONDS or self.written - before.written >= _BUSY_BYTES
+        return busy or self.ready or self.read != before.read
+
+
+def _activity(pid: int) -> _Activity | None:
+    """What a process has done; None where that cannot be told, as without Linux's /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+        counters = Path(f"/proc/{pid}/io").read_text("ascii").split()
+    except OSError:
+        return None
+    ticks = os.sysconf("SC_CLK_TCK")
+    return _Activity((int(fields[11]) + int(fields[12])) / ticks, int(counters[1]), int(counters[3]), fields[0] == "R")
+
+
+class _Watcher:
+    """A thread that looks at all children."""
+
+    def __init__(self) -> None:
+        self._watched: weakref.WeakSet[Patience] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._run, name="vidtwin-watch", daemon=True).start()
+
+    def watch(self, patience: Patience) -> None:
+        with self._lock:
+            self._watched.add(patience)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            with self._lock:
+                watched = list(self._watched)
+            for patience in watched:
+                # by looks and not by the clock: while this process is stopped, nobody empties the child's pipes
+                patience.look(_LOOK_SECONDS)
+            watched.clear()
+
+
+@functools.cache
+def _watcher() -> _Watcher:
+    return _Watcher()
+
+
+def _forget() -> None:
+    """In a forked process there are none of these threads."""
+    _starter.cache_clear()
+    _watcher.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
