@@ -191,7 +191,20 @@ def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> VidtwinErr
         return VidtwinError("standard output was closed before everything was written")
     if error.errno == errno.ENAMETOOLONG:
         return VidtwinError(f"{os.fspath(path)}: the name is too long", "choose a shorter one")
+    if error.errno == errno.EBADF:
+        return VidtwinError(f"{os.fspath(path)} is closed")
     return VidtwinError(f"{os.fspath(path)}: {error.strerror or error}")
+
+
+def standard_input() -> BinaryIO:
+    """The bytes of standard input.
+
+    Raises:
+        VidtwinError: the shell has closed it.
+    """
+    if sys.stdin is None:
+        raise explain_os_error(OSError(errno.EBADF, ""), "standard input")
+    return sys.stdin.buffer
 
 
 def _same_file(a: Path, b: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -23,6 +22,7 @@ from vidtwin_codec.batch.rows import ROW_KEYS, failed_row, left_row, summarize
 from vidtwin_codec.batch.work import Worker
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
+from vidtwin_codec.text import csv_cell, to_json
 
 
 class Batch:
@@ -124,9 +124,9 @@ class Batch:
             "files": self.rows,
         }
         with atomic_path(self.report_path) as temporary:
-            temporary.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", "utf-8", "surrogateescape")
+            temporary.write_text(to_json(report, indent=1) + "\n", "utf-8")
         with atomic_path(self.report_path.with_suffix(".csv")) as temporary:
-            temporary.write_text(as_csv(self.rows), "utf-8", "surrogateescape")
+            temporary.write_text(as_csv(self.rows), "utf-8")
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -135,9 +135,9 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer = csv.DictWriter(text, ROW_KEYS, restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        cells = dict(row)
-        cells["reasons"] = "; ".join(f"{name}: {reason}" for name, reason in (row["reasons"] or {}).items())
-        cells["warnings"] = "; ".join(row["warnings"] or [])
+        cells = {name: csv_cell(value) for name, value in row.items()}
+        cells["reasons"] = csv_cell("; ".join(f"{name}: {reason}" for name, reason in (row["reasons"] or {}).items()))
+        cells["warnings"] = csv_cell("; ".join(row["warnings"] or []))
         writer.writerow(cells)
     return text.getvalue()
 

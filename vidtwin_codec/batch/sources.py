@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import glob
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.files import explain_os_error, standard_input
 
 _SUFFIXES_SHOWN = 5
 
@@ -227,10 +227,12 @@ def _part(part: str) -> str:
 
 def _read_list(name: str) -> list[str]:
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8", "surrogateescape")
+        data = standard_input().read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
-        raise explain_os_error(error, name) from error
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        raise explain_os_error(error, "standard input" if name == "-" else name) from error
+    # some editors begin a text with a byte order mark; a name may hold anything but the end of a line
+    lines = [os.fsdecode(line.removesuffix(b"\r")) for line in data.removeprefix(codecs.BOM_UTF8).split(b"\n")]
+    lines = [line for line in lines if line.strip() and not line.startswith("#")]
     if not lines:
         raise VidtwinError(f"{'standard input' if name == '-' else name}: names no files")
     return lines

@@ -132,13 +132,13 @@ def batch_command(
             from vidtwin_codec.batch.ray_cluster import RayOptions
             from vidtwin_codec.batch.ray_engine import RayEngine
 
-            tell_note = functools.partial(screen.print, markup=False)
+            tell_note = functools.partial(screen.print)
             engine = held.enter_context(RayEngine(destination, options, RayOptions(**ray), tell_note))
         batch = held.enter_context(Batch(destination, options, engine))
         with planning(screen) as tell:
             plan = batch.plan(sources, lists, tell)
         for note in plan.notes:
-            screen.print(note, markup=False)
+            screen.print(note)
         if dry_run:
             print_plan(plan, as_json, quiet)
             if plan.failed:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from vidtwin_codec.cli.common import PLAIN_LINE_SECONDS, counted, human_bytes, print_json
+from vidtwin_codec.cli.common import PLAIN_LINE_SECONDS, Screen, counted, human_bytes, print_json
+from vidtwin_codec.text import printable
 
 if TYPE_CHECKING:
     from vidtwin_codec.batch.engine import Event, Job
@@ -23,11 +24,15 @@ FAILURES_SHOWN = 20
 
 
 @contextmanager
-def planning(screen: Console) -> Iterator[Callable[[str, int, int], None]]:
+def planning(screen: Screen) -> Iterator[Callable[[str, int, int], None]]:
     """Shows how far looking at the inputs is."""
     due = time.monotonic() + PLAIN_LINE_SECONDS
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), console=screen, transient=True, disable=not screen.is_terminal
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
     ) as bar:
         task = bar.add_task("looking for files", total=None)
 
@@ -49,7 +54,7 @@ class BatchProgress:
         measured: each file is encoded, then measured, which takes about as long again.
     """
 
-    def __init__(self, plan: Plan, screen: Console, *, measured: bool = False) -> None:
+    def __init__(self, plan: Plan, screen: Screen, *, measured: bool = False) -> None:
         self._screen, self._measured = screen, measured
         self._total = sum(job.work for job in plan.jobs) or 1.0
         self._count, self._hours = len(plan.jobs), sum(job.seconds for job in plan.jobs) / 3600
@@ -65,6 +70,7 @@ class BatchProgress:
             console=screen,
             transient=True,
             disable=not screen.is_terminal,
+            redirect_stdout=sys.stdout.isatty(),  # what goes to a file or a pipe is no business of the bar's
         )
         self._overall = self._bar.add_task("batch", total=self._total, note="")
 
@@ -98,7 +104,7 @@ class BatchProgress:
             # a second pass over a file does not undo the first
             self._shares[event.job] = max(self._shares.get(event.job, 0.0), share)
             if event.job not in self._bars:
-                self._bars[event.job] = self._bar.add_task(event.job.name, total=1.0, note="")
+                self._bars[event.job] = self._bar.add_task(printable(event.job.name), total=1.0, note="")
             self._bar.update(self._bars[event.job], completed=self._shares[event.job])
             row = None
         self._bar.update(self._overall, completed=self.work_done, note=self.overall())
@@ -133,7 +139,7 @@ class BatchProgress:
             self._bar.remove_task(self._bars.pop(job))
 
     def _say(self, text: str) -> None:
-        self._screen.print(text, markup=False)
+        self._screen.print(text)
 
 
 def print_plan(plan: Plan, as_json: bool, quiet: bool) -> None:
@@ -147,7 +153,7 @@ def print_plan(plan: Plan, as_json: bool, quiet: bool) -> None:
         return
     if quiet:
         return
-    screen = Console(highlight=False, soft_wrap=True, markup=False)
+    screen = Screen()
     for job in plan.jobs:
         screen.print(f"to do    {job.source} -> {job.output} ({_clock(job.seconds)}, {job.reason})")
     for row in plan.skipped:
@@ -162,7 +168,7 @@ def print_plan(plan: Plan, as_json: bool, quiet: bool) -> None:
     )
 
 
-def print_summary(batch: Batch, screen: Console) -> None:
+def print_summary(batch: Batch, screen: Screen) -> None:
     """Sums and failures."""
     from vidtwin_codec.batch.rows import DONE, FAILED, SKIPPED
 
@@ -183,12 +189,12 @@ def print_summary(batch: Batch, screen: Console) -> None:
     for label, text in lines.items():
         table.add_row(label, text)
     screen.print(table)
-    screen.print(f"report: {batch.report_path} and .csv", markup=False)
+    screen.print(f"report: {batch.report_path} and .csv")
     failed = [row for row in batch.rows if row["status"] == FAILED]
     for row in failed[:FAILURES_SHOWN]:
-        screen.print(f"failed: {_why(row)}", markup=False)
+        screen.print(f"failed: {_why(row)}")
     if len(failed) > FAILURES_SHOWN:
-        screen.print(f"… and {len(failed) - FAILURES_SHOWN} more, in the report", markup=False)
+        screen.print(f"… and {len(failed) - FAILURES_SHOWN} more, in the report")
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +13,14 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from vidtwin_codec.cli.streams import check_stdout
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.coding.effort import DEFAULT_EFFORT, MAX_EFFORT
 from vidtwin_codec.pipeline.options import AUDIO_MODES, DEFAULT_OVERLAP, Reporter
 from vidtwin_codec.rate.target import NAMES, parse_size
+from vidtwin_codec.text import printable, to_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLAIN_LINE_SECONDS = 10.0
@@ -224,22 +226,35 @@ def output_options(function: F) -> F:
 
 def print_json(values: dict[str, Any]) -> None:
     """One line of JSON on standard output."""
-    click.echo(json.dumps(values, ensure_ascii=False))
+    click.echo(to_json(values))
 
 
-def console(quiet: bool = False) -> Console:
+class Screen(Console):
+    """A console that shows texts as they are, but obeys none: no markup, no emoji names, no control characters."""
+
+    def __init__(self, *, stderr: bool = False, quiet: bool = False, width: int | None = None) -> None:
+        super().__init__(
+            stderr=stderr, quiet=quiet, width=width, highlight=False, soft_wrap=True, markup=False, emoji=False
+        )
+
+    def render_str(self, text: str, **choices: Any) -> Text:
+        """Every text that is printed as such, or stands in a table, passes here."""
+        return super().render_str(printable(text), **choices)
+
+
+def console(quiet: bool = False) -> Screen:
     """Where people read: standard error."""
-    return Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    return Screen(stderr=True, quiet=quiet)
 
 
 @contextmanager
-def progress(label: str, screen: Console) -> Iterator[Reporter]:
+def progress(label: str, screen: Screen) -> Iterator[Reporter]:
     """A reporter that draws a bar on a terminal and writes a line now and then elsewhere."""
     if not screen.is_terminal:
         yield _plain_reporter(label, screen)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total} frames"),
         TextColumn("{task.fields[rate]}"),
@@ -259,14 +274,14 @@ def progress(label: str, screen: Console) -> Iterator[Reporter]:
             done += count
             bar.update(task, advance=count, rate=f"{done / (time.monotonic() - began):.1f} fps")
 
-        yield Reporter(started, advanced, lambda text: bar.console.print(f"warning: {text}", markup=False))
+        yield Reporter(started, advanced, lambda text: bar.console.print(f"warning: {text}"))
 
 
-def _plain_reporter(label: str, screen: Console) -> Reporter:
+def _plain_reporter(label: str, screen: Screen) -> Reporter:
     done, of, due = 0, "", time.monotonic() + PLAIN_LINE_SECONDS
 
     def say(text: str) -> None:
-        screen.print(text, markup=False)
+        screen.print(text)
 
     def started(total: int | None, device: str) -> None:
         nonlocal done, of
@@ -303,3 +318,5 @@ def refuse_mixed_stdout(output: str, as_json: bool) -> None:
         raise click.UsageError(f"--json and an output of {output} would mix on standard output; name a file")
     if output == "-" and sys.stdout.isatty():
         raise click.UsageError("refusing to write a binary file to the terminal; redirect standard output")
+    if output == "-":
+        check_stdout()

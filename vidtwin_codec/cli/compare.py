@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from vidtwin_codec.compare.codecs import CODECS, PRESETS, Gop
 from vidtwin_codec.compare.options import DEFAULT_SECONDS, CompareOptions
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, is_pipe
+from vidtwin_codec.text import to_json, valid
 
 GOPS = {"both": tuple(Gop), "sequence": (Gop.SEQUENCE,), "clip": (Gop.CLIP,)}
 _DEFAULTS = CompareOptions()
@@ -148,8 +148,8 @@ def compare_command(
             videos,
             options,
             work=kept,
-            said=lambda text: screen.print(text, markup=False),
-            warned=lambda text: screen.print(f"warning: {text}", markup=False),
+            said=screen.print,
+            warned=lambda text: screen.print(f"warning: {text}"),
         )
         _write(output, render(result), force)
     except KeyboardInterrupt:
@@ -161,8 +161,8 @@ def compare_command(
     if as_json:
         print_json(all_numbers(result))
     if also_json:
-        _write(also_json, json.dumps(all_numbers(result), ensure_ascii=False, indent=1, allow_nan=False) + "\n", force)
-    screen.print(f"{output}: {len(result.clips)} of {len(videos)} sources compared", markup=False)
+        _write(also_json, to_json(all_numbers(result), indent=1) + "\n", force)
+    screen.print(f"{output}: {len(result.clips)} of {len(videos)} sources compared")
     if result.failed:
         raise VidtwinError(
             f"{len(result.failed)} of {len(videos)} sources could not be compared",
@@ -174,4 +174,4 @@ def compare_command(
 
 def _write(target: str, text: str, force: bool) -> None:
     with atomic_path(target, force=force) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(valid(text), encoding="utf-8")

@@ -54,5 +54,4 @@ def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     screen.print(
         f"{output}: {human_bytes(result.output_bytes)}; {result.width}x{result.height}, {result.frames} frames; "
         f"{result.device}, {result.frames / result.seconds:.1f} frames/s",
-        markup=False,
     )

@@ -52,14 +52,13 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     if as_json:
         print_json(result.to_json())
     if result.target is not None:
-        screen.print(_chosen(result, result.target), markup=False)
+        screen.print(_chosen(result, result.target))
     audio = f", {human_bytes(result.audio_bytes)} of them audio" if result.audio_bytes else ""
     screen.print(
         f"{output}: {human_bytes(result.vtw_bytes)}{audio}; {result.width}x{result.height}, "
         f"{counted(result.frames, 'frame')} at {_rate(result.fps)} fps; "
         f"ratio {result.compression_ratio:.0f}:1, {result.bits_per_pixel:.4f} bits per pixel; "
         f"{result.device}, {result.frames / result.seconds:.1f} frames/s",
-        markup=False,
     )
 
 

@@ -31,5 +31,4 @@ def export_command(files: tuple[str, ...], output: str, force: bool, as_json: bo
         print_json({"output": output, "files": done.files, "clips": done.clips, "bytes": done.bytes})
     screen.print(
         f"{output}: {human_bytes(done.bytes)}; {counted(done.files, 'file')}, {counted(done.clips, 'clip')}",
-        markup=False,
     )

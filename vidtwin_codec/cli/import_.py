@@ -47,5 +47,4 @@ def import_command(source: str, output: str, as_json: bool, quiet: bool, **choic
             print_json({"source": source, "output": one.output, **values})
         screen.print(
             f"{one.output}: {human_bytes(one.vtw_bytes)}; {counted(one.frames, 'frame')}, {counted(one.clips, 'clip')}",
-            markup=False,
         )

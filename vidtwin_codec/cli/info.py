@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from vidtwin_codec import weights
-from vidtwin_codec.cli.common import counted, human_bytes, output_options, print_json
+from vidtwin_codec.cli.common import Screen, counted, human_bytes, output_options, print_json
 from vidtwin_codec.container import VtwReader
 
 
@@ -91,11 +90,11 @@ def _print_table(values: dict[str, Any]) -> None:
         "options": ", ".join(f"{key} {_plain(value)}" for key, value in values["options"].items() if value is not None),
         "made by": f"{values['created_by']}, format {values['version']}",
     }
-    if values["damage"]:
-        lines["damage"] = "\n".join(values["damage"])
     for label, text in lines.items():
         table.add_row(label, text)
-    Console(highlight=False, soft_wrap=True, markup=False).print(table)
+    for number, problem in enumerate(values["damage"]):
+        table.add_row("" if number else "damage", problem)
+    Screen().print(table)
 
 
 def _plain(value: Any) -> str:

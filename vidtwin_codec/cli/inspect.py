@@ -9,6 +9,7 @@ import click
 from vidtwin_codec.cli.common import console, network_options, progress
 from vidtwin_codec.files import atomic_path, check_output
 from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.text import valid
 
 
 @click.command("inspect")
@@ -37,4 +38,4 @@ def inspect_command(source: str, output: str, frames: int, force: bool, quiet: b
     with progress("inspect", screen) as reporter:
         page = inspect_page(source, frames, NetworkOptions(**choices), reporter)
     with atomic_path(output, force=force) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(valid(page), encoding="utf-8")

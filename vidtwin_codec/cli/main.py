@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
-import os
+import io
 import sys
 
 import click
 
 from vidtwin_codec import __version__, signals
+from vidtwin_codec.cli.streams import guarded_streams, say
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import FULL, finished_outputs
+from vidtwin_codec.files import finished_outputs
 from vidtwin_codec.machine import is_thread_refusal, no_threads
 
 VERBS = {
@@ -77,46 +77,45 @@ def main() -> None:
 
 
 def _outcome() -> int:
-    """Run a verb; the exit code."""
+    """Run a verb with standard streams that explain themselves; the exit code."""
+    try:
+        with guarded_streams():
+            code = _run()
+            if not code:
+                sys.stdout.flush()
+    except VidtwinError as error:  # standard output or standard error cannot be written
+        return _failed(error)
+    except BrokenPipeError:  # the reader of our output has gone
+        return 1
+    return code
+
+
+def _run() -> int:
     try:
         code = cli.main(prog_name="vidtwin", standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return code if isinstance(code, int) else 0
     except VidtwinError as error:
-        _say(f"error: {error.message}", error.hint)
+        return _failed(error)
     except click.Abort:
         finished = ", ".join(finished_outputs())
-        _say(f"interrupted; complete: {finished}" if finished else "interrupted; nothing was written")
+        say(f"vidtwin: interrupted; complete: {finished}" if finished else "vidtwin: interrupted; nothing was written")
+        return 1
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            say(line)
         return error.exit_code
-    except BrokenPipeError:
-        _drop_output()
-    except OSError as error:
-        if error.errno not in _NO_OUTPUT:
-            raise
-        _drop_output()
-        _say(f"error: {error.filename or 'standard output'}: {_NO_OUTPUT[error.errno]}")
     except RuntimeError as error:
         if not is_thread_refusal(error):
             raise
-        refusal = no_threads()
-        _say(f"error: {refusal.message}", refusal.hint)
+        return _failed(no_threads())
+    return code if isinstance(code, int) else 0
+
+
+def _failed(error: VidtwinError) -> int:
+    # where standard error cannot be written either, there is nobody to tell
+    with contextlib.suppress(OSError, VidtwinError):
+        say(f"vidtwin: error: {error.message}")
+        if error.hint:
+            say(f"  {error.hint}")
     return 1
-
-
-_NO_OUTPUT = {errno.EIO: "cannot be written: its terminal or disk is gone", **dict.fromkeys(FULL, "the disk is full")}
-
-
-def _drop_output() -> None:
-    """Keep the interpreter from failing on its final flush: nobody reads what we print any more."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _say(line: str, hint: str | None = None) -> None:
-    with contextlib.suppress(OSError):  # nobody is there to be told
-        click.echo(f"vidtwin: {line}", err=True)
-        if hint:
-            click.echo(f"  {hint}", err=True)

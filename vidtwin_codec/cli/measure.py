@@ -89,7 +89,7 @@ def measure_command(
     from vidtwin_codec.measurement.run import Job, check, measurer, pair, summarize
 
     options = MeasureOptions(**choices)
-    jobs = pair(source, files, lambda text: screen.print(text, markup=False))
+    jobs = pair(source, files, screen.print)
     check(options, jobs)
     measure = measurer(options)
     measured, rows, failures = [], [], 0

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from vidtwin_codec.cli.common import counted, human_bytes
+from vidtwin_codec.cli.common import Screen, counted, human_bytes
 from vidtwin_codec.measurement.options import KEYS, NOT_ASKED
+from vidtwin_codec.text import csv_cell
 
 Row = dict[str, Any]
 FORMATS = {
@@ -34,15 +34,15 @@ def print_csv(rows: Sequence[Row]) -> None:
     writer = csv.DictWriter(sys.stdout, [*KEYS, "error"], restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        cells = dict(row)
-        cells["reasons"] = "; ".join(f"{name}: {reason}" for name, reason in row.get("reasons", {}).items())
-        cells["warnings"] = "; ".join(row.get("warnings", []))
+        cells = {name: csv_cell(value) for name, value in row.items()}
+        cells["reasons"] = csv_cell("; ".join(f"{name}: {reason}" for name, reason in row.get("reasons", {}).items()))
+        cells["warnings"] = csv_cell("; ".join(row.get("warnings", [])))
         writer.writerow(cells)
 
 
 def print_report(rows: Sequence[Row]) -> None:
     """One file as a list, several as a table, on standard output."""
-    screen = Console(highlight=False, soft_wrap=True, markup=False)
+    screen = Screen()
     if not screen.is_terminal:
         screen.width = TABLE_WIDTH
     screen.print(_list(rows[0]) if len(rows) == 1 else _table(rows))

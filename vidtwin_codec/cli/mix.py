@@ -76,7 +76,7 @@ def mix_command(
         if as_json:
             values = {"frames": counts.frames, "vtw_bytes": counts.vtw_bytes}
             print_json({"structure": structure, "dynamics": dynamics, "output": output, **values})
-        screen.print(f"{output}: {human_bytes(counts.vtw_bytes)}; {counted(counts.frames, 'frame')}", markup=False)
+        screen.print(f"{output}: {human_bytes(counts.vtw_bytes)}; {counted(counts.frames, 'frame')}")
         return
     with progress("mix", screen) as reporter:
         result = mix(structure, dynamics, output, options, DecodeOptions(**choices), reporter=reporter)
@@ -87,5 +87,4 @@ def mix_command(
     screen.print(
         f"{output}: {human_bytes(result.output_bytes)}; {result.width}x{result.height}, "
         f"{counted(result.frames, 'frame')}; {result.device}, {result.frames / result.seconds:.1f} frames/s",
-        markup=False,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from typing import Any
 import click
 
 # no other verb's helpers: they need packages that a bare accelerator machine does not have
+from vidtwin_codec.cli.streams import say
+from vidtwin_codec.text import to_json
 from vidtwin_codec.training.options import LOSSES, NOISES, OPTIMIZERS, PRECISIONS, PRESETS, STORAGES, TrainOptions
 
 _DEFAULTS = {field.name: field.default for field in fields(TrainOptions)}
@@ -93,21 +94,17 @@ def train_command(as_json: bool, quiet: bool, **choices: Any) -> None:
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.training.run import train
 
-    result = train(options, say=_silent if quiet else _say, command=shlex.join(["vidtwin", *sys.argv[1:]]))
+    result = train(options, say=_silent if quiet else say, command=shlex.join(["vidtwin", *sys.argv[1:]]))
     if result is None:
         return  # another process reports
     if not quiet:
         for note in result.notes:
-            _say(f"note: {note}")
+            say(f"note: {note}")
     if as_json:
-        click.echo(json.dumps(result.to_json(), ensure_ascii=False))
+        click.echo(to_json(result.to_json()))
     elif not quiet:
         psnr = f", held-out PSNR {result.psnr:.2f} dB" if result.psnr is not None else ""
-        _say(f"{result.output}: {result.steps} steps, {result.minutes:.1f} minutes{psnr}; model card {result.card}")
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+        say(f"{result.output}: {result.steps} steps, {result.minutes:.1f} minutes{psnr}; model card {result.card}")
 
 
 def _silent(line: str) -> None:

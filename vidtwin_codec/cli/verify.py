@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vidtwin_codec.cli.common import console, output_options, print_json
+from vidtwin_codec.cli.streams import say
 from vidtwin_codec.container import verify
 from vidtwin_codec.errors import VidtwinError
 
@@ -26,9 +27,9 @@ def verify_command(files: tuple[str, ...], as_json: bool, quiet: bool) -> None:
             print_json({"source": name, "sound": not problems, "problems": problems})
         elif problems:
             for problem in problems:
-                click.echo(problem if name in problem else f"{name}: {problem}", err=True)
+                say(problem if name in problem else f"{name}: {problem}")
         else:
-            screen.print(f"{name}: sound", markup=False)
+            screen.print(f"{name}: sound")
     if unsound:
         count = "it" if len(files) == 1 else f"{unsound} of {len(files)} files"
         raise VidtwinError(f"{count} did not verify", "'vidtwin decode --recover' decodes what is whole")

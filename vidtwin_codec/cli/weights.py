@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from vidtwin_codec import weights
+from vidtwin_codec.cli.common import Screen, print_json
+from vidtwin_codec.cli.streams import say
 from vidtwin_codec.errors import VidtwinError
 
 _STORAGES = ("float16", "bfloat16", "float32")
@@ -38,7 +38,7 @@ def list_command(as_json: bool) -> None:
     entries = weights.list_entries()
     if as_json:
         for entry in entries:
-            _print_json(_described(entry))
+            print_json(_described(entry))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "digest", "parameters", "clip", "precision", "origin"):
@@ -56,7 +56,7 @@ def list_command(as_json: bool) -> None:
             entry.origin,
         )
     width = None if sys.stdout.isatty() else 200
-    Console(width=width, highlight=False, markup=False).print(table)
+    Screen(width=width).print(table)
 
 
 @weights_command.command("import")
@@ -110,9 +110,9 @@ def verify_command(name: str | None, as_json: bool) -> None:
     for verdict in verdicts:
         if as_json:
             found = {"name": verdict.name, "path": str(verdict.path), "sha256": verdict.sha256}
-            _print_json({**found, "ok": verdict.problem is None, "problem": verdict.problem})
+            print_json({**found, "ok": verdict.problem is None, "problem": verdict.problem})
         else:
-            click.echo(f"{verdict.name}: {verdict.problem or f'sound, SHA-256 {verdict.sha256}'}")
+            Screen().print(f"{verdict.name}: {verdict.problem or f'sound, SHA-256 {verdict.sha256}'}")
     failed = [verdict.name for verdict in verdicts if verdict.problem is not None]
     if failed:
         raise VidtwinError(
@@ -121,18 +121,18 @@ def verify_command(name: str | None, as_json: bool) -> None:
 
 
 def _say(doing: str) -> None:
-    click.echo(f"{doing} …", err=True)
+    say(f"{doing} …")
 
 
 def _report(result: weights.ImportResult, done: str, as_json: bool) -> None:
     entry = result.entry
     for note in result.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}")
     if as_json:
-        _print_json({**_described(entry), "notes": result.notes})
+        print_json({**_described(entry), "notes": result.notes})
     else:
-        click.echo(f"{done} {entry.name}: {entry.path}")
-        click.echo(f"use it: vidtwin encode --weights {entry.name} …", err=True)
+        Screen().print(f"{done} {entry.name}: {entry.path}")
+        say(f"use it: vidtwin encode --weights {entry.name} …")
 
 
 def _described(entry: weights.Entry) -> dict[str, Any]:
@@ -155,7 +155,3 @@ def _described(entry: weights.Entry) -> dict[str, Any]:
         "origin": entry.origin,
         "description": entry.description,
     }
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    click.echo(json.dumps(values, ensure_ascii=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from typing import Any
@@ -84,7 +85,7 @@ def unpack_json(encoding: int, data: bytes, *, max_bytes: int) -> dict[str, Any]
             raise ValueError(f"unknown encoding {encoding}")
         if len(data) > max_bytes:
             raise ValueError(f"more than the {max_bytes} bytes allowed")
-        value = json.loads(data.decode(), parse_constant=_refuse)
+        value = json.loads(data.decode(), parse_constant=_refuse, parse_float=_finite)
         # escapes such as \ud800 pass the parser, but no text that holds them can be written anywhere
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -114,6 +115,13 @@ def inflate(data: bytes, max_bytes: int, dictionary: bytes = b"") -> bytes:
     if len(text) <= max_bytes and (not decompressor.eof or decompressor.unused_data):
         raise ValueError("its compressed text does not end where it should")
     return text
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
 
 
 def _refuse(name: str) -> None:

@@ -19,6 +19,7 @@ from vidtwin_codec.latents.description import Description, dump
 from vidtwin_codec.latents.file import VtwFile
 from vidtwin_codec.latents.tensor_files import check_suffix, tensor_writer
 from vidtwin_codec.pipeline.options import Reporter
+from vidtwin_codec.text import valid
 
 PathLike = str | os.PathLike[str]
 
@@ -106,8 +107,9 @@ def tensor_name(file: str, field: str, files: int) -> str:
 
 
 def _names(paths: Sequence[str]) -> list[str]:
-    """File names without suffix; with their folders where names alone are not enough."""
-    for names in ([Path(path).stem for path in paths], [os.path.splitext(path)[0] for path in paths]):
+    """File names without suffix, valid as UTF-8; with their folders where names alone are not enough."""
+    for parts in ([Path(path).stem for path in paths], [os.path.splitext(path)[0] for path in paths]):
+        names = [valid(part) for part in parts]
         if len(set(names)) == len(names):
             return names
     raise VidtwinError("the same file was given twice")

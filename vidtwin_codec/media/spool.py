@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import explain_os_error, temporary_folder
+from vidtwin_codec.files import explain_os_error, renamed, standard_input, temporary_folder
 
 _CHUNK = 1 << 20
 
@@ -19,9 +17,9 @@ def spool_stdin() -> Iterator[Path]:
     """Copy standard input to a temporary file and give its path; the file is deleted at the end.
 
     Raises:
-        VidtwinError: standard input is a terminal or empty, or the temporary folder is full.
+        VidtwinError: standard input is a terminal, closed or empty, or the temporary folder is full.
     """
-    stream = sys.stdin.buffer
+    stream = standard_input()
     if stream.isatty():
         raise VidtwinError("standard input is a terminal, not a video", "pipe a file in, or name one")
     with temporary_folder() as folder:
@@ -37,5 +35,4 @@ def spool_stdin() -> Iterator[Path]:
                 raise VidtwinError("standard input is empty")
             yield path
         except VidtwinError as error:
-            error.rename(os.fspath(path), "standard input")  # the user never saw the temporary's name
-            raise
+            raise renamed(error, path, "standard input") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from html import escape
 from string import Template
 from typing import Any
@@ -17,6 +16,7 @@ from vidtwin_codec.report.resources import resource
 from vidtwin_codec.report.tables import NAMES, clip_table, mean_table, point_table, speed_table
 from vidtwin_codec.report.text import NBSP, count, kilobytes, variant_name
 from vidtwin_codec.report.verdicts import introduction, verdicts
+from vidtwin_codec.text import to_json
 
 
 def render(comparison: Comparison) -> str:
@@ -152,4 +152,4 @@ def _listed(names: list[str]) -> str:
 
 def _script_safe(value: Any) -> str:
     """JSON that cannot end the script element it stands in."""
-    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+    return to_json(value).replace("<", "\\u003c")

@@ -13,6 +13,7 @@ import vidtwin_codec
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, save_checkpoint
 from vidtwin_codec.pipeline.device import Device
+from vidtwin_codec.text import valid
 from vidtwin_codec.training.evaluation import Quality, measure
 from vidtwin_codec.training.footage import describe
 from vidtwin_codec.training.loop import Setting, Trainer
@@ -85,7 +86,7 @@ def _report(trainer: Trainer, made: Finished, command: str) -> None:
     if not plot(log.records, folder / "plot.png"):
         made.notes.append("no plot: matplotlib is not installed (pip install 'vidtwin-codec[train]')")
     names = "".join(f"{one.frames}\t{one.width}x{one.height}\t{one.name}\n" for one in trainer.setting.sampler.footage)
-    (folder / "footage.tsv").write_text(names, encoding="utf-8", errors="surrogateescape")
+    (folder / "footage.tsv").write_text(valid(names), encoding="utf-8")
     write_card(
         card_path(trainer.setting.options.output), trainer.setting.options.weights_name, _rows(trainer, made), command
     )

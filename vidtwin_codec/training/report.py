@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidtwin_codec.files import atomic_path
+from vidtwin_codec.text import valid
 
 
 class Log:
@@ -70,4 +71,4 @@ def write_card(path: Path, name: str, rows: Sequence[tuple[str, str]], command: 
     table = "\n".join(f"| {label} | {text} |" for label, text in cells)
     text = f"# {name}\n\n| | |\n|---|---|\n{table}\n\nMade with:\n\n    {command}\n"
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(valid(text), encoding="utf-8")
