@@ -127,14 +127,22 @@ class Child:
     """
 
     def __init__(
-        self, arguments: Sequence[str], *, feed: bool = False, level: str = "warning", count: bool = False
+        self,
+        arguments: Sequence[str],
+        *,
+        feed: bool = False,
+        level: str = "warning",
+        wanted: re.Pattern[str] | None = None,
+        count: bool = False,
     ) -> None:
-        """Start ffmpeg with ``arguments``.
+        """Start ffmpeg.
 
         Args:
-            arguments: all but the name of the program and those about messages.
+            arguments: of ffmpeg, after those that every call has.
             feed: give it a standard input to write to.
-            level: of the messages to keep, by ffmpeg's name.
+            level: of the messages that are kept, by ffmpeg's name.
+            wanted: of the general words that are no complaints (about files: metadata, chapters), keep only lines
+                that this matches.
             count: have it tell how many frames it has written, see :attr:`written`.
 
         Raises:
@@ -167,6 +175,7 @@ class Child:
             raise VidtwinError(_NO_THREADS) from error
         with _running_lock:
             _running.add(self)
+        self._wanted = wanted
         self.messages: list[Message] = []
         self.error_count = 0
         self.written: int | None = None
@@ -254,7 +263,7 @@ class Child:
         level, who = "info", ""
         assert self._process.stderr is not None
         for raw in self._process.stderr:
-            line = raw.decode("utf-8", "replace").rstrip("\r\n")
+            line = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
             match = _LINE.match(line)
             if match:
                 level, who, text = match["level"], match["who"].strip(), match["text"]
@@ -265,6 +274,8 @@ class Child:
             else:
                 text = "\0" + line  # the rest of a message that held a newline: never to be taken for a line of its own
             serious = level in _SERIOUS and match is not None
+            if self._wanted and level == "info" and not who and not self._wanted.match(text):
+                continue
             self.error_count += serious
             if len(self.messages) >= 2 * _KEPT_MESSAGES:
                 del self.messages[_KEPT_MESSAGES]
@@ -274,4 +285,6 @@ class Child:
 def clean(text: str) -> str:
     """One ffmpeg message as one printable line."""
     text = re.sub(r"\[[^\]]* @ (?:0x)?[0-9a-fA-F]+\] ", "", text)
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split()).rstrip(".")
+    # bytes that are not UTF-8 stay as they are in names, to be found there; they are made readable when they are shown
+    shown = (letter if letter.isprintable() or "\udc80" <= letter <= "\udcff" else " " for letter in text)
+    return " ".join("".join(shown).split()).rstrip(".")

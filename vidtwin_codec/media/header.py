@@ -12,7 +12,11 @@ from vidtwin_codec.media.info import AudioStream
 
 _INPUT = re.compile(r"^Input #0, (.+?), from '")
 _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
-_STREAM = re.compile(r"^  Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\(([^)]*)\))?: (\w+): (.*)$")
+# Streams stand two levels further in where they belong to a group; words of the file's own may stand there, too.
+_GROUP = re.compile(r"^  Stream group #0:")
+_STREAM = re.compile(r"^  (?P<grouped>  )?Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\(([^)]*)\))?: (\w+): (.*)$")
+HEADER_LINES = re.compile(r"^(?: {0,2}\S|    Stream #0:\d|\s+display ?matrix: |\s+alpha_mode\s*: 1$)", re.IGNORECASE)
+"""Of the lines that ffmpeg prints about a file, those that are looked at: metadata can be thousands."""
 _ROTATION = re.compile(r"^\s+display ?matrix: rotation of (-?\d+(?:\.\d+)?) degrees", re.IGNORECASE)
 _ALPHA_MODE = re.compile(r"^\s+alpha_mode\s*: 1$", re.IGNORECASE)
 _CHANNELS = {
@@ -29,13 +33,18 @@ _CHANNELS = {
 
 @dataclass
 class VideoStream:
-    """One video stream as the header describes it; ``picture`` marks cover art and thumbnails."""
+    """One video stream as the header describes it; ``picture`` marks cover art and thumbnails.
+
+    ``rotation`` is in degrees clockwise, to the nearest quarter turn; ``odd_rotation`` is what the file asks for where
+    that is another angle, counter-clockwise as ffmpeg counts.
+    """
 
     index: int
     codec: str
     details: str
     picture: bool
     rotation: int = 0
+    odd_rotation: float | None = None
     alpha_mode: bool = False
 
     @property
@@ -57,6 +66,7 @@ def parse_header(messages: Sequence[Message]) -> FileHeader:
     """Understand the messages of ``ffmpeg -i FILE`` up to its first output or complaint."""
     header = FileHeader("", None, [], [])
     current: VideoStream | None = None
+    grouped = False
     for message in messages:
         if message.level != "info" or message.who:
             continue
@@ -68,20 +78,36 @@ def parse_header(messages: Sequence[Message]) -> FileHeader:
             continue
         elif match := _DURATION.match(message.text):
             header.duration = int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])
-        elif match := _STREAM.match(message.text):
-            current = None
-            index, language, kind, details = int(match[1]), match[2], match[3], match[4]
-            if kind == "Video":
-                picture = "(attached pic)" in details or "(timed thumbnails)" in details
-                current = VideoStream(index, _word(details), details, picture)
-                header.video.append(current)
-            elif kind == "Audio":
-                header.audio.append(_audio(index, language, details))
+        elif _GROUP.match(message.text):
+            grouped, current = True, None
+        elif (match := _STREAM.match(message.text)) and (grouped or not match["grouped"]):
+            grouped = bool(match["grouped"])
+            current = _add_stream(header, match)
         elif current and (match := _ROTATION.match(message.text)):
-            current.rotation = round(-float(match[1])) % 360
+            angle = float(match[1])
+            current.rotation = -90 * round(angle / 90) % 360
+            # ffmpeg itself overlooks a degree
+            current.odd_rotation = angle if abs(angle - 90 * round(angle / 90)) >= 1 else None
         elif current and _ALPHA_MODE.match(message.text):
             current.alpha_mode = True
+    # a group's streams are listed before others
+    header.video.sort(key=lambda stream: stream.index)
+    header.audio.sort(key=lambda stream: stream.index)
     return header
+
+
+def _add_stream(header: FileHeader, match: re.Match[str]) -> VideoStream | None:
+    """Take note of a stream, once; gives it if it is a video, whose further lines follow."""
+    index, language, kind, details = int(match[2]), match[3], match[4], match[5]
+    if any(index == known.index for known in (*header.video, *header.audio)):
+        return None
+    if kind == "Audio":
+        header.audio.append(_audio(index, language, details))
+    if kind != "Video":
+        return None
+    picture = "(attached pic)" in details or "(timed thumbnails)" in details
+    header.video.append(VideoStream(index, _word(details), details, picture))
+    return header.video[-1]
 
 
 def _audio(index: int, language: str | None, details: str) -> AudioStream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,10 +12,10 @@ import numpy as np
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.color import NOT_TONE_MAPPED, TONE_MAPPED, can_tone_map
 from vidtwin_codec.media.ffmpeg import Child
-from vidtwin_codec.media.header import FileHeader, VideoStream, parse_header
+from vidtwin_codec.media.header import HEADER_LINES, FileHeader, VideoStream, parse_header
 from vidtwin_codec.media.info import MediaInfo
 from vidtwin_codec.media.rate import Rate, measure_rate
-from vidtwin_codec.media.scan import FirstFrame, decode_times, scan, short_reason
+from vidtwin_codec.media.scan import FirstFrame, decode_times, is_opaque, scan, short_reason
 from vidtwin_codec.media.source import Source, locate
 from vidtwin_codec.media.whitelist import is_refused
 
@@ -48,12 +49,17 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
     source = locate(path, fps, playlists=playlists)
     header = _read_header(source)
     stream = _choose(header, source)
+    if stream.odd_rotation is not None:
+        # to quarter turns: ffmpeg would draw other angles into the old frame, corners cut off, or refuse them
+        turn = (f"-display_rotation:{stream.index}", str(90 * round(stream.odd_rotation / 90)))
+        source = replace(source, arguments=(*turn, *source.arguments))
     decoder = "libvpx-vp9" if stream.alpha_mode and stream.codec == "vp9" else None
     decoder = "libvpx" if stream.alpha_mode and stream.codec == "vp8" else decoder
     first, times, messages = scan(source, stream, header.audio[0] if header.audio else None, decoder)
+    interlaced = stream.interlaced or first.interlaced
     by_decoding = (
         times.untimed
-        or stream.interlaced
+        or interlaced
         or stream.codec in _COUNT_BY_DECODING
         or bool(_UNTIMED_CONTAINERS & set(header.container.split(",")))
     )
@@ -69,7 +75,10 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
     stated = fps or source_rate(source) if source.still else first.stated_fps
     cut = any(_CUT.search(message.text) for message in messages)
     rate = measure_rate(shown, times.tick, times.last_duration, stated, cut=cut)
-    warnings = [*_source_warnings(source, header), *_picture_warnings(stream, first, rate)]
+    warnings = [
+        *_source_warnings(source, header),
+        *_picture_warnings(stream, first, rate, see_through(source, stream, first)),
+    ]
     if cut:
         warnings.append(_how_much(rate, header.duration))
     return MediaInfo(
@@ -87,7 +96,7 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
         codec=stream.codec,
         color=first.color,
         alpha=has_alpha(first.pix_fmt),
-        interlaced=stream.interlaced,
+        interlaced=interlaced,
         audio_streams=tuple(header.audio),
         file_bytes=source.bytes,
         warnings=tuple(warnings),
@@ -111,6 +120,13 @@ def has_alpha(pix_fmt: str) -> bool:
     return bool(re.match(r"(yuva|gbrap|rgba|bgra|argb|abgr|ya8|ya16|yaf|pal8|vuya|ayuv|rgbaf)", pix_fmt))
 
 
+def see_through(source: Source, stream: VideoStream, first: FirstFrame) -> bool:
+    """Whether a video has transparency; of palettes, all of which could, whether the first frame has."""
+    if first.pix_fmt == "pal8":
+        return not is_opaque(source, stream)
+    return has_alpha(first.pix_fmt)
+
+
 def source_rate(source: Source) -> Fraction:
     """The rate at which images are opened."""
     return Fraction(source.arguments[source.arguments.index("-framerate") + 1])
@@ -118,7 +134,7 @@ def source_rate(source: Source) -> Fraction:
 
 def _read_header(source: Source) -> FileHeader:
     # No output: ffmpeg prints the header and stops.
-    with Child(list(source.arguments), level="info") as child, child.waiting():
+    with Child(list(source.arguments), level="info", wanted=HEADER_LINES) as child, child.waiting():
         child.stdout.read()
         child.wait()
         header = parse_header(child.messages)
@@ -157,16 +173,19 @@ def _source_warnings(source: Source, header: FileHeader) -> list[str]:
     return said
 
 
-def _picture_warnings(stream: VideoStream, first: FirstFrame, rate: Rate) -> list[str]:
+def _picture_warnings(stream: VideoStream, first: FirstFrame, rate: Rate, transparent: bool) -> list[str]:
     said = []
     if rate.variable:
         said.append(f"variable frame rate: resampled to a constant {float(rate.fps):.6g} frames/s, sound stays in step")
-    if stream.interlaced:
+    if stream.interlaced or first.interlaced:
         said.append("interlaced: deinterlaced to whole frames")
     if first.color.hdr:
         kind = "PQ" if first.color.transfer == "smpte2084" else "HLG"
         said.append(f"HDR ({kind}): " + (TONE_MAPPED if can_tone_map() else NOT_TONE_MAPPED))
-    if has_alpha(first.pix_fmt):
+    if stream.odd_rotation is not None:
+        turned = f"turned by {stream.rotation} degrees" if stream.rotation else "left as it is stored"
+        said.append(f"asks to be turned by {-stream.odd_rotation:g} degrees, no multiple of 90: {turned}")
+    if transparent:
         said.append("has transparency: composited on black")
     if first.color.matrix in _UNSUPPORTED_MATRICES:
         said.append(f"colour matrix {first.color.matrix} is not supported: colours are approximate")

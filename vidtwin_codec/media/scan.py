@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import Child, Message, thread_count
-from vidtwin_codec.media.header import VideoStream
+from vidtwin_codec.media.header import HEADER_LINES, VideoStream
 from vidtwin_codec.media.info import AudioStream, ColorInfo
 from vidtwin_codec.media.source import Source
 
@@ -24,14 +24,14 @@ _NO_PTS = -(1 << 63)
 _DISCARD = 4  # AV_PKT_FLAG_DISCARD: decoded but never shown, as an edit list asks
 
 _TICK = re.compile(rb"^#tb 0: (\d+)/(\d+)")
-_FRAME = re.compile(r"^n:\s*0 pts:\s*(\S+) .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) ")
+_FRAME = re.compile(r"^n:\s*0 pts:\s*(\S+) .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\S)")
 _CONFIG = re.compile(r"^config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
 _COLOR = re.compile(r"^\s*color_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)")
 
 
 @dataclass
 class FirstFrame:
-    """The first frame that decodes, after rotation."""
+    """The first frame that decodes, after rotation; ``interlaced`` is its own flag, whatever the header says."""
 
     width: int
     height: int
@@ -41,6 +41,7 @@ class FirstFrame:
     tick: Fraction
     stated_fps: Fraction | None
     color: ColorInfo
+    interlaced: bool
 
 
 @dataclass
@@ -62,12 +63,13 @@ def scan(
         VidtwinError: no frame decodes.
     """
     picked = f"0:{stream.index}"
-    packets = ["-map", picked, "-c", "copy", "-copyinkf", "-copypriorss", "1", "-f", "framecrc", "pipe:1"]
-    picture = ["-map", picked, "-frames:v", "1", "-vf", "showinfo=checksum=0", "-f", "null", "-"]
+    plain = ["-map_metadata", "-1", "-map_chapters", "-1"]
+    packets = [*plain, "-map", picked, "-c", "copy", "-copyinkf", "-copypriorss", "1", "-f", "framecrc", "pipe:1"]
+    picture = [*plain, "-map", picked, "-frames:v", "1", "-vf", "showinfo=checksum=0", "-f", "null", "-"]
     # The sound goes nowhere, but counts when ffmpeg decides where time 0 is: see extract_audio.
     heard = ["-map", f"0:{sound.index}", "-c", "copy", "-f", "null", "-"] if sound else []
     arguments = [*_open(source, decoder), *packets, *picture, *heard]
-    with Child(arguments, level="info") as child, child.waiting():
+    with Child(arguments, level="info", wanted=HEADER_LINES) as child, child.waiting():
         times = _read_times(child, source)
         child.wait()
         first = _first_frame(child.messages)
@@ -85,6 +87,15 @@ def decode_times(source: Source, stream: VideoStream, decoder: str | None) -> Ti
         times = _read_times(child, source, sized=False)
         child.wait()
         return times
+
+
+def is_opaque(source: Source, stream: VideoStream) -> bool:
+    """Whether no pixel of the first frame is transparent."""
+    alpha = ["-map", f"0:{stream.index}", "-frames:v", "1", "-vf", "format=rgba,extractplanes=a", "-f", "rawvideo"]
+    with Child([*_open(source, None), *alpha, "pipe:1"]) as child:
+        opaque = all(not chunk.strip(b"\xff") for chunk in iter(lambda: child.stdout.read(1 << 16), b""))
+        child.wait()
+        return opaque
 
 
 def _open(source: Source, decoder: str | None) -> list[str]:
@@ -156,13 +167,13 @@ def _first_frame(messages: Sequence[Message]) -> FirstFrame | None:
         range_ = matrix = primaries = transfer = "unknown"
     if frame is None or config is None:
         return None
-    pts, pix_fmt, sar_num, sar_den, width, height = frame.groups()
+    pts, pix_fmt, sar_num, sar_den, width, height, fields = frame.groups()
     tick = Fraction(int(config[1]), int(config[2]))
     stated = Fraction(int(config[3]), int(config[4])) if int(config[3]) and int(config[4]) else None
     aspect = Fraction(int(sar_num), int(sar_den)) if int(sar_num) and int(sar_den) else Fraction(1)
     color = ColorInfo(range_, matrix, primaries, transfer)
     known = int(pts) if re.fullmatch(r"-?\d+", pts) else None
-    return FirstFrame(int(width), int(height), aspect, pix_fmt, known, tick, stated, color)
+    return FirstFrame(int(width), int(height), aspect, pix_fmt, known, tick, stated, color, fields in "TB")
 
 
 def short_reason(reason: str, source: Source) -> str:

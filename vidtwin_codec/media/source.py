@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.media.signature import recognise
 from vidtwin_codec.media.whitelist import HEAD_BYTES, opening_arguments, refuse_playlist
 
 DEFAULT_IMAGE_FPS = Fraction(25)
@@ -65,12 +66,14 @@ def locate(path: str | os.PathLike[str], fps: Fraction | None = None, *, playlis
             head = stream.read(HEAD_BYTES)
             if not head:
                 raise VidtwinError(f"{target}: the file is empty")
+            stream.seek(0)
+            known = recognise(stream)
         size = target.stat().st_size
     except OSError as error:
         raise explain_os_error(error, target) from error
     if not playlists:
         refuse_playlist(target, head)
-    found = _file(target, size, head, fps or DEFAULT_IMAGE_FPS, opening_arguments(playlists))
+    found = _file(target, size, known, fps or DEFAULT_IMAGE_FPS, opening_arguments(playlists))
     return replace(found, playlists=playlists)
 
 
@@ -79,15 +82,19 @@ def file_url(path: str | os.PathLike[str]) -> str:
     return "file:" + os.path.abspath(path)
 
 
-def _file(path: Path, size: int, head: bytes, fps: Fraction, opening: tuple[str, ...]) -> Source:
+def _file(path: Path, size: int, known: tuple[str, bool] | None, fps: Fraction, opening: tuple[str, ...]) -> Source:
+    """``known`` is what :func:`recognise` says of the file: the name counts only where its contents do not tell."""
     name = file_url(path)
-    still = path.suffix.lower().removeprefix(".") in _IMAGES
+    demuxer, moves = known or ("", False)
+    called_image = path.suffix.lower().removeprefix(".") in _IMAGES
+    still = called_image and not moves
     chosen: tuple[str, ...] = ()
-    if still:
-        plain = not set(name) & set("%*?[]{}")
-        chosen = (*(() if plain else ("-f", "image2", "-pattern_type", "none")), "-framerate", str(fps))
-    elif head.startswith(b"GIF8"):
+    if called_image and set(name) & set("%*?[]{}"):
+        chosen = ("-f", demuxer) if demuxer else ("-f", "image2", "-pattern_type", "none")
+    elif demuxer == "gif":
         chosen = ("-f", "gif")
+    if still:
+        chosen = (*chosen, "-framerate", str(fps))
     return Source(path, (*opening, *chosen, "-i", name), size, still)
 
 
@@ -113,6 +120,11 @@ def _sequence(path: Path, fps: Fraction, opening: tuple[str, ...]) -> Source:
     first = last = min(numbers)
     while last + 1 in numbers:
         last += 1
+    for number in range(first, last + 1):
+        if not numbers[number]:
+            # ffmpeg would take it for the end
+            image = path.with_name(f"{before}{number:0{width}d}{after}")
+            raise VidtwinError(f"{image}: the file is empty", "make the image again, or remove it and number the rest")
     folder = os.path.abspath(path.parent)
     fixed_before, fixed_after = (part.replace("%", "%%") for part in (os.path.join(folder, before), after))
     pattern = f"file:{fixed_before}{field[0]}{fixed_after}"
