@@ -1,6 +1,6 @@
 """ffmpeg at both ends: what an input is, its frames and sound in, frames and sound out."""
 
-from vidtwin_codec.media.audio import AudioInfo, extract_audio
+from vidtwin_codec.media.audio import AudioInfo, extract_audio, opus_limit
 from vidtwin_codec.media.formats import OutputOptions, codec_names
 from vidtwin_codec.media.info import AudioStream, ColorInfo, MediaInfo
 from vidtwin_codec.media.probe import probe, stated_seconds
@@ -21,6 +21,7 @@ __all__ = [
     "codec_names",
     "extract_audio",
     "open_sound",
+    "opus_limit",
     "probe",
     "spool_stdin",
     "stated_seconds",

@@ -44,7 +44,7 @@ def extract_audio(
 
     Args:
         target: replaced if it exists.
-        bitrate_kbps: of Opus; 32 for mono and 48 for stereo if None.
+        bitrate_kbps: of Opus, at most :func:`opus_limit`; 32 for mono and 48 for stereo if None.
         start: seconds after the first frame where time 0 shall be instead.
         duration: seconds to keep; to the end if None.
 
@@ -82,13 +82,18 @@ def audio_arguments(stream: AudioStream, container: Container) -> tuple[str, ...
     return ("-c:a", container.audio_encoder, "-b:a", f"{kbps}k", "-ac", str(min(max(stream.channels, 1), 2)))
 
 
+def opus_limit(stream: AudioStream) -> int:
+    """The highest bit rate of Opus for a stream, in kilobits a second."""
+    return 256 if stream.channels == 1 else 510
+
+
 def _opus(stream: AudioStream, zero: Fraction, duration: Fraction | None, kbps: int | None) -> list[str]:
     channels = 1 if stream.channels == 1 else 2
     begin, end = float(zero), float(zero + duration) if duration is not None else None
     trim = f"atrim=start={begin:.6f}" + (f":end={end:.6f}" if end is not None else "")
     # async=1 with first_pts=0 fills a late start and later gaps with silence: no player has to honour a delay.
     filters = f"{trim},asetpts=PTS-{begin:.6f}/TB,aresample=48000:async=1:first_pts=0"
-    bits = kbps or _KBPS[channels]
+    bits = min(kbps or _KBPS[channels], opus_limit(stream))
     return ["-af", filters, "-ac", str(channels), "-c:a", "libopus", "-b:a", f"{bits}k", "-vbr", "on"]
 
 

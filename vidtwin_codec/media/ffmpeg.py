@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,10 @@ _HOLLOW = (
     "Error writing trailer",
     "Error closing file",
     "Error submitting",
+    "Error sending frames to consumers",
+    "Error while opening encoder",
+    "Error initializing filters",
+    "Error opening output files",
     "Error opening input file",
     "Error opening output file",
     "Error applying encoder options",
@@ -52,14 +57,31 @@ def executable() -> str:
     """Path of the ffmpeg binary that imageio-ffmpeg brings (or that $IMAGEIO_FFMPEG_EXE names).
 
     Raises:
-        VidtwinError: there is none for this platform.
+        VidtwinError: there is none for this platform, or that variable names something else.
     """
     import imageio_ffmpeg
 
     try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
+        path = str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
         raise VidtwinError("no ffmpeg binary found", "reinstall imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE") from error
+    if os.environ.get("IMAGEIO_FFMPEG_EXE"):
+        _check_own(path)
+    return path
+
+
+def _check_own(path: str) -> None:
+    """Refuse what the user has named as ffmpeg and is none."""
+    try:
+        done = subprocess.run([path, "-version"], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        wrong = "" if done.stdout.startswith(b"ffmpeg version") else "does not answer as ffmpeg does"
+    except OSError as error:
+        wrong = error.strerror or str(error)
+    if wrong:
+        raise VidtwinError(
+            f"{path}: cannot be run as ffmpeg ({wrong})",
+            "the variable IMAGEIO_FFMPEG_EXE names it; correct it, or unset it for the ffmpeg of imageio-ffmpeg",
+        )
 
 
 @functools.cache

@@ -99,7 +99,7 @@ def parse_header(messages: Sequence[Message]) -> FileHeader:
 def _add_stream(header: FileHeader, match: re.Match[str]) -> VideoStream | None:
     """Take note of a stream, once; gives it if it is a video, whose further lines follow."""
     index, language, kind, details = int(match[2]), match[3], match[4], match[5]
-    if any(index == known.index for known in (*header.video, *header.audio)):
+    if index in {known.index for known in header.video} | {known.index for known in header.audio}:
         return None
     if kind == "Audio":
         header.audio.append(_audio(index, language, details))

@@ -71,10 +71,17 @@ def locate(path: str | os.PathLike[str], fps: Fraction | None = None, *, playlis
         size = target.stat().st_size
     except OSError as error:
         raise explain_os_error(error, target) from error
+    name = target
+    if os.path.abspath(target).startswith(("/dev/", "/proc/")):
+        # ffmpeg has other open files than this process: it needs the name behind /dev/stdin and its like
+        name = Path(os.path.realpath(target))
+        if not name.is_file():
+            raise VidtwinError(f"{target}: has no name by which it could be read", "use - for standard input")
     if not playlists:
         refuse_playlist(target, head)
-    found = _file(target, size, known, fps or DEFAULT_IMAGE_FPS, opening_arguments(playlists))
-    return replace(found, playlists=playlists)
+    found = _file(target, name, size, known, fps or DEFAULT_IMAGE_FPS)
+    arguments = (*opening_arguments(playlists), *found.arguments)
+    return replace(found, arguments=arguments, playlists=playlists)
 
 
 def file_url(path: str | os.PathLike[str]) -> str:
@@ -82,11 +89,14 @@ def file_url(path: str | os.PathLike[str]) -> str:
     return "file:" + os.path.abspath(path)
 
 
-def _file(path: Path, size: int, known: tuple[str, bool] | None, fps: Fraction, opening: tuple[str, ...]) -> Source:
-    """``known`` is what :func:`recognise` says of the file: the name counts only where its contents do not tell."""
-    name = file_url(path)
+def _file(path: Path, real: Path, size: int, known: tuple[str, bool] | None, fps: Fraction) -> Source:
+    """How ffmpeg opens ``real``, which the user calls ``path``.
+
+    ``known`` is what :func:`recognise` says of it: the name counts only where its contents do not tell.
+    """
+    name = file_url(real)
     demuxer, moves = known or ("", False)
-    called_image = path.suffix.lower().removeprefix(".") in _IMAGES
+    called_image = real.suffix.lower().removeprefix(".") in _IMAGES
     still = called_image and not moves
     chosen: tuple[str, ...] = ()
     if called_image and set(name) & set("%*?[]{}"):
@@ -95,7 +105,7 @@ def _file(path: Path, size: int, known: tuple[str, bool] | None, fps: Fraction, 
         chosen = ("-f", "gif")
     if still:
         chosen = (*chosen, "-framerate", str(fps))
-    return Source(path, (*opening, *chosen, "-i", name), size, still)
+    return Source(path, (*chosen, "-i", name), size, still)
 
 
 def _sequence(path: Path, fps: Fraction, opening: tuple[str, ...]) -> Source:

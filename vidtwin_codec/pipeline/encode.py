@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from vidtwin_codec import weights
 from vidtwin_codec.files import atomic_path, check_output, is_pipe, temporary_folder
-from vidtwin_codec.media import MediaInfo, probe, spool_stdin
+from vidtwin_codec.media import MediaInfo, opus_limit, probe, spool_stdin
 from vidtwin_codec.pipeline.codec import Codec, LoadCodec, announce_compiling
 from vidtwin_codec.pipeline.encoder import Encoder
 from vidtwin_codec.pipeline.options import EncodeOptions, EncodeResult, Reporter
@@ -65,6 +65,10 @@ def encode(
         temporary = stack.enter_context(atomic_path(output, force=options.force))
         folder = stack.enter_context(temporary_folder())
         sound = extract_sound(info, folder, options)
+        if sound is not None and options.audio == "opus":
+            most = opus_limit(info.audio_streams[0])
+            if (options.audio_kbps or 0) > most:
+                warn(f"{options.audio_kbps} kbit/s of Opus are more than mono can have: the sound has {most}")
         stream = stack.enter_context(temporary.open("wb"))
         if segments:
             encoder = Encoder(info, codec, entry, options)

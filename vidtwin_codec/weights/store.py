@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,11 @@ def resolve(spec: str | os.PathLike[str] | None = None) -> Entry:
             return found
     path = Path(text)
     if path.suffix or len(path.parts) > 1 or path.exists():
+        if path.is_file() and path.suffix != ".safetensors":
+            raise VidtwinError(
+                f"{path}: is not in vidtwin's own format",
+                f"make a checkpoint usable with: vidtwin weights import {shlex.quote(text)}",
+            )
         return _entry(path)
     raise unknown_name(text)
 
