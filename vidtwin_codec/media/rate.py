@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 DEFAULT_FPS = Fraction(25)
 
-_NTSC = tuple(Fraction(rate * 1000, 1001) for rate in (24, 30, 48, 60, 90, 120, 240))
+_NTSC = tuple(Fraction(rate * 1000, 1001) for rate in (24, 30, 48, 60, 72, 90, 120, 144, 240))
 STANDARD_RATES = tuple(
     sorted(
         (*_NTSC, *(Fraction(rate) for rate in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 72, 75, 90, 100, 120, 144, 240)))
