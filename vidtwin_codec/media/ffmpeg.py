@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import queue
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from types import TracebackType
 from typing import IO, Self
 
@@ -27,6 +29,11 @@ _LINE = re.compile(
 # A line of -progress; the number of frames is what counts.
 _PROGRESS = re.compile(r"^(?P<key>[a-z_0-9]+)=\s*(?P<value>\S*)\s*$")
 _SERIOUS = ("panic", "fatal", "error")
+# Output options that make ffmpeg tell the time of each picture before it gives the picture itself. The lines share the
+# pipe of its messages (a pipe of their own could not be handed down on every system) and may split one of those.
+_STAMP = re.compile(rb"\x02(-?\d+) (\d+)/(\d+)\n\Z")
+STAMPED = ("-stats_enc_pre", "pipe:2", "-stats_enc_pre_fmt", "\x02{pts} {tb}")
+_NO_TIME = -(1 << 63)
 # A damaged hour of video makes one message per frame; the first ones say what is wrong, the last one why it stopped.
 # A header alone can have hundreds of lines (chapters, many streams).
 _KEPT_MESSAGES = 5000
@@ -140,6 +147,13 @@ class Message:
     text: str
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """The time of one picture, in seconds; None if it has none."""
+
+    time: Fraction | None
+
+
 class Child:
     """One running ffmpeg, its standard error drained by a thread.
 
@@ -205,6 +219,7 @@ class Child:
         self._count = count
         self.hung = False
         """It did nothing for so long that it was ended."""
+        self._stamps: queue.SimpleQueue[Stamp | None] = queue.SimpleQueue()
         self._drain = threading.Thread(target=self._read_messages, name="ffmpeg-stderr", daemon=True)
         try:
             self._patience = Patience(self._process.pid, self._give_up)
@@ -245,6 +260,13 @@ class Child:
         self._drain.join()
         return code
 
+    def next_stamp(self) -> Stamp | None:
+        """The time of the next picture (see :data:`STAMPED`), as soon as it is known; None after the last one."""
+        stamp = self._stamps.get()
+        if stamp is None:
+            self._stamps.put(None)
+        return stamp
+
     def end(self) -> None:
         """Make it stop now, and leave the rest to the thread that uses it."""
         if self._process.poll() is None:
@@ -284,7 +306,15 @@ class Child:
     def _read_messages(self) -> None:
         level, who = "info", ""
         assert self._process.stderr is not None
-        for raw in self._process.stderr:
+        begun = b""  # of a message that a stamp cut in two
+        for piece in self._process.stderr:
+            raw = begun + piece
+            begun = b""
+            if stamp := _STAMP.search(raw):
+                ticks, tick = int(stamp[1]), Fraction(int(stamp[2]), int(stamp[3]))
+                self._stamps.put(Stamp(None if ticks == _NO_TIME else ticks * tick))
+                begun = raw[: stamp.start()]
+                continue
             line = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
             match = _LINE.match(line)
             if match:
@@ -302,6 +332,7 @@ class Child:
             if len(self.messages) >= 2 * _KEPT_MESSAGES:
                 del self.messages[_KEPT_MESSAGES]
             self.messages.append(Message(level, who, text))
+        self._stamps.put(None)
 
 
 def clean(text: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 from vidtwin_codec.media.source import Source
+from vidtwin_codec.media.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class MediaInfo:
         file_bytes: size of the input, of all images of a sequence together.
         warnings: what a user should know before relying on the result; also the start of a reader's warnings.
         stream_index, source, decoder: how ffmpeg is told to open this video.
+        timeline: when its pictures are shown.
     """
 
     path: Path
@@ -78,6 +80,7 @@ class MediaInfo:
     stream_index: int
     source: Source
     decoder: str | None = None
+    timeline: Timeline = field(default_factory=Timeline)
 
     @property
     def hdr(self) -> bool:

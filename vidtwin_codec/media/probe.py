@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.color import NOT_TONE_MAPPED, TONE_MAPPED, can_tone_map
@@ -15,8 +16,9 @@ from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.header import HEADER_LINES, FileHeader, VideoStream, parse_header
 from vidtwin_codec.media.info import MediaInfo
 from vidtwin_codec.media.rate import Rate, measure_rate
-from vidtwin_codec.media.scan import FirstFrame, decode_times, is_opaque, scan, short_reason
+from vidtwin_codec.media.scan import FirstFrame, Times, decode_times, is_opaque, scan, short_reason
 from vidtwin_codec.media.source import Source, locate
+from vidtwin_codec.media.timeline import Timeline
 from vidtwin_codec.media.whitelist import is_refused
 
 # Codecs and containers where packets are not frames one to one (hidden frames, fields, frames packed into one packet)
@@ -55,7 +57,7 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
         source = replace(source, arguments=(*turn, *source.arguments))
     decoder = "libvpx-vp9" if stream.alpha_mode and stream.codec == "vp9" else None
     decoder = "libvpx" if stream.alpha_mode and stream.codec == "vp8" else decoder
-    first, times, messages = scan(source, stream, header.audio[0] if header.audio else None, decoder)
+    first, times, messages = scan(source, stream, header.audio, decoder)
     interlaced = stream.interlaced or first.interlaced
     by_decoding = (
         times.untimed
@@ -64,7 +66,7 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
         or bool(_UNTIMED_CONTAINERS & set(header.container.split(",")))
     )
     if by_decoding:
-        times = decode_times(source, stream, decoder)
+        times = decode_times(source, stream, header.audio, decoder)
     shown = np.sort(np.array(times.pts, dtype=np.int64))
     start = Fraction(0)
     if first.pts is not None:
@@ -74,7 +76,7 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
             shown = shown[shown * float(times.tick) >= float(start) - float(times.tick) / 2]
     stated = fps or source_rate(source) if source.still else first.stated_fps
     cut = any(_CUT.search(message.text) for message in messages)
-    rate = measure_rate(shown, times.tick, times.last_duration, stated, cut=cut)
+    rate = measure_rate(shown, times.tick, times.last_duration, stated, cut=cut, certain=times.certain)
     warnings = [
         *_source_warnings(source, header),
         *_picture_warnings(stream, first, rate, see_through(source, stream, first)),
@@ -103,6 +105,7 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
         stream_index=stream.index,
         source=source,
         decoder=decoder,
+        timeline=_timeline(shown, times, rate, start),
     )
 
 
@@ -130,6 +133,13 @@ def see_through(source: Source, stream: VideoStream, first: FirstFrame) -> bool:
 def source_rate(source: Source) -> Fraction:
     """The rate at which images are opened."""
     return Fraction(source.arguments[source.arguments.index("-framerate") + 1])
+
+
+def _timeline(shown: NDArray[np.int64], times: Times, rate: Rate, start: Fraction) -> Timeline:
+    if times.empty:
+        shown = shown[~np.isin(shown, np.array(times.empty, np.int64))]
+    seconds = np.asarray(shown * float(times.tick) - float(start), np.float64)
+    return Timeline.of(seconds, float(rate.frames / rate.fps), rate.fps, rate.shift)
 
 
 def _read_header(source: Source) -> FileHeader:

@@ -20,21 +20,41 @@ STANDARD_RATES = tuple(
 _SNAP = Fraction(1, 4000)
 # No codec shows a frame more than this many frames after it was stored.
 _REORDERED = 16
+# No picture is shown further than this from its time, where its own rate does not put it there.
+_NEAR_ENOUGH = 0.045
+# For pictures at long and uneven intervals; the first one that puts each of them at its time is taken. The coarsest
+# ones do for slides; half a place of the last cheap one is near enough for anything.
+_SLOW_RATES = tuple(Fraction(rate) for rate in (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 25, 30))
+_CHEAP_RATE = Fraction(12)
+# A steady recording may become so many times as many frames by repeating over its gaps.
+_MOST_REPEATS = 4
+# The last picture of an animation may say that it stays for ever.
+_LONGEST_HOLD = Fraction(3600)
 # Rates beyond this stand for timestamps that are noise, not for pictures a second.
 _LIMITS = (Fraction(1, 1000), Fraction(1000))
 
 
 @dataclass(frozen=True)
 class Rate:
-    """``fps`` exact; ``variable`` if frames must be repeated or dropped to keep it; ``frames`` at that rate."""
+    """``fps`` exact; ``variable`` if frames must be repeated or dropped to keep it; ``frames`` at that rate.
+
+    ``shift``: places that frames come late by, on the whole, after the grid that begins with the first one.
+    """
 
     fps: Fraction
     variable: bool
     frames: int
+    shift: float = 0.0
 
 
 def measure_rate(
-    pts: NDArray[np.int64], tick: Fraction, last_duration: int, stated: Fraction | None, *, cut: bool = False
+    pts: NDArray[np.int64],
+    tick: Fraction,
+    last_duration: int,
+    stated: Fraction | None,
+    *,
+    cut: bool = False,
+    certain: bool = False,
 ) -> Rate:
     """Find the constant rate of the frames shown at ``pts``.
 
@@ -44,6 +64,7 @@ def measure_rate(
         last_duration: how long the last frame is shown, in ticks; 0 if unknown.
         stated: the rate that the container or the stream claims.
         cut: the file ends in the middle, so that the last frames lack some of their neighbours.
+        certain: ``last_duration`` is stored and no guess: the last frame is held if it says so.
 
     A rate is the clip's own if no frame is as much as half a frame away from where that rate puts it: showing every
     frame once is then right, and jitter (a phone's, or a container that counts milliseconds) does not matter.
@@ -53,10 +74,12 @@ def measure_rate(
     if cut and count > 2 * _REORDERED:
         whole = measure_rate(pts[:-_REORDERED], tick, last_duration, stated)
         if not whole.variable:
-            return Rate(whole.fps, False, count)
+            return Rate(whole.fps, False, count, whole.shift)
+    last_duration = min(last_duration, int(_LONGEST_HOLD / tick))
+    held = Fraction(last_duration) * tick if certain and not cut else Fraction(0)
     span = int(pts[-1] - pts[0]) if count else 0
     if count < 2 or span <= 0:
-        return Rate(claimed or _from_interval(last_duration, tick) or DEFAULT_FPS, False, count)
+        return _constant(pts, tick, claimed or _from_interval(last_duration, tick) or DEFAULT_FPS, held)
     mean = Fraction(count - 1) / (span * tick)
     steps = np.diff(pts)
     even = Fraction(1) / (int(steps[0]) * tick) if bool((steps == steps[0]).all()) else None
@@ -67,32 +90,75 @@ def measure_rate(
     candidates = [rate for rate in (exact, claimed, even and _snap(even), even, *near, *simple) if rate]
     # Times rounded to ticks first, then times rounded more than once, then anything that still is one frame each; but
     # not a rate that only spreads a gap in an otherwise steady recording over all its frames.
-    own = _steady_rate(steps, tick)
-    loose = candidates if own is None else [own]
-    for tolerance, rates in (
-        (float(tick * mean) * 0.51, candidates),
-        (float(tick * mean) * 1.1, candidates),
-        (0.5, loose),
-    ):
-        for rate in rates:
-            if _furthest(pts, tick, rate) < min(tolerance, 0.5):
-                return Rate(rate, False, count)
-    return _substitute(pts, steps, tick, last_duration)
-
-
-def _substitute(pts: NDArray[np.int64], steps: NDArray[np.int64], tick: Fraction, last_duration: int) -> Rate:
+    own = _claimed_steps(steps, tick, claimed)
+    if own is None:
+        own = _steady_rate(steps, tick)
+        loose = candidates if own is None else [own]
+        for tolerance, rates in (
+            (float(tick * mean) * 0.51, candidates),
+            (float(tick * mean) * 1.1, candidates),
+            (0.5, loose),
+        ):
+            for rate in rates:
+                allowed = min(tolerance, 0.5, max(_NEAR_ENOUGH * float(rate), float(tick * rate) * 0.51))
+                if _away(pts, tick, rate)[1] < allowed:
+                    return _constant(pts, tick, rate, held)
     usual = int(np.median(steps))
-    seconds = (int(pts[-1] - pts[0]) + (last_duration or usual)) * tick
-    mean = Fraction(len(pts)) / seconds
-    fps = _snap(mean, Fraction(1, 200))
-    if fps == mean:
-        fps = _short(mean)
-    # A steady recording with frames left out keeps its own rate; anything else gets as many frames as it had.
-    own = _steady_rate(steps, tick)
-    if own is not None and own * seconds <= 2 * len(pts):
-        fps = own
-    # What ffmpeg's fps filter makes of it: times rounded to the nearest frame, the end too.
-    return Rate(fps, True, max(1, int(seconds * fps + Fraction(1, 2))))
+    if not certain:
+        last_duration = min(last_duration or usual, 2 * usual)
+    return _substitute((pts - pts[0]) * float(tick), (span + (last_duration or usual)) * tick, own)
+
+
+def _constant(pts: NDArray[np.int64], tick: Fraction, rate: Fraction, held: Fraction) -> Rate:
+    """Every frame once, and the last one as long as it is ``held`` (seconds)."""
+    more = max(0, round(held * rate) - 1) if len(pts) > 1 else 0
+    return Rate(rate, False, len(pts) + more, _away(pts, tick, rate)[0] if len(pts) > 1 else 0.0)
+
+
+def _substitute(shown: NDArray[np.float64], seconds: Fraction, own: Fraction | None) -> Rate:
+    """A constant rate for frames ``shown`` at these seconds of so many in all; ``own`` is what most of them have."""
+    count = len(shown)
+    mean = Fraction(count) / seconds
+    cheap = own is not None and own <= _CHEAP_RATE and _fits(np.append(shown, float(seconds)), own)
+    if own is not None and (cheap or (own > _CHEAP_RATE and own * seconds <= _MOST_REPEATS * count)):
+        fps = own  # a steady recording with frames left out keeps its own rate
+    elif mean >= _CHEAP_RATE:
+        # anything else gets as many frames as it had
+        fps = _snap(mean, Fraction(1, 200))
+        if fps == mean:
+            fps = _short(mean)
+    else:
+        fps = _slow_rate(np.append(shown, float(seconds)), seconds)
+    last = int(shown[-1] * float(fps) + 0.5)
+    return Rate(fps, True, max(1, int(seconds * fps + Fraction(1, 2)), last + 1))
+
+
+def _slow_rate(times: NDArray[np.float64], seconds: Fraction) -> Fraction:
+    for rate in _SLOW_RATES:
+        if rate > _CHEAP_RATE and rate * seconds > 2 * _MOST_REPEATS * len(times):
+            break
+        if _fits(times, rate):
+            return rate
+    return _CHEAP_RATE
+
+
+def _fits(times: NDArray[np.float64], rate: Fraction) -> bool:
+    """Whether ``rate`` has a place for each of these moments, all of their own and near enough."""
+    places = np.floor(times * float(rate) + 0.5)
+    away = float(np.abs(places / float(rate) - times).max())
+    return away <= _NEAR_ENOUGH and bool((np.diff(places) > 0).all())
+
+
+def _claimed_steps(steps: NDArray[np.int64], tick: Fraction, claimed: Fraction | None) -> Fraction | None:
+    """``claimed`` where most frames follow each other at exactly that rate, the others after whole multiples.
+
+    Such times are gaps, even where ticks are as long as frames and a slightly lower rate would fit as well.
+    """
+    step = int(np.gcd.reduce(steps))
+    if claimed is None or step <= 0 or _snap(Fraction(1) / (step * tick)) != claimed:
+        return None
+    alike = float(np.mean(steps == step))
+    return claimed if 0.5 <= alike < 1 else None
 
 
 def _steady_rate(steps: NDArray[np.int64], tick: Fraction) -> Fraction | None:
@@ -103,10 +169,10 @@ def _steady_rate(steps: NDArray[np.int64], tick: Fraction) -> Fraction | None:
     return _snap(Fraction(1) / (usual * tick), Fraction(1, 50))
 
 
-def _furthest(pts: NDArray[np.int64], tick: Fraction, rate: Fraction) -> float:
-    """The largest distance, in frames, of any frame from its place at ``rate``, the grid shifted to fit best."""
+def _away(pts: NDArray[np.int64], tick: Fraction, rate: Fraction) -> tuple[float, float]:
+    """How late frames are at ``rate`` and how far apart from that at most, in frames: the grid shifted to fit best."""
     away = (pts - pts[0]) * float(tick * rate) - np.arange(len(pts))
-    return float(away.max() - away.min()) / 2
+    return float(away.max() + away.min()) / 2, float(away.max() - away.min()) / 2
 
 
 def _snap(rate: Fraction, tolerance: Fraction = _SNAP) -> Fraction:

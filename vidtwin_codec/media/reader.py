@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import chain, count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,16 @@ from numpy.typing import NDArray
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.color import to_rgb
-from vidtwin_codec.media.ffmpeg import Child, clean, thread_count
+from vidtwin_codec.media.ffmpeg import STAMPED, Child, clean, thread_count
 from vidtwin_codec.media.info import MediaInfo
+from vidtwin_codec.media.scan import unheard
+from vidtwin_codec.media.timeline import Placer, window
 
 
 class FrameReader(Closing):
     """Reads the frames of a probed video in order, each exactly once (constant rate) or resampled to a constant rate.
+
+    Frames stay at their times: where no picture comes (a gap, damage, a repeat), the one before is given again.
 
     Attributes:
         width, height: pixels of what ``read`` gives.
@@ -51,32 +56,27 @@ class FrameReader(Closing):
         self.height = height or info.height
         self.fps = fps or info.fps
         self.warnings = list(info.warnings)
-        resampled = info.variable_rate or self.fps != info.fps
         skipped = round((start or Fraction(0)) * self.fps)
         if runs:
-            max_frames = sum(count for _, count in runs)
+            max_frames = sum(length for _, length in runs)
         self.frames = _expected(info, self.fps, skipped, max_frames)
         self._limit = max_frames
         self._given = 0
         self._skipped = skipped
         self._ended = self._reported = False
-        filters = ["setpts=PTS-STARTPTS", f"fps=fps={self.fps}:round=near"] if resampled else []
-        if skipped:
-            # Decoded and dropped, not sought: exact to the frame in every container, and the network is the slow part.
-            filters.append(f"trim=start_frame={skipped}")
-        if runs:
-            wanted = "+".join(f"between(n,{first},{first + count - 1})" for first, count in runs)
-            filters.append(f"select='{wanted}'")
-        filters.append(to_rgb(info, self.width, self.height))
-        decoder = ["-c:v", info.decoder] if info.decoder else []
-        limit = ["-frames:v", str(max_frames)] if max_frames else []
-        self._child = Child(
-            [
-                *("-threads", str(thread_count()), *decoder, *info.source.arguments),
-                *("-map", f"0:{info.stream_index}", "-vf", ",".join(filters), "-fps_mode", "passthrough", *limit),
-                *("-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"),
-            ]
-        )
+        self._runs: list[tuple[int, int | None]] = [*runs] or [(skipped, max_frames)]
+        self._places = _places(self._runs)
+        # Resampled, the video ends when its time is over; else every frame counts, foreseen or not.
+        exact = not info.variable_rate and self.fps == info.fps
+        self._end = None if exact else expected_frames(info, self.fps)
+        self._held: NDArray[np.uint8] | None = None
+        self._received = 0
+        self._latest: Fraction | None = None
+        self._open(self._runs[0][0] > 0)
+        if self._selected and self.frames != 0 and ((first := self._peek()) is None or first > self._runs[0][0]):
+            # The picture shown at the start is older than its packet had us believe: look for it from the beginning.
+            self._child.kill()
+            self._open(False)
 
     def read(self, count: int) -> NDArray[np.uint8]:
         """The next frames, [m, height, width, 3] RGB with m <= ``count``; m is 0 at the end and only there.
@@ -93,24 +93,90 @@ class FrameReader(Closing):
             self._finish()
             return np.empty((0, self.height, self.width, 3), np.uint8)
         frames = np.empty((count, self.height, self.width, 3), np.uint8)
-        view = frames.data.cast("B")
         filled = 0
-        while filled < len(view):
-            with self._child.waiting():
-                got = self._child.stdout.readinto(view[filled:])  # type: ignore[attr-defined]
-            if not got:
+        while filled < count and not self._ended:
+            if self._show(next(self._places), frames[filled]):
+                filled += 1
+            else:
                 self._ended = True
-                break
-            filled += got
-        whole = filled // (self.height * self.width * 3)
-        self._given += whole
-        if whole == 0:
+        self._given += filled
+        if filled:
+            self._held = frames[filled - 1].copy()  # what is given is the caller's to change
+        else:
             self._finish()
-        return frames[:whole]
+        return frames[:filled]
 
     def close(self) -> None:
         """Stop decoding; harmless to repeat."""
         self._child.kill()
+
+    def _open(self, selected: bool) -> None:
+        """Start ffmpeg; ``selected``: it leaves out what is not needed, by time, since filters may be built anew."""
+        info = self.info
+        self._selected = selected
+        self._placer = Placer(info, self.fps)
+        self._next: int | None = None
+        # Decoded and dropped, not sought: exact to the frame in every container, and the network is the slow part.
+        filters = [f"select='{window(info, self.fps, self._runs)}'"] if selected else []
+        filters.append(to_rgb(info, self.width, self.height))
+        decoder = ["-c:v", info.decoder] if info.decoder else []
+        self._child = Child(
+            [
+                *("-threads", str(thread_count()), *decoder, *info.source.arguments),
+                *("-map", f"0:{info.stream_index}", "-vf", ",".join(filters), "-fps_mode", "passthrough"),
+                *("-enc_time_base", "demux", *STAMPED, "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"),
+                *unheard(info.audio_streams),
+            ]
+        )
+
+    def _peek(self) -> int | None:
+        """The place of the next picture that comes out of ffmpeg; None after the last one."""
+        if self._next is None:
+            with self._child.waiting():
+                stamp = self._child.next_stamp()
+            if stamp is not None:
+                self._latest = stamp.time
+                self._next = self._placer.place(stamp.time)
+        return self._next
+
+    def _show(self, place: int, target: NDArray[np.uint8]) -> bool:
+        """Put what is shown at ``place`` into ``target``; False if that is after the end."""
+        if self._end is not None and place >= self._end:
+            return False
+        fresh = False
+        # The first picture also stands for places before it.
+        while (following := self._peek()) is not None and (following <= place or (self._held is None and not fresh)):
+            self._next = None
+            fresh = self._receive(target)
+            self._received += fresh
+        if fresh:
+            self._held = target
+            return True
+        if self._held is None or (following is None and not self._lasts(place)):
+            return False
+        target[:] = self._held
+        return True
+
+    def _receive(self, target: NDArray[np.uint8]) -> bool:
+        view, filled = target.data.cast("B"), 0
+        while filled < len(view):
+            with self._child.waiting():
+                got = self._child.stdout.readinto(view[filled:])  # type: ignore[attr-defined]
+            if not got:
+                return False
+            filled += got
+        return True
+
+    def _lasts(self, place: int) -> bool:
+        """Whether the last picture is still shown at ``place``, where no other follows."""
+        total = expected_frames(self.info, self.fps)
+        if total is None or place >= total:
+            return False
+        # Without an error, packets that gave no picture ask to repeat the one before; with one, pictures are missing.
+        if not self._child.wait() and not self._child.error_count:
+            return True
+        last = self.info.start_time + Fraction(self.info.timeline.last) - 1 / (2 * self.info.fps)
+        return self._latest is None or self._latest >= last
 
     def _finish(self) -> None:
         """Once, at the end: what went wrong on the way."""
@@ -136,7 +202,17 @@ class FrameReader(Closing):
             found.append(f"decoding stopped early: {self._child.reason()}")
         if self.frames is not None and self._given < self.frames:
             found.append(f"only {self._given} of {self.frames} frames could be decoded")
+        elif found and not self._selected and self._received < self.info.timeline.pictures:
+            missing = self.info.timeline.pictures - self._received
+            lost, whose = ("1 frame", "its") if missing == 1 else (f"{missing} frames", "their")
+            found.append(f"{lost} could not be decoded: the one before is shown in {whose} place")
         self.warnings += found
+
+
+def _places(runs: Sequence[tuple[int, int | None]]) -> Iterator[int]:
+    return chain.from_iterable(
+        count(first) if length is None else range(first, first + length) for first, length in runs
+    )
 
 
 def expected_frames(info: MediaInfo, fps: Fraction) -> int | None:

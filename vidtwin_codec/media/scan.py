@@ -6,7 +6,7 @@ import math
 import re
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from vidtwin_codec.errors import VidtwinError
@@ -46,16 +46,22 @@ class FirstFrame:
 
 @dataclass
 class Times:
-    """``pts`` of the frames in units of ``tick`` seconds; ``untimed`` if some of them have none."""
+    """``pts`` of the frames in units of ``tick`` seconds; ``untimed`` if some of them have none.
+
+    ``empty`` are those of ``pts`` whose packets hold nothing: the picture before is shown on. ``last_duration`` is how
+    long the last one is shown, and ``certain`` says that durations are stored and not guessed.
+    """
 
     pts: array[int]
     tick: Fraction
     last_duration: int = 0
     untimed: bool = False
+    empty: array[int] = field(default_factory=lambda: array("q"))
+    certain: bool = False
 
 
 def scan(
-    source: Source, stream: VideoStream, sound: AudioStream | None, decoder: str | None
+    source: Source, stream: VideoStream, sounds: Sequence[AudioStream], decoder: str | None
 ) -> tuple[FirstFrame, Times, list[Message]]:
     """Decode the first frame and list the packets, in one pass; the third part is what ffmpeg complained about.
 
@@ -66,9 +72,7 @@ def scan(
     plain = ["-map_metadata", "-1", "-map_chapters", "-1"]
     packets = [*plain, "-map", picked, "-c", "copy", "-copyinkf", "-copypriorss", "1", "-f", "framecrc", "pipe:1"]
     picture = [*plain, "-map", picked, "-frames:v", "1", "-vf", "showinfo=checksum=0", "-f", "null", "-"]
-    # The sound goes nowhere, but counts when ffmpeg decides where time 0 is: see extract_audio.
-    heard = ["-map", f"0:{sound.index}", "-c", "copy", "-f", "null", "-"] if sound else []
-    arguments = [*_open(source, decoder), *packets, *picture, *heard]
+    arguments = [*_open(source, decoder), *packets, *picture, *unheard(sounds)]
     with Child(arguments, level="info", wanted=HEADER_LINES) as child, child.waiting():
         times = _read_times(child, source)
         child.wait()
@@ -78,12 +82,21 @@ def scan(
         return first, times, child.errors()
 
 
-def decode_times(source: Source, stream: VideoStream, decoder: str | None) -> Times:
+def unheard(sounds: Sequence[AudioStream]) -> list[str]:
+    """An output for the first sound, which goes nowhere.
+
+    It counts when ffmpeg decides where time 0 is and how a clock that jumps goes on: every look at a file has to use
+    the same streams (see :func:`~vidtwin_codec.media.audio.extract_audio`).
+    """
+    return ["-map", f"0:{sounds[0].index}", "-c", "copy", "-f", "null", "-"] if sounds else []
+
+
+def decode_times(source: Source, stream: VideoStream, sounds: Sequence[AudioStream], decoder: str | None) -> Times:
     """The times of all frames, where packets do not tell them."""
     # A wrapped frame is a pointer: the muxer sees every time and touches no pixel.
     frames = ["-map", f"0:{stream.index}", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
-    counted = [*_open(source, decoder), *frames, "-c:v", "wrapped_avframe", "-f", "framecrc", "pipe:1"]
-    with Child(counted) as child, child.waiting():
+    listed = ["-c:v", "wrapped_avframe", "-f", "framecrc", "pipe:1"]
+    with Child([*_open(source, decoder), *frames, *listed, *unheard(sounds)]) as child, child.waiting():
         times = _read_times(child, source, sized=False)
         child.wait()
         return times
@@ -117,7 +130,8 @@ def _read_times(child: Child, source: Source, *, sized: bool = True) -> Times:
     limit = math.inf if source.playlists else max(_MOST_READ * source.bytes, _LEAST_LIMIT)
     read = 0
     times = Times(array("q"), Fraction(1, 25))
-    latest, total = _NO_PTS, 0
+    latest, total, longest, packets, agreeing = _NO_PTS, 0, 0, 0, 0
+    following: int | None = None
     for line in child.stdout:
         if line.startswith(b"#"):
             if match := _TICK.match(line):
@@ -127,6 +141,10 @@ def _read_times(child: Child, source: Source, *, sized: bool = True) -> Times:
         fields = line.split(b",")
         if len(fields) < 6:
             continue
+        dts, duration = int(fields[1]), int(fields[3])
+        packets += 1
+        agreeing += following is None or abs(dts - following) <= 1
+        following = dts + duration
         flags = next((field for field in fields[6:] if field.startswith(b" F=0x")), b" F=0x0")
         if int(flags[5:], 16) & _DISCARD:
             continue
@@ -139,15 +157,18 @@ def _read_times(child: Child, source: Source, *, sized: bool = True) -> Times:
         pts = int(fields[2])
         times.untimed |= pts == _NO_PTS
         times.pts.append(pts)
-        duration = int(fields[3])
         total += duration
+        longest = max(longest, duration)
+        if int(fields[4]) == 0:
+            times.empty.append(pts)
         if pts >= latest:
             latest, times.last_duration = pts, duration
-    if times.pts and not times.untimed:
+    # Stored durations reach from packet to packet; guessed ones (Matroska, phones) do not where the rate varies.
+    times.certain = agreeing >= packets * 0.98
+    if times.pts and not times.untimed and agreeing == packets:
         # Durations go by decoding order: the frame shown last need not own the last one, but their sum is right.
         rest = total - (latest - min(times.pts))
-        if 0 < rest <= 10 * max(times.last_duration, 1):
-            times.last_duration = rest
+        times.last_duration = rest if 0 < rest <= longest else min(times.last_duration, duration)
     return times
 
 
