@@ -176,13 +176,13 @@ def test_an_index_comes_back_packed_or_not() -> None:
     index = Index(groups, 400, 1, 3000, 0xABCDEF01)
     for packed in (False, True):
         data = index.to_bytes(packed=packed)
-        assert Index.from_bytes(data) == index
+        assert Index.from_bytes(data, 400) == index
         assert length_from_tail(data[-12:]) == len(data)
     assert len(data) < len(index.to_bytes())
     body = data[12:-12]
     for damaged in (body[:-1], body + b"x", deflate(b""), deflate(bytes(30))):
         with pytest.raises(DamagedError):
-            Index.from_bytes(build_frame(INDEX_TAG, damaged + struct.pack("<I4s", len(damaged) + 24, b"VTWP")))
+            Index.from_bytes(build_frame(INDEX_TAG, damaged + struct.pack("<I4s", len(damaged) + 24, b"VTWP")), 400)
 
 
 def test_an_index_that_does_not_fit_is_not_believed() -> None:

@@ -125,7 +125,7 @@ class Planner:
     def _stated(self, path: Path) -> float:
         if not self._options.decodes:
             return stated_seconds(path, playlists=self._playlists) or Stamp.of(path).bytes / _BYTES_PER_SECOND
-        with VtwReader(path, recover=True) as reader:
+        with VtwReader(path, recover=True, fallback=True) as reader:
             return float(reader.frames / reader.header.fps)
 
     def _look(self, one: Input, name: PurePath) -> Job | Row:

@@ -16,9 +16,12 @@ from vidtwin_codec.container import VtwReader
 @click.argument("files", metavar="FILE.vtw...", nargs=-1, required=True)
 @output_options
 def info_command(files: tuple[str, ...], as_json: bool, quiet: bool) -> None:
-    """Show what .vtw files hold: sizes, rate, weights, groups. Reads only headers and indexes."""
+    """Show what .vtw files hold: sizes, rate, weights, groups.
+
+    Reads only headers and indexes. A file whose index is missing or damaged is looked through for whole groups.
+    """
     for name in files:
-        with VtwReader(name, recover=True) as reader:
+        with VtwReader(name, recover=True, fallback=True) as reader:
             values = describe(name, reader)
         if as_json:
             print_json(values)

@@ -1,5 +1,6 @@
 """Floats to integers to bytes: quantisation steps, symbols, groups. numpy and zstd only, never torch."""
 
+from vidtwin_codec.coding.allowance import Allowance, TooMuchWorkError
 from vidtwin_codec.coding.coders import CODERS, CONTEXT, LATEST_CODER, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder, coder_of
 from vidtwin_codec.coding.group import (
     DEFAULT_LEVEL,
@@ -33,6 +34,7 @@ __all__ = [
     "PLAIN_BY_POSITION",
     "QUALITY_PER_HALVING",
     "SPARSE",
+    "Allowance",
     "Coder",
     "CorruptGroupError",
     "Group",
@@ -45,6 +47,7 @@ __all__ = [
     "SparseGroupDecoder",
     "SparseGroupEncoder",
     "Steps",
+    "TooMuchWorkError",
     "coder_of",
     "dequantize",
     "max_content",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from vidtwin_codec.coding.allowance import Cost
 from vidtwin_codec.coding.context import ContextCoder
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.order import CHANNEL_MAJOR, POSITION_MAJOR
@@ -30,6 +31,9 @@ class Coder(Protocol):
 
     def fits(self, layout: LatentLayout, clips: int) -> bool:
         """Whether it can code so many clips of this layout at all."""
+
+    def cost(self, layout: LatentLayout, clips: int, tiles: int, size: int) -> Cost:
+        """What decoding a body of ``size`` bytes takes."""
 
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
         """Symbols (int32, N = clips * tiles, clip-major) to bytes, before zstd."""

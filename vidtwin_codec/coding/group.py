@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vidtwin_codec.coding import zstd_frame
+from vidtwin_codec.coding.allowance import PER_BYTE, UNLIMITED, Allowance
 from vidtwin_codec.coding.coders import CODERS, CONTEXT, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.placement import MAX_AREA, Placement
@@ -100,6 +101,7 @@ class OpenGroup:
         max_clips: most clips that a group of this file may hold.
         max_tiles: most tiles that a clip of this file may have.
         frame: height and width in pixels of the frames that clips on canvases show; None: no clip may have one.
+        allowance: for all that is done here.
 
     Attributes:
         span: which part of the video it is. tiles: of each clip.
@@ -107,6 +109,7 @@ class OpenGroup:
     Raises:
         CorruptGroupError: the bytes are damaged, or hold more than the limits allow. Nothing is allocated for what they
             claim beyond these.
+        TooMuchWorkError: the allowance does not suffice; here or when symbols are decoded.
     """
 
     def __init__(
@@ -117,19 +120,18 @@ class OpenGroup:
         max_clips: int,
         max_tiles: int,
         frame: tuple[int, int] | None = None,
+        allowance: Allowance = UNLIMITED,
     ) -> None:
-        self._layout, self._frame = layout, frame
+        self._layout, self._frame, self._allowance = layout, frame, allowance
         try:
             limit = max_content(layout, max_clips=max_clips, max_tiles=max_tiles)
+            size = zstd_frame.parse_header(data[: zstd_frame.MAX_HEADER]).content_size or 0
+            allowance.spend(PER_BYTE * min(size, limit), min(size, limit))
             content = zstd_frame.decompress(data, max_content=limit)
             coder, self.span, self.tiles = _parse_prefix(content, layout, max_clips, max_tiles)
-            body = memoryview(content)[PREFIX.size :]
-            if coder.id == SPARSE:
-                self._clips = self._placed(SparseGroupDecoder(body, layout, self.span.clips, self.tiles))
-            else:
-                self._clips = self._cut(coder.decode(body, layout, self.span.clips, self.tiles))
         except ValueError as error:
             raise CorruptGroupError(f"damaged group: {error}") from error
+        self._clips = self._decoded(coder, memoryview(content)[PREFIX.size :])
 
     def clips(self) -> Iterator[LatentArrays]:
         """Symbols of each clip in order, int32 ``[tiles, …]``; once.
@@ -166,6 +168,15 @@ class OpenGroup:
         columns = zip(*(clip.symbols for clip in clips), strict=True)
         symbols = LatentArrays(*(np.concatenate(column) for column in columns))
         return Group(*self.span, self.tiles, symbols)
+
+    def _decoded(self, coder: Coder, body: memoryview) -> Iterator[PlacedClip]:
+        """Clips as they are asked for; the first one asked for begins the work."""
+        arguments = (self._layout, self.span.clips, self.tiles)
+        self._allowance.spend(*coder.cost(*arguments, len(body)))
+        if coder.id == SPARSE:
+            yield from self._placed(SparseGroupDecoder(body, *arguments, self._allowance))
+        else:
+            yield from self._cut(coder.decode(body, *arguments))
 
     def _cut(self, symbols: LatentArrays) -> Iterator[PlacedClip]:
         for start in range(0, len(symbols.structure), self.tiles):

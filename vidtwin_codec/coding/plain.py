@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vidtwin_codec.coding.allowance import Cost
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.order import Order, from_sequence, to_sequence
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL
@@ -37,6 +38,11 @@ class PlainCoder:
         """Always."""
         del layout, clips
         return True
+
+    def cost(self, layout: LatentLayout, clips: int, tiles: int, size: int) -> Cost:
+        """Some 40 ns for a byte; an int32 for each symbol twice, and four of each escape on the way."""
+        symbols = clips * tiles * layout.elements
+        return Cost(40 * max(symbols, size), 9 * symbols + 16 * max(0, size - symbols) + size)
 
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
         """Body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""

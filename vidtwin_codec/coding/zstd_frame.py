@@ -18,6 +18,7 @@ ReadAt = Callable[[int, int], bytes]
 
 _SKIPPABLE_BLOCK_TYPES = (0, 2)  # raw and compressed blocks are as long as their header says; RLE (1) is one byte
 _MAX_BLOCK = 128 * 1024
+_LEAST_BLOCK = 256  # bytes of content that a writer puts into a block, on average
 
 
 class FrameError(ValueError):
@@ -91,10 +92,14 @@ def measure(read_at: ReadAt, offset: int, *, max_content: int) -> int:
         raise FrameError("the frame header lacks the content size or the checksum, or asks for a dictionary")
     if header.content_size > max_content:
         raise FrameError(f"announces {header.content_size} bytes of content, at most {max_content} are allowed")
-    limit = offset + bound(max_content)
+    limit = offset + bound(header.content_size)
     position = offset + header.length
+    blocks = 64 + header.content_size // _LEAST_BLOCK
     last = False
     while not last:
+        blocks -= 1
+        if blocks < 0:
+            raise FrameError("has more blocks than its content can take")
         block = read_at(position, 3)
         if len(block) < 3:
             raise TruncatedFrameError("ends inside a frame")

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from vidtwin_codec.coding import (
+    Allowance,
     CorruptGroupError,
     GroupSpan,
     LatentLayout,
@@ -15,6 +16,7 @@ from vidtwin_codec.coding import (
     Steps,
     max_content,
 )
+from vidtwin_codec.coding.allowance import UNLIMITED
 from vidtwin_codec.container import fields, packed_steps
 from vidtwin_codec.container.audio import AudioInfo
 from vidtwin_codec.container.format import (
@@ -114,7 +116,7 @@ class Header:
         if not (span.clips - 1) * self.clip_frames < span.frames <= span.clips * self.clip_frames:
             raise ValueError(f"claims {span.frames} frames in {span.clips} clips of {self.clip_frames}")
 
-    def open_group(self, data: bytes) -> OpenGroup:
+    def open_group(self, data: bytes, allowance: Allowance = UNLIMITED) -> OpenGroup:
         """`coding.OpenGroup` within the limits of this file.
 
         Raises:
@@ -122,7 +124,7 @@ class Header:
         """
         frame = (self.coded_height, self.coded_width) if self.camera else None
         limits = {"max_clips": self.clips_per_group, "max_tiles": self.tiles}
-        group = OpenGroup(data, self.layout, **limits, frame=frame)
+        group = OpenGroup(data, self.layout, **limits, frame=frame, allowance=allowance)
         try:
             self.check_span(group.span)
             if group.tiles != self.tiles:

@@ -26,6 +26,7 @@ _RECORD = struct.Struct("<Q6I")  # offset, size, CRC-32 of the group's bytes, fi
 # The tail: length of the whole index frame and the end tag, which stand before the CRC-32 that closes every frame.
 _TAIL = struct.Struct("<I4s")
 TAIL_BYTES = _TAIL.size + CRC_BYTES
+MIN_GROUP_BYTES = 16  # no frame of a group is smaller
 MIN_INDEX_BYTES = FRAME_START_BYTES + TAIL_BYTES
 _TAGS = (END_TAG, PACKED_END_TAG)
 
@@ -85,8 +86,12 @@ class Index:
         return build_frame(INDEX_TAG, contents + _TAIL.pack(length, tag))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Index:
+    def from_bytes(cls, data: bytes, position: int) -> Index:
         """Inverse of `to_bytes`.
+
+        Args:
+            data: the frame.
+            position: where it is in the file: there cannot be more groups than have room before it.
 
         Raises:
             DamagedError: the checksum does not hold, or the numbers in it contradict each other.
@@ -98,7 +103,8 @@ class Index:
         length, tag = _TAIL.unpack(body[-_TAIL.size :])
         if tag == PACKED_END_TAG:
             try:
-                contents = inflate(contents, MAX_INDEX_BYTES)
+                most = _COUNTS.size + position // MIN_GROUP_BYTES * _RECORD.size
+                contents = inflate(contents, min(most, MAX_INDEX_BYTES))
             except ValueError as error:
                 raise DamagedError("has contents that cannot be unpacked") from error
         if len(contents) < _COUNTS.size or (length, tag in _TAGS) != (len(data), True):
@@ -123,7 +129,7 @@ def length_from_tail(tail: bytes) -> int | None:
 def _check_order(groups: Sequence[GroupEntry], end: int) -> None:
     position = frame = clip = 0
     for number, entry in enumerate(groups):
-        if entry.offset < position or entry.frames < 1 or entry.clips < 1 or entry.size < 1:
+        if entry.offset < position or entry.frames < 1 or entry.clips < 1 or entry.size < MIN_GROUP_BYTES:
             raise DamagedError(f"contradicts itself at group {number}")
         if (entry.first_frame, entry.first_clip) != (frame, clip):
             raise DamagedError(f"leaves a gap before group {number}")

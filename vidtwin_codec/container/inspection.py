@@ -7,10 +7,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+from vidtwin_codec.coding import Allowance, TooMuchWorkError
+from vidtwin_codec.coding.allowance import UNLIMITED
 from vidtwin_codec.container.header import Header
 from vidtwin_codec.container.index import GroupEntry, Index
-from vidtwin_codec.container.scan import AudioFrame, Damage, ForeignFrame, Frame, GroupFrame, IndexFrame, frame_at, scan
+from vidtwin_codec.container.scan import (
+    AudioFrame,
+    Damage,
+    ForeignFrame,
+    Frame,
+    GroupFrame,
+    IndexFrame,
+    Unchecked,
+    frame_at,
+    scan,
+)
 from vidtwin_codec.container.source import ByteSource
+
+UNFINISHED = "not checked from byte"
+"""How the problem begins that tells of the end of an allowance."""
 
 
 class FrameRange(NamedTuple):
@@ -44,26 +59,61 @@ class Inspection:
     ending: str = ""
 
 
-def inspect(source: ByteSource, header: Header, header_crc: int, start: int, *, symbols: bool = False) -> Inspection:
+def inspect(
+    source: ByteSource,
+    header: Header,
+    header_crc: int,
+    start: int,
+    *,
+    symbols: bool = False,
+    allowance: Allowance = UNLIMITED,
+) -> Inspection:
     """Check every byte from ``start`` (the end of the header frame) on; never raises for bad contents.
 
     Args:
-        symbols: decode those that are coded clip by clip, too.
+        source, header, header_crc: of the file.
+        start: where the header ends.
+        symbols: decode all of them, too.
+        allowance: what may be spent; what lies beyond it is a problem, too.
     """
-    found_frames = scan(source, header, start, symbols=symbols)
+    found_frames = scan(source, header, start, symbols=symbols, allowance=allowance)
     frames: list[Frame] = [frame for frame in found_frames if not isinstance(frame, ForeignFrame)]
     found = Inspection()
+    try:
+        if not frames or not isinstance(frames[-1], Unchecked):
+            _judge(found, frames, source, header, header_crc, symbols, allowance)
+            return found
+        rest, reason = frames[-1].offset, frames[-1].reason
+    except TooMuchWorkError as error:  # what only the index tells of was looked for
+        found, rest, reason = Inspection(), start, error.message
+    _judge_by_order(found, [frame.entry for frame in frames if isinstance(frame, GroupFrame)])
+    found.problems += [f"{_where(frame)}: {frame.reason}" for frame in frames if isinstance(frame, Damage)]
+    found.audio = [frame for frame in frames if isinstance(frame, AudioFrame)]
+    found.ending = f"{UNFINISHED} {rest} on, which {reason}"
+    found.problems.append(found.ending)
+    return found
+
+
+def _judge(
+    found: Inspection,
+    frames: list[Frame],
+    source: ByteSource,
+    header: Header,
+    header_crc: int,
+    symbols: bool,
+    allowance: Allowance,
+) -> None:
+    """Say in ``found`` what all frames of a file tell."""
     found.ending = _find_index(found, frames, source, header, header_crc)
     groups = [frame.entry for frame in frames if isinstance(frame, GroupFrame)]
     damages = {frame.offset: frame for frame in frames if isinstance(frame, Damage)}
     if found.index is None:
         _judge_by_order(found, groups)
     else:
-        _judge_by_index(found, found.index, groups, damages, partial(_group_at, source, header, symbols))
+        _judge_by_index(found, found.index, groups, damages, partial(_group_at, source, header, symbols, allowance))
     found.problems += [f"{_where(damage)}: {damage.reason}" for damage in damages.values()]
     found.problems += [found.ending] if found.ending else []
     _judge_audio(found, frames, header)
-    return found
 
 
 def index_problem(index: Index, offset: int, header: Header, header_crc: int) -> str | None:
@@ -157,8 +207,10 @@ def _judge_audio(found: Inspection, frames: list[Frame], header: Header) -> None
         found.problems.append("audio: the header announces none")
 
 
-def _group_at(source: ByteSource, header: Header, symbols: bool, offset: int) -> GroupEntry | None:
-    frame = frame_at(source, header, offset, symbols=symbols)
+def _group_at(
+    source: ByteSource, header: Header, symbols: bool, allowance: Allowance, offset: int
+) -> GroupEntry | None:
+    frame = frame_at(source, header, offset, symbols=symbols, allowance=allowance)
     return frame.entry if isinstance(frame, GroupFrame) else None
 
 

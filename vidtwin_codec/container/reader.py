@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from vidtwin_codec.closing import Closing
-from vidtwin_codec.coding import CODERS, CorruptGroupError, Group, LatentArrays, OpenGroup, PlacedClip
+from vidtwin_codec.coding import CODERS, Allowance, CorruptGroupError, Group, LatentArrays, OpenGroup, PlacedClip
+from vidtwin_codec.coding.allowance import UNLIMITED, for_file
 from vidtwin_codec.container.format import (
     AUDIO_OVERHEAD,
     FRAME_START_BYTES,
@@ -38,6 +39,9 @@ class VtwReader(Closing):
         file: a path, or a seekable binary stream, which stays open.
         recover: accept a damaged or truncated file: every checksum is checked now and only whole groups are listed.
         symbols: with ``recover``, decode all symbols, too: what is damaged behind sound checksums is found now.
+        fallback: with ``recover``, believe a sound index, and look at everything only where there is none.
+        thorough: look at everything whatever that takes; without it, a look ends where it takes more work or memory
+            than files of this size are worth (docs/FORMAT.md), which is told as damage.
 
     Attributes:
         header: see `Header`.
@@ -56,16 +60,22 @@ class VtwReader(Closing):
     """
 
     def __init__(
-        self, file: str | os.PathLike[str] | BinaryIO, *, recover: bool = False, symbols: bool = False
+        self,
+        file: str | os.PathLike[str] | BinaryIO,
+        *,
+        recover: bool = False,
+        symbols: bool = False,
+        fallback: bool = False,
+        thorough: bool = False,
     ) -> None:
         self._source = ByteSource(file)
         try:
             self.header, self._header_crc, self._start = read_header(self._source)
-            index = None if recover else self._read_index()
+            index = None if recover and not fallback else self._read_index()
             if index is not None:
                 self._use_index(index)
             else:
-                found = inspect(self._source, self.header, self._header_crc, self._start, symbols=symbols)
+                found = self._inspect(symbols, thorough)
                 if not recover:
                     raise _explain(self.name, found)
                 self._use_inspection(found)
@@ -121,6 +131,8 @@ class VtwReader(Closing):
         """Errors of group ``number`` say which one it is."""
         try:
             yield
+        except MemoryError as error:
+            raise VidtwinError(f"{self.name}: group {number} does not fit the memory of this machine") from error
         except CorruptGroupError as error:
             frames = FrameRange(self.groups[number].first_frame, self.groups[number].span.end_frame)
             raise CorruptGroupError(f"{self.name}: group {number} ({frames}): {error.message}", RECOVER_HINT) from error
@@ -137,13 +149,26 @@ class VtwReader(Closing):
             except DamagedError as error:
                 raise VidtwinError(f"{self.name}: the audio changed while it was read ({error})") from error
 
-    def verify(self) -> list[str]:
-        """Check checksums and symbols, and that index, groups, frames and audio agree. Empty for a sound file."""
-        return inspect(self._source, self.header, self._header_crc, self._start, symbols=True).problems
+    def verify(self, *, thorough: bool = False) -> list[str]:
+        """Check checksums and symbols, and that index, groups, frames and audio agree. Empty for a sound file.
+
+        Args:
+            thorough: as for the class.
+        """
+        return self._inspect(True, thorough).problems
 
     def close(self) -> None:
         """Close the file, unless the caller opened it."""
         self._source.close()
+
+    def _inspect(self, symbols: bool, thorough: bool) -> Inspection:
+        allowance: Allowance = UNLIMITED if thorough else for_file(self._source.size)
+        try:
+            return inspect(
+                self._source, self.header, self._header_crc, self._start, symbols=symbols, allowance=allowance
+            )
+        except MemoryError as error:
+            raise VidtwinError(f"{self.name}: what it holds does not fit the memory of this machine") from error
 
     def _use_index(self, index: Index) -> None:
         self.groups = list(index.groups)
@@ -178,7 +203,7 @@ class VtwReader(Closing):
             return None
         offset = size - length
         try:
-            index = Index.from_bytes(self._source.read_at(offset, length))
+            index = Index.from_bytes(self._source.read_at(offset, length), offset)
         except DamagedError:
             return None
         if index.groups and index.groups[0].offset < self._start:
@@ -232,10 +257,15 @@ def read_header(source: ByteSource) -> tuple[Header, int, int]:
     return header, closing_crc(data), length
 
 
-def verify(file: str | os.PathLike[str] | BinaryIO) -> list[str]:
-    """Everything that is wrong with a .vtw, one line each; empty for a sound file. Never raises for bad contents."""
+def verify(file: str | os.PathLike[str] | BinaryIO, *, thorough: bool = False) -> list[str]:
+    """Everything that is wrong with a .vtw, one line each; empty for a sound file. Never raises for bad contents.
+
+    Args:
+        file: as for `VtwReader`.
+        thorough: likewise.
+    """
     try:
-        with VtwReader(file, recover=True, symbols=True) as reader:
+        with VtwReader(file, recover=True, symbols=True, thorough=thorough) as reader:
             return reader.damage
     except VidtwinError as error:
         return [error.message]

@@ -7,11 +7,15 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from vidtwin_codec.coding import CorruptGroupError, OpenGroup, zstd_frame
+from vidtwin_codec.coding import Allowance, CorruptGroupError, OpenGroup, TooMuchWorkError, zstd_frame
+from vidtwin_codec.coding.allowance import PER_BYTE, PER_READ, UNLIMITED, for_search
 from vidtwin_codec.container.format import (
+    AUDIO_OVERHEAD,
     AUDIO_TAG,
     FRAME_START_BYTES,
     INDEX_TAG,
+    MAX_AUDIO_CHUNK,
+    MAX_INDEX_BYTES,
     SKIPPABLE_MAGIC,
     DamagedError,
     is_skippable,
@@ -27,8 +31,7 @@ _LANDMARK = re.compile(re.escape(zstd_frame.MAGIC) + b"|" + re.escape(SKIPPABLE_
 
 @dataclass(frozen=True, slots=True)
 class GroupFrame:
-    """A sound group: checksum and place in the video hold, and symbols that are coded as a whole were decoded; those
-    that are coded clip by clip where this was asked for."""
+    """A sound group: checksum and place in the video hold, and all symbols where they were to be decoded."""
 
     offset: int
     size: int
@@ -72,23 +75,43 @@ class Damage:
     truncated: bool
 
 
-Frame = GroupFrame | AudioFrame | IndexFrame | ForeignFrame | Damage
+@dataclass(frozen=True, slots=True)
+class Unchecked:
+    """All from ``offset`` on, which was more than may be spent."""
+
+    offset: int
+    size: int
+    reason: str
 
 
-def scan(source: ByteSource, header: Header, start: int, *, symbols: bool = False) -> Iterator[Frame]:
+Frame = GroupFrame | AudioFrame | IndexFrame | ForeignFrame | Damage | Unchecked
+
+
+def scan(
+    source: ByteSource, header: Header, start: int, *, symbols: bool = False, allowance: Allowance = UNLIMITED
+) -> Iterator[Frame]:
     """Frames from ``start`` to the end of the file, every checksum checked; never raises for bad contents.
 
     Args:
+        source, header: of the file.
+        start: where the header ends.
         symbols: decode all of them, too, which takes time.
+        allowance: what may be spent; where it ends, so does the scan, with `Unchecked`.
     """
     position = start
     foreign: ForeignFrame | None = None
+    search = UNLIMITED if allowance is UNLIMITED else for_search(source.size, allowance)
     while position < source.size:
-        frame = frame_at(source, header, position, symbols=symbols)
+        try:
+            frame = frame_at(source, header, position, symbols=symbols, allowance=allowance)
+            after = position
+            if isinstance(frame, Damage):
+                # a foreign frame has no checksum: when nothing sound follows it, its length may be what is damaged
+                after = _next_sound(source, header, (foreign.offset if foreign else position) + 1, search)
+        except TooMuchWorkError as error:
+            yield Unchecked(position, source.size - position, error.message)
+            return
         if isinstance(frame, Damage):
-            # a foreign frame has no checksum: when nothing sound follows it, its length may be what is damaged
-            resume = (foreign.offset if foreign else position) + 1
-            after = _next_sound(source, header, resume, symbols)
             yield replace(frame, size=max(after - position, 0))
             position = after
             foreign = None
@@ -98,15 +121,22 @@ def scan(source: ByteSource, header: Header, start: int, *, symbols: bool = Fals
             foreign = frame if isinstance(frame, ForeignFrame) else None
 
 
-def frame_at(source: ByteSource, header: Header, offset: int, *, symbols: bool = False) -> Frame:
-    """The frame at ``offset``, or why there is none (a `Damage` that reaches to the end of the file)."""
+def frame_at(
+    source: ByteSource, header: Header, offset: int, *, symbols: bool = False, allowance: Allowance = UNLIMITED
+) -> Frame:
+    """The frame at ``offset``, or why there is none (a `Damage` that reaches to the end of the file).
+
+    Raises:
+        TooMuchWorkError: looking took more than the allowance.
+    """
+    allowance.spend(PER_READ)
     start = source.read_at(offset, FRAME_START_BYTES)
     rest = source.size - offset
     try:
         if start[:4] == zstd_frame.MAGIC:
-            return _group_at(source, header, offset, symbols)
+            return _group_at(source, header, offset, symbols, allowance)
         if is_skippable(start[:4]) and len(start) >= 8:
-            return _skippable_at(source, start, offset)
+            return _skippable_at(source, start, offset, allowance)
     except zstd_frame.TruncatedFrameError:
         return Damage(offset, rest, "the file ends inside a group", True)
     except (zstd_frame.FrameError, CorruptGroupError, DamagedError) as error:
@@ -126,36 +156,51 @@ def open_group(source: ByteSource, header: Header, offset: int, size: int) -> Op
     return header.open_group(source.read_at(offset, size))
 
 
-def _group_at(source: ByteSource, header: Header, offset: int, symbols: bool) -> GroupFrame:
-    size = zstd_frame.measure(source.read_at, offset, max_content=header.max_group_content)
+def _group_at(source: ByteSource, header: Header, offset: int, symbols: bool, allowance: Allowance) -> GroupFrame:
+    def read_at(position: int, size: int) -> bytes:
+        allowance.spend(PER_READ)
+        return source.read_at(position, size)
+
+    size = zstd_frame.measure(read_at, offset, max_content=header.max_group_content)
+    allowance.spend(PER_BYTE * size, size)
     data = source.read_at(offset, size)
-    group = header.open_group(data)
+    group = header.open_group(data, allowance)
     if symbols:
         for _ in group.clips():
             pass
     return GroupFrame(offset, size, GroupEntry(offset, size, zlib.crc32(data), *group.span))
 
 
-def _skippable_at(source: ByteSource, start: bytes, offset: int) -> Frame:
+def _skippable_at(source: ByteSource, start: bytes, offset: int, allowance: Allowance) -> Frame:
     size = 8 + int.from_bytes(start[4:8], "little")
     if offset + size > source.size:
         return Damage(offset, source.size - offset, "the file ends inside a skippable frame", True)
     tag = start[8:] if start[:4] == SKIPPABLE_MAGIC else b""
+    if tag == AUDIO_TAG and size > AUDIO_OVERHEAD + MAX_AUDIO_CHUNK:
+        raise DamagedError("holds too much audio")
+    if tag == INDEX_TAG and size > MAX_INDEX_BYTES:
+        raise DamagedError("is too long for an index")
+    if tag in (AUDIO_TAG, INDEX_TAG):
+        allowance.spend(PER_BYTE * size, size)
     if tag == AUDIO_TAG:
         number, chunk = open_audio(source.read_at(offset, size))
         return AudioFrame(offset, size, number, len(chunk))
     if tag == INDEX_TAG:
-        return IndexFrame(offset, size, Index.from_bytes(source.read_at(offset, size)))
+        return IndexFrame(offset, size, Index.from_bytes(source.read_at(offset, size), offset))
     return ForeignFrame(offset, size)
 
 
-def _next_sound(source: ByteSource, header: Header, start: int, symbols: bool) -> int:
-    """First position from ``start`` on where a sound group, audio frame or index begins, else the end."""
+def _next_sound(source: ByteSource, header: Header, start: int, allowance: Allowance) -> int:
+    """First position from ``start`` on where a sound group, audio frame or index begins, else the end.
+
+    Raises:
+        TooMuchWorkError: looking took more than the allowance.
+    """
     position = start
     while position < source.size:
         window = source.read_at(position, _WINDOW + len(zstd_frame.MAGIC) - 1)
         for match in _LANDMARK.finditer(window):
-            found = frame_at(source, header, position + match.start(), symbols=symbols)
+            found = frame_at(source, header, position + match.start(), allowance=allowance)
             if not isinstance(found, (Damage, ForeignFrame)):
                 return found.offset
         position += _WINDOW

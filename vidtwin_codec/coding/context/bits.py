@@ -32,11 +32,7 @@ class BitReader:
     """Inverse of `BitWriter`."""
 
     def __init__(self, data: bytes) -> None:
-        padded = np.frombuffer(data + bytes(_READ_BYTES), dtype=np.uint8).astype(np.int64)
-        # the number that begins at each byte
-        self._words: Ints = np.zeros(len(data) + 1, dtype=np.int64)
-        for place in range(_READ_BYTES):
-            self._words |= padded[place : place + len(self._words)] << 8 * place
+        self._data: NDArray[np.uint8] = np.frombuffer(data + bytes(_READ_BYTES), dtype=np.uint8)
         self._size = 8 * len(data)
         self._at = 0
 
@@ -52,7 +48,7 @@ class BitReader:
             self._at = int(ends[-1])
         if self._at > self._size:
             raise ValueError("the plain bits end too early")
-        found: Ints = self._words[starts >> 3] >> (starts & 7) & (1 << widths) - 1
+        found: Ints = self._words(starts >> 3) >> (starts & 7) & (1 << widths) - 1
         return found
 
     def finish(self) -> None:
@@ -62,5 +58,12 @@ class BitReader:
             ValueError: there is more, or it is not zero.
         """
         rest = self._size - self._at
-        if rest >= 8 or (rest and int(self._words[self._at >> 3]) >> (self._at & 7)):
+        if rest >= 8 or (rest and int(self._data[self._at >> 3]) >> (self._at & 7)):
             raise ValueError("plain bits are left over")
+
+    def _words(self, places: Ints) -> Ints:
+        """The number that begins at each of these bytes."""
+        words = self._data[places].astype(np.int64)
+        for place in range(1, _READ_BYTES):
+            words |= self._data[places + place].astype(np.int64) << 8 * place
+        return words

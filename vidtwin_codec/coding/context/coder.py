@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidtwin_codec.coding.allowance import Cost
 from vidtwin_codec.coding.context import planes, scales
 from vidtwin_codec.coding.context.bits import BitReader, BitWriter
 from vidtwin_codec.coding.context.model import Model
 from vidtwin_codec.coding.context.rans import MAX_STATES_BITS, TOO_SLOW, Decoder, Encoder
-from vidtwin_codec.coding.context.tokens import DIRECT, EXTRA_BITS, detokenize, tokenize
+from vidtwin_codec.coding.context.tokens import DIRECT, EXTRA_BITS, MOST_EXTRA_BITS, detokenize, tokenize
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL
 
@@ -35,6 +36,11 @@ class ContextCoder:
     def fits(self, layout: LatentLayout, clips: int) -> bool:
         """Whether a group of so many clips has at most `MAX_ROWS` rows."""
         return _rows(layout, clips) <= MAX_ROWS
+
+    def cost(self, layout: LatentLayout, clips: int, tiles: int, size: int) -> Cost:
+        """Some 0.1 ms for a row and 0.2 µs for a symbol; 8 bytes for a symbol, and 64 for one of a step."""
+        step = tiles * layout.elements
+        return Cost(100_000 * _rows(layout, clips) + 200 * clips * step, (8 * clips + 64) * step + 8 * size)
 
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
         """Body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
@@ -67,12 +73,16 @@ class ContextCoder:
         if len(body) < states_at:
             raise ValueError(f"holds {len(body)} bytes, fewer than its {states_at} bytes of sizes")
         states_bits, words = _SIZES.unpack_from(body, states_at - _SIZES.size)
-        if states_bits > MAX_STATES_BITS or clips * tiles * layout.elements > TOO_SLOW << states_bits:
-            raise ValueError(f"has 2 ** {states_bits} states for {clips * tiles * layout.elements} symbols")
+        symbols = clips * tiles * layout.elements
+        if states_bits > MAX_STATES_BITS or symbols > TOO_SLOW << states_bits:
+            raise ValueError(f"has 2 ** {states_bits} states for {symbols} symbols")
         words_at = states_at + (4 << states_bits)
         bits_at = words_at + 2 * words
         if len(body) < bits_at:
             raise ValueError(f"holds {len(body)} bytes, expected {bits_at} or more")
+        # a token takes a word at most, and brings at most so many plain bits
+        if words > symbols or len(body) - bits_at > (MOST_EXTRA_BITS * symbols + 7) // 8:
+            raise ValueError(f"holds {len(body)} bytes for {symbols} symbols")
         sizes = scales.from_bytes(bytes(body[: states_at - _SIZES.size]), layout.channels)
         coder = Decoder(
             np.frombuffer(body[states_at:words_at], dtype="<u4"), np.frombuffer(body[words_at:bits_at], dtype="<u2")

@@ -46,6 +46,8 @@ FIRST: Ints = np.array([token.first for token in TABLE], dtype=np.int64)
 _SMALL: Ints = np.searchsorted(FIRST, np.arange(1 << 10), side="right") - 1  # a look-up takes a tenth of a search
 EXTRA_BITS: Ints = np.array([token.extra_bits for token in TABLE], dtype=np.int64)
 
+MOST_EXTRA_BITS = int(EXTRA_BITS.max())
+
 
 def fold(residuals: Ints) -> Ints:
     """0, -1, 1, -2, 2, ... to 0, 1, 2, 3, 4, ..."""

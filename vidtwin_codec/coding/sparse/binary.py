@@ -1,7 +1,8 @@
 """Kernels that code one binary decision: mixed probability of six contexts, learning, arithmetic coder.
 
 ``work`` holds a decision: six context numbers, their stretched probabilities, the two sets of weights, the probability.
-``register`` holds the arithmetic coder: its interval, what the decoder has read of it, where it is in its buffer.
+``register`` holds the arithmetic coder: its interval, what the decoder has read of it, where it is in its buffer,
+and how many bits were coded.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from vidtwin_codec.coding.sparse.jit import kernel
 FIRST, SECOND, THIRD, CHANCE, MOST, PACE = (2 * INPUTS + i for i in range(6))
 WORK = 2 * INPUTS + 6
 # register
-LOW, HIGH, VALUE, AT, END, DECODING, OVERRUN = range(7)
+LOW, HIGH, VALUE, AT, END, DECODING, OVERRUN, CODED = range(8)
 REGISTERS = 8
 TOP = 40  # bits of the coder's interval
 BYTES = TOP // 8
@@ -102,6 +103,7 @@ def code(register: Any, buffer: Any, chance: int, bit: int) -> int:
         high = ((high << 8) & _ALL) | 255
     register[LOW] = low
     register[HIGH] = high
+    register[CODED] += 1
     return bit
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vidtwin_codec.coding.allowance import UNLIMITED, Allowance, Cost
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.coding.quantizer import quantize
@@ -25,6 +26,13 @@ DEFAULT_BONUS = 0.25
 DEFAULT_LEAST = 0.55
 _MOST_BYTES = 160  # that one symbol can take: 14 + 25 decisions of 2 bytes, some flags, 25 plain bits
 _BUFFER = 32 << 20
+_AT_ONCE = 1 << 22  # symbols that are decoded before work is counted again
+# What decoding takes, in nanoseconds.
+_PER_GROUP = 3_000_000
+_PER_CLIP = 200_000
+_PER_PLACE = 150
+_PER_CHANNEL = 1
+_PER_BIT = 60
 
 
 class SparseGroupEncoder:
@@ -206,19 +214,31 @@ class SparseGroupDecoder:
     Attributes:
         placement: after each clip, its canvas, which its symbols have the grid of; None: the layout's own.
 
+    Args:
+        body: of the group.
+        layout: with patterns.
+        clips: of the group.
+        tiles: of each clip.
+        allowance: for the bits that are read, beyond `SparseCoder.cost`.
+
     Raises:
         ValueError: the body is not what the encoder writes; on construction or while iterating.
+        TooMuchWorkError: likewise.
     """
 
-    def __init__(self, body: memoryview | bytes, layout: LatentLayout, clips: int, tiles: int) -> None:
+    def __init__(
+        self, body: memoryview | bytes, layout: LatentLayout, clips: int, tiles: int, allowance: Allowance = UNLIMITED
+    ) -> None:
         from vidtwin_codec.coding.sparse import prior
         from vidtwin_codec.coding.sparse.binary import AT, BYTES, DECODING, END, VALUE
 
         if len(body) < 2:
             raise ValueError("holds not even two bytes")
+        self._allowance = allowance
         data = np.frombuffer(body, np.uint8)
         self.placement: Placement | None = None
         self._clips = clips
+        self._bits = 0  # counted so far
         self._buffer = np.concatenate([data[2:], np.zeros(BYTES, np.uint8)])
         self._length = len(data) - 2
         self._walk = Walk(layout, tiles, (int(data[0]), int(data[1])), prior.load())
@@ -236,11 +256,15 @@ class SparseGroupDecoder:
         for clip in range(self._clips):
             walk.next_clip(clip == 0, buffer, None)
             layout = walk.grid
-            places = layout.structure[1] * layout.structure[2]
+            self._allowance.spend(0, _memory(layout, walk.tiles))
             arrays = LatentArrays(*(np.zeros((walk.tiles, *shape), np.int32) for shape in layout.shapes()))
             for tile in range(walk.tiles):
                 out = view(arrays.structure[tile].reshape(-1))
-                wrong = walk.structure(tile, buffer, nothing, nothing, out, (0, places), DECODE, (0, 0, 0))
+                wrong = 0
+                for span in self._spans(layout):
+                    wrong += walk.structure(tile, buffer, nothing, nothing, out, span, DECODE, (0, 0, 0))
+                    if wrong:
+                        break
                 wrong += sum(walk.dynamics(tile, part, buffer, arrays[1 + part][tile]) for part in (0, 1))
                 if wrong:
                     raise ValueError("a symbol is out of range, or the body ends early")
@@ -248,6 +272,19 @@ class SparseGroupDecoder:
                 self._check_end()
             self.placement = walk.placement
             yield arrays
+
+    def _spans(self, layout: LatentLayout) -> Iterator[tuple[int, int]]:
+        """Places of a tile, some at a time; the bits that they had are counted."""
+        from vidtwin_codec.coding.sparse.binary import CODED
+
+        slots, height, width, channels = layout.structure
+        some = max(1, _AT_ONCE // (slots * channels))
+        for first in range(0, height * width, some):
+            end = min(first + some, height * width)
+            yield first, end
+            coded = int(self._walk.register[CODED])
+            self._allowance.spend((coded - self._bits) * _PER_BIT)
+            self._bits = coded
 
     def _check_end(self) -> None:
         from vidtwin_codec.coding.sparse.binary import AT, BYTES, HIGH, LOW
@@ -274,6 +311,13 @@ class SparseCoder:
         """Whether the layout says which cosine each channel is."""
         return layout.patterns is not None
 
+    def cost(self, layout: LatentLayout, clips: int, tiles: int, size: int) -> Cost:
+        """What it takes if there is nothing in any place; a decoder counts the bits that it finds."""
+        _, height, width, channels = layout.structure
+        places = tiles * height * width
+        work = clips * (_PER_CLIP + places * (_PER_PLACE + _PER_CHANNEL * channels))
+        return Cost(_PER_GROUP + work, _memory(layout, tiles) + size)
+
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
         """Body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
         encoder = SparseGroupEncoder(layout, tiles, guess_steps(symbols, layout))
@@ -293,6 +337,16 @@ class SparseCoder:
                 raise ValueError("holds clips on canvases of their own")
             parts.append(part)
         return LatentArrays(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def _memory(layout: LatentLayout, tiles: int) -> int:
+    """Bytes of a clip's symbols, and of what the walk keeps of it and of the clip before."""
+    from vidtwin_codec.coding.sparse import bands
+
+    assert layout.patterns is not None
+    slots, height, width, channels = layout.structure
+    record = slots * (channels + len(bands.bands_of(layout.patterns).bands))
+    return tiles * (4 * layout.elements + height * width * (2 * record + 8 * channels))
 
 
 def step_levels(steps: Steps) -> tuple[int, int]:

@@ -1,0 +1,80 @@
+"""How much work and memory a reader puts into a file that it does not trust.
+
+Compressed bytes may claim any amount of work: a group of black pictures takes a hundred bytes and decodes to a hundred
+clips, and so may every hundred bytes of a hostile file. So work is counted, by what a file claims and holds and not by
+the clock: a file is judged the same way on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from vidtwin_codec.errors import VidtwinError
+
+SECOND = 1_000_000_000  # work is in nanoseconds of an ordinary machine, roughly
+SMALL_FILE = 1 << 20
+SMALL_FILE_WORK = 5 * SECOND
+WORK_PER_BYTE = 60_000  # beyond SMALL_FILE; several times what real videos take
+SMALL_FILE_MEMORY = 640 << 20
+MEMORY_PER_BYTE = 64  # beyond SMALL_FILE
+SEARCH_WORK = SECOND
+SEARCH_PER_BYTE = 1_000
+
+PER_BYTE = 1  # to unpack or to checksum
+PER_READ = 2_000  # a look into the file
+
+
+class TooMuchWorkError(VidtwinError):
+    """What a file claims would take more work or memory than it is allowed."""
+
+
+class Cost(NamedTuple):
+    """What something takes: work in nanoseconds, memory in bytes, both roughly."""
+
+    work: float
+    memory: float = 0
+
+
+class Allowance:
+    """Work that may still be done, and memory that may be taken at any time.
+
+    Args:
+        work: in nanoseconds, roughly; without it there is no limit.
+        memory: in bytes, roughly; likewise.
+        whole: an allowance that this one is a part of.
+    """
+
+    def __init__(self, work: float = math.inf, memory: float = math.inf, whole: Allowance | None = None) -> None:
+        self._left, self._memory, self._whole = work, memory, whole
+
+    def spend(self, work: float, memory: float = 0) -> None:
+        """Count work that is about to be done.
+
+        Args:
+            work: in nanoseconds, roughly.
+            memory: in bytes, roughly.
+
+        Raises:
+            TooMuchWorkError: it is more than is left.
+        """
+        if self._whole is not None:
+            self._whole.spend(work, memory)
+        self._left -= work
+        if self._left < 0 or memory > self._memory:
+            kind = "work" if self._left < 0 else "memory"
+            raise TooMuchWorkError(f"takes more {kind} than a file of this size is allowed")
+
+
+UNLIMITED = Allowance()
+
+
+def for_file(size: int) -> Allowance:
+    """What a file of ``size`` bytes is worth."""
+    more = max(0, size - SMALL_FILE)
+    return Allowance(SMALL_FILE_WORK + WORK_PER_BYTE * more, SMALL_FILE_MEMORY + MEMORY_PER_BYTE * more)
+
+
+def for_search(size: int, whole: Allowance) -> Allowance:
+    """What a search for sound frames in a damaged file of ``size`` bytes is worth; a part of ``whole``."""
+    return Allowance(SEARCH_WORK + SEARCH_PER_BYTE * size, whole=whole)
