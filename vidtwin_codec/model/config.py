@@ -10,6 +10,18 @@ from vidtwin_codec.errors import VidtwinError
 
 Shape = tuple[int, ...]
 _OURS = ("linear", "any_grid", "lapping", "patterns")
+# Far beyond what networks have; a few bytes of a file must not make us build layers for minutes.
+_LIMITS = {
+    "depth": 256,
+    "num_layers": 256,
+    "structure_blocks": 16,
+    "dynamics_blocks": 16,
+    "patch_size": 256,
+    "lapping": 128,
+    "frames": 1024,
+}
+MAX_TOKENS = 1 << 14
+MAX_CLIP_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -75,8 +87,9 @@ class VidTwinConfig:
     def __post_init__(self) -> None:
         for name, value in _sizes(self):
             least = 0 if name in {"structure_blocks", "dynamics_blocks", "lapping"} else 1
-            if value < least or value > 1 << 16:
+            if value < least or value > _LIMITS.get(name, 1 << 16):
                 raise VidtwinError(f"weights configuration: {name} = {value} is out of range")
+        self._check_patterns()
         if self.height % self.patch_size or self.width % self.patch_size:
             raise VidtwinError(
                 f"weights configuration: patch {self.patch_size} does not divide {self.height} x {self.width}"
@@ -91,9 +104,23 @@ class VidTwinConfig:
             raise VidtwinError("weights configuration: downsampled dynamics need a square grid of patches")
         if (self.any_grid or self.linear) and (self.structure_blocks or self.dynamics_blocks):
             raise VidtwinError("weights configuration: linear networks, and those of any grid, do not downsample")
+        if not self.any_grid and self.tokens > MAX_TOKENS:
+            raise VidtwinError(
+                f"weights configuration: {self.tokens} patches a frame, at most {MAX_TOKENS} are allowed"
+            )
+        if self.frames * self.height * self.width > MAX_CLIP_PIXELS:
+            raise VidtwinError(
+                f"weights configuration: clips of {self.frames} x {self.height} x {self.width} pixels are too large"
+            )
         if self.lapping > self.patch_size // 2:
             raise VidtwinError(f"weights configuration: {self.lapping} pixels are more than half a patch")
-        if self.patterns is not None and sum(self.patterns) != self.structure_channels:
+
+    def _check_patterns(self) -> None:
+        if self.patterns is None:
+            return
+        if not isinstance(self.patterns, tuple) or [type(count) for count in self.patterns] != [int] * 3:
+            raise VidtwinError("weights configuration: patterns must be three whole numbers")
+        if min(self.patterns) < 0 or sum(self.patterns) != self.structure_channels:
             raise VidtwinError("weights configuration: there must be one pattern for each structure channel")
 
     @property
@@ -153,7 +180,7 @@ class VidTwinConfig:
             if isinstance(values.get("patterns"), list):
                 parts["patterns"] = tuple(values["patterns"])
             return cls(**{**values, **parts})
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, AttributeError) as error:
             raise VidtwinError(f"weights configuration is not readable: {error}") from error
 
     @classmethod
@@ -179,30 +206,37 @@ class VidTwinConfig:
                 raise VidtwinError("weights configuration: encoder_hidden_size is not the encoder's hidden_size")
             if encoder["hidden_size"] != decoder["hidden_size"]:
                 raise VidtwinError("weights configuration: encoder and decoder must share one hidden_size")
-            if int(encoder.get("in_channels", 3)) != 3:
+            if _whole(encoder.get("in_channels", 3)) != 3:
                 raise VidtwinError("weights configuration: only 3-channel (RGB) video is supported")
             return cls(
-                frames=int(frames),
-                height=int(height),
-                width=int(width),
-                patch_size=int(patch),
+                frames=_whole(frames),
+                height=_whole(height),
+                width=_whole(width),
+                patch_size=_whole(patch),
                 encoder=_upstream_transformer(encoder),
                 decoder=_upstream_transformer(decoder),
                 qformer=QFormerConfig(
-                    num_queries=int(qformer["num_query_tokens"]),
-                    hidden_size=int(qformer["query_hidden_size"]),
-                    num_layers=int(qformer.get("num_hidden_layers", 6)),
-                    intermediate_size=int(qformer.get("intermediate_size", 768)),
-                    num_heads=int(qformer.get("num_attention_heads", 8)),
+                    num_queries=_whole(qformer["num_query_tokens"]),
+                    hidden_size=_whole(qformer["query_hidden_size"]),
+                    num_layers=_whole(qformer.get("num_hidden_layers", 6)),
+                    intermediate_size=_whole(qformer.get("intermediate_size", 768)),
+                    num_heads=_whole(qformer.get("num_attention_heads", 8)),
                 ),
-                structure_channels=int(params["expect_ch"]),
-                dynamics_channels=int(params["d_dim"]),
-                structure_blocks=int(params["cont_num_blocks"]),
-                dynamics_blocks=int(params["motion_num_blocks"]) if params["downsample_motion"] else 0,
-                structure_width=int(params.get("init_ch", 128)),
+                structure_channels=_whole(params["expect_ch"]),
+                dynamics_channels=_whole(params["d_dim"]),
+                structure_blocks=_whole(params["cont_num_blocks"]),
+                dynamics_blocks=_whole(params["motion_num_blocks"]) if params["downsample_motion"] else 0,
+                structure_width=_whole(params.get("init_ch", 128)),
             )
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, OverflowError, AttributeError) as error:
             raise VidtwinError(f"weights configuration: cannot read the upstream parameters ({error!r})") from error
+
+
+def _whole(value: Any) -> int:
+    """A whole number as YAML or JSON may spell it."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ValueError(f"{value!r} is not a whole number")
+    return int(value)
 
 
 def halved(size: int, times: int) -> int:
@@ -214,9 +248,9 @@ def halved(size: int, times: int) -> int:
 
 def _upstream_transformer(params: dict[str, Any]) -> TransformerConfig:
     return TransformerConfig(
-        hidden_size=int(params["hidden_size"]),
-        depth=int(params["depth"]),
-        num_heads=int(params["num_heads"]),
+        hidden_size=_whole(params["hidden_size"]),
+        depth=_whole(params["depth"]),
+        num_heads=_whole(params["num_heads"]),
         causal=bool(params.get("temporal_casual", True)),  # spelled so upstream
     )
 
@@ -226,9 +260,13 @@ def _sizes(config: VidTwinConfig) -> list[tuple[str, int]]:
     for part in (config, config.encoder, config.decoder, config.qformer):
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
-            if dataclasses.is_dataclass(value) or isinstance(value, bool) or field.name == "patterns":
+            if dataclasses.is_dataclass(value) or field.name == "patterns":
                 continue
-            if not isinstance(value, int):
-                raise VidtwinError(f"weights configuration: {field.name} = {value!r} is not a whole number")
+            if field.type == "bool":
+                if not isinstance(value, bool):
+                    raise VidtwinError(f"weights configuration: {field.name} = {value!r:.40} is neither true nor false")
+                continue
+            if type(value) is not int:
+                raise VidtwinError(f"weights configuration: {field.name} = {value!r:.40} is not a whole number")
             found.append((field.name, value))
     return found

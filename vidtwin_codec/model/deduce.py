@@ -15,6 +15,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model.config import QFormerConfig, Shape, TransformerConfig, VidTwinConfig
 from vidtwin_codec.model.transformer import spatial_positions
 
+MAX_TOKENS = 1 << 16
 HEAD_WIDTH = 64
 """Channels of one attention head in every released transformer."""
 QFORMER_HEADS = 8
@@ -85,8 +86,12 @@ def _count(pattern: str, names: Iterable[str]) -> int:
 
 def _grid(shapes: Mapping[str, Shape], width: int, positions: Tensor | None) -> tuple[int, int]:
     tokens = shapes["decoder.pos_embed"][-2]
+    if not 0 < tokens <= MAX_TOKENS:
+        raise VidtwinError(f"decoder.pos_embed is of {tokens} patches, allowed are 1 to {MAX_TOKENS}")
     pairs = [(rows, tokens // rows) for rows in range(1, tokens + 1) if tokens % rows == 0]
     if positions is not None:
+        if positions.numel() != tokens * width:
+            raise VidtwinError(f"decoder.pos_embed has shape {list(positions.shape)}, expected [1, {tokens}, {width}]")
         stored = positions.detach().float().cpu().reshape(tokens, width)
         # 16-bit storage rounds a sine by up to 2^-9; two grids differ by whole radians somewhere
         pairs = [pair for pair in pairs if (spatial_positions(width, *pair) - stored).abs().max() < 4e-3]

@@ -51,7 +51,7 @@ def dense_shapes(stated: Mapping[str, Any], stored: Mapping[str, Shape]) -> dict
     """
     shapes: dict[str, Shape] = {}
     for name, sizes in stated.items():
-        fine = isinstance(sizes, list) and all(type(size) is int and size > 0 for size in sizes)
+        fine = isinstance(sizes, list) and len(sizes) <= 8 and all(type(n) is int and 0 < n < MAX_SIZE for n in sizes)
         if not fine or math.prod(sizes) >= MAX_SIZE:
             raise VidtwinError(f"its metadata gives sparse tensor {name} no readable shape")
         places, values = stored.get(name + _PLACES), stored.get(name + _VALUES)

@@ -20,12 +20,21 @@ from torch import Tensor
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
-from vidtwin_codec.model.unpickle import Inert, InertUnpickler, RefusedError, StorageRecord, TensorRecord
+from vidtwin_codec.model.unpickle import (
+    MAX_PICKLE,
+    Inert,
+    InertUnpickler,
+    RefusedError,
+    StorageRecord,
+    TensorRecord,
+    read_pickle,
+)
 
-MAX_PICKLE = 256 << 20
-"""The structure of a checkpoint takes a few hundred kilobytes; its numbers lie elsewhere."""
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _MAX_DEPTH = 32
+_MAX_VALUES = 100_000
+"""Of hyper-parameters: a pickle may name one value any number of times."""
+_MAX_NAME = 500
 _DAMAGE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -82,7 +91,10 @@ class TorchFile:
                 numbers = self._storages(stream)
                 for name in names:
                     record = self.tensors[name]
-                    yield name, record.view(numbers(record.storage))
+                    whole = numbers(record.storage)
+                    part = record.view(whole)
+                    # a small tensor does not keep a large storage in memory
+                    yield name, part.clone() if 2 * part.numel() < whole.numel() else part
         except OSError as error:
             raise explain_os_error(error, self.path) from error
         except _DAMAGE as error:
@@ -101,7 +113,7 @@ class TorchFile:
             info = archive.getinfo(pickles[0])
             if info.file_size > MAX_PICKLE:
                 raise VidtwinError(f"{self.path}: its pickle has {info.file_size} bytes, too many for a checkpoint")
-            content = InertUnpickler(io.BytesIO(archive.read(info))).load()
+            content = InertUnpickler(read_pickle(io.BytesIO(archive.read(info)))).load()
         self._storages = self._zip_storages
         return content
 
@@ -120,16 +132,19 @@ class TorchFile:
 
     def _open_legacy(self, stream: BinaryIO) -> Any:
         stream.seek(0)
-        first = InertUnpickler(stream).load()
+        first = InertUnpickler(read_pickle(stream)).load()
         if first != _LEGACY_MAGIC:
             raise VidtwinError(f"{self.path}: a pickle, but not a PyTorch checkpoint")
-        if InertUnpickler(stream).load() != _LEGACY_PROTOCOL:
+        if InertUnpickler(read_pickle(stream)).load() != _LEGACY_PROTOCOL:
             raise VidtwinError(f"{self.path}: a PyTorch checkpoint of an unknown version")
-        if not InertUnpickler(stream).load().get("little_endian", True):
+        if not InertUnpickler(read_pickle(stream)).load().get("little_endian", True):
             raise VidtwinError(f"{self.path}: written on a big-endian machine, which is not supported")
-        unpickler = InertUnpickler(stream)
+        unpickler = InertUnpickler(read_pickle(stream))
         content = unpickler.load()
-        keys = [str(key) for key in InertUnpickler(stream).load()]
+        keys = InertUnpickler(read_pickle(stream)).load()
+        if not isinstance(keys, list | tuple) or not all(isinstance(key, str | int) for key in keys):
+            raise ValueError("no list of storages")
+        keys = list(dict.fromkeys(map(str, keys)))
         position = stream.tell()
         self._places: dict[str, int] = {}
         for key in keys:  # each storage: its number of elements, then their bytes
@@ -155,30 +170,53 @@ class TorchFile:
 def _find_state_dict(path: Path, content: Any) -> tuple[dict[str, TensorRecord], Any]:
     hyper_parameters = None
     if isinstance(content, Mapping):
-        hyper_parameters = plain(content.get("hyper_parameters"))
+        try:
+            hyper_parameters = plain(content.get("hyper_parameters"), _Count(_MAX_VALUES))
+        except OverflowError as error:
+            raise VidtwinError(f"{path}: its hyper-parameters hold more than {_MAX_VALUES} values") from error
         content = content.get("state_dict", content)
     tensors: dict[str, TensorRecord] = {}
     if isinstance(content, Mapping):
         tensors = {name: value for name, value in content.items() if isinstance(value, TensorRecord)}
     if not tensors:
         raise VidtwinError(f"{path}: this PyTorch file holds no state dict of tensors")
+    if not all(isinstance(name, str) and len(name) <= _MAX_NAME and name.isprintable() for name in tensors):
+        raise VidtwinError(f"{path}: names of its tensors are not short printable text; it is damaged")
     return tensors, hyper_parameters
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """Dictionaries, lists and values, with OmegaConf's containers and nodes unwrapped; None for the rest."""
+class _Count:
+    """How many values may still come."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def one(self) -> None:
+        """Raise OverflowError if there have been too many."""
+        self.left -= 1
+        if self.left < 0:
+            raise OverflowError
+
+
+def plain(value: Any, count: _Count, depth: int = 0) -> Any:
+    """Dictionaries, lists and values, with OmegaConf's containers and nodes unwrapped; None for the rest.
+
+    Raises:
+        OverflowError: there are more values than ``count`` allows.
+    """
+    count.one()
     if depth > _MAX_DEPTH:
         return None
     if isinstance(value, Inert) and isinstance(value.state, Mapping):
         for field in ("_content", "_val"):
             if field in value.state:
-                return plain(value.state[field], depth + 1)
+                return plain(value.state[field], count, depth + 1)
     if isinstance(value, Inert):
         value = value.items or None
     if isinstance(value, Mapping):
-        return {key: plain(item, depth + 1) for key, item in value.items() if isinstance(key, str)}
+        return {key: plain(item, count, depth + 1) for key, item in value.items() if isinstance(key, str)}
     if isinstance(value, list | tuple):
-        return [plain(item, depth + 1) for item in value]
+        return [plain(item, count, depth + 1) for item in value]
     return value if isinstance(value, bool | int | float | str) else None
 
 

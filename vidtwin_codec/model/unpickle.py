@@ -9,15 +9,16 @@ functions no checkpoint needs is refused by name, so that its owner learns what 
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import pickletools
 import re
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, ClassVar, NoReturn
 
 import torch
 
@@ -51,6 +52,15 @@ _STORAGE_DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+
+
+MAX_PICKLE = 16 << 20
+"""The structure of a checkpoint takes a few hundred kilobytes; its numbers lie elsewhere."""
+MAX_OPERATIONS = 1 << 20
+"""Of a pickle; a tensor takes some forty. Each may make an object of hundreds of bytes."""
+MAX_INTEGER = 1 << 128
+MAX_RANK = 16
+_MAX_SIZE = 1 << 63
 
 
 class RefusedError(VidtwinError):
@@ -139,16 +149,60 @@ class _Builder:
         return self._build(*args)
 
 
-class InertUnpickler(pickle.Unpickler):
+class Items(dict[Any, Any]):
+    """What an ``OrderedDict`` becomes: a dictionary whose methods no pickle can replace."""
+
+    __slots__ = ()
+
+    def __init__(self, pairs: Iterable[tuple[Any, Any]] = ()) -> None:
+        super().__init__()
+        for key, value in pairs:
+            self[key] = value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        _check_key(key)
+        super().__setitem__(key, value)
+
+    def __setstate__(self, state: Any) -> None:
+        """Drop attributes: modules keep versions of their parts there."""
+
+
+def read_pickle(stream: BinaryIO) -> bytes:
+    """The pickle that begins where the stream stands, which then stands behind it.
+
+    Raises:
+        pickle.UnpicklingError: it is larger than that of any checkpoint, or holds what none needs.
+        ValueError: it is damaged.
+    """
+    start = stream.tell()
+    data = stream.read(MAX_PICKLE)
+    end, count = 0, 0
+    for operation, argument, position in pickletools.genops(io.BytesIO(data)):
+        count, end = count + 1, (position or 0) + 1
+        large = isinstance(argument, int) and abs(argument) >= MAX_INTEGER
+        if count > MAX_OPERATIONS or large or operation.name == "BYTEARRAY8":
+            raise pickle.UnpicklingError("more than a checkpoint needs")
+    stream.seek(start + end)
+    return data[:end]
+
+
+# The unpickler in Python: the one in C keeps an array as long as the largest number that a pickle gives its memo, and
+# cannot be told which keys to refuse.
+class InertUnpickler(pickle._Unpickler):
     """Unpickles a checkpoint's structure; see the module's description.
+
+    Args:
+        data: from `read_pickle`.
 
     Raises (from :meth:`load`):
         RefusedError: the pickle names something that would run code.
         Exception: whatever a damaged pickle makes of itself; callers report the file as damaged.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        super().__init__(stream, encoding="latin1")
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")
         self.storages: dict[str, StorageRecord] = {}
         """Every storage the pickle mentions, by key."""
 
@@ -162,7 +216,7 @@ class InertUnpickler(pickle.Unpickler):
         if full in {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}:
             return _Builder(_rebuild_parameter)
         if full == "collections.OrderedDict":
-            return OrderedDict
+            return Items
         if full == "_codecs.encode":  # how protocol 2 spells bytes
             return _Builder(_encode)
         storage = _STORAGE_DTYPES.get(name) if module in {"torch", "torch.storage"} else None
@@ -182,12 +236,53 @@ class InertUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError("unknown kind of storage")
         if any(part is not None for part in view):
             raise pickle.UnpicklingError("views of storages are not supported")
+        if not isinstance(key, str | int):
+            raise pickle.UnpicklingError("a storage without a name")
         return self.storages.setdefault(str(key), StorageRecord(str(key), dtype, elements))
+
+    def _setitem(self) -> None:
+        _check_key(self.stack[-2])
+        pickle._Unpickler.dispatch[pickle.SETITEM[0]](self)
+
+    def _setitems(self) -> None:
+        for key in self.stack[::2]:
+            _check_key(key)
+        pickle._Unpickler.dispatch[pickle.SETITEMS[0]](self)
+
+    def _elements(self) -> None:
+        for element in self.stack:
+            _check_key(element)
+        pickle._Unpickler.dispatch[pickle.ADDITEMS[0]](self)
+
+    def _frozen(self) -> None:
+        for element in self.stack:
+            _check_key(element)
+        pickle._Unpickler.dispatch[pickle.FROZENSET[0]](self)
+
+    def _dict(self) -> None:
+        for key in self.stack[::2]:
+            _check_key(key)
+        pickle._Unpickler.dispatch[pickle.DICT[0]](self)
+
+    dispatch[pickle.SETITEM[0]] = _setitem
+    dispatch[pickle.SETITEMS[0]] = _setitems
+    dispatch[pickle.ADDITEMS[0]] = _elements
+    dispatch[pickle.FROZENSET[0]] = _frozen
+    dispatch[pickle.DICT[0]] = _dict
+
+
+def _check_key(key: Any) -> None:
+    """Refuse nested tuples as keys: hashing one whose halves are the same tuple takes twice as long at each level."""
+    if isinstance(key, tuple | frozenset) and any(isinstance(part, tuple | frozenset) for part in key):
+        raise pickle.UnpicklingError("a key made of tuples of tuples")
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_rest: Any) -> TensorRecord:
+    if not isinstance(shape, tuple) or not isinstance(stride, tuple) or max(len(shape), len(stride)) > MAX_RANK:
+        raise pickle.UnpicklingError("a tensor of too many axes")
     sizes = (offset, *shape, *stride)
-    if not isinstance(storage, StorageRecord) or not all(isinstance(size, int) and size >= 0 for size in sizes):
+    fine = all(type(size) is int and 0 <= size < _MAX_SIZE for size in sizes)
+    if not isinstance(storage, StorageRecord) or not fine:
         raise pickle.UnpicklingError("a tensor is not described by a storage and sizes")
     record = TensorRecord(storage, offset, tuple(shape), tuple(stride))
     elements = math.prod(record.shape)
@@ -202,7 +297,9 @@ def _rebuild_parameter(data: Any, *_rest: Any) -> Any:
 
 
 def _encode(text: Any, *_rest: Any) -> bytes:
-    return str(text).encode("latin1", "replace")
+    if not isinstance(text, str):
+        raise pickle.UnpicklingError("no text to encode")
+    return text.encode("latin1", "replace")
 
 
 def _refuse(name: str) -> NoReturn:

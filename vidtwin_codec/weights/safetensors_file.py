@@ -20,6 +20,7 @@ from vidtwin_codec.files import explain_os_error
 
 MAX_HEADER = 16 << 20
 """Bytes; a VidTwin's header has tens of kilobytes."""
+_MAX_RANK, _MAX_SIZE = 16, 1 << 63
 _SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 _SIZES |= {"F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1}
 _WRITTEN = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int32": "I32"}
@@ -113,6 +114,8 @@ def _parse(text: bytes) -> tuple[dict[str, str], dict[str, TensorEntry], int]:
         shape, (start, end) = tuple(entry["shape"]), entry["data_offsets"]
         if not all(type(number) is int and number >= 0 for number in (*shape, start, end)):
             raise ValueError("sizes must be whole numbers")
+        if len(shape) > _MAX_RANK or max((*shape, end), default=0) >= _MAX_SIZE:
+            raise ValueError("sizes must be those of a tensor")
         if end - start != math.prod(shape) * _SIZES[entry["dtype"]]:
             raise ValueError("a byte range does not fit its shape")
         tensors[name] = TensorEntry(entry["dtype"], shape)
