@@ -10,7 +10,7 @@ from torch import nn
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, load_checkpoint, open_checkpoint, save_checkpoint
-from vidtwin_codec.model.idle import Convolution, Linear, settle
+from vidtwin_codec.model.idle import Convolution, PassingLinear, settle
 from vidtwin_codec.weights.safetensors_file import read_header
 
 
@@ -41,7 +41,7 @@ def test_a_full_convolution_stays_one() -> None:
 
 @pytest.mark.parametrize("bias", [0.0, 0.5])
 def test_an_identity_is_passed_over_unless_it_adds_something(bias: float) -> None:
-    layer = Linear(4, 4)
+    layer = PassingLinear(4, 4)
     with torch.no_grad():
         layer.weight.copy_(torch.eye(4))
         layer.bias.fill_(bias)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidtwin_codec.model.config import VidTwinConfig
-from vidtwin_codec.model.idle import Convolution, Linear, PosteriorHead
+from vidtwin_codec.model.idle import Convolution, PassingLinear, PosteriorHead
+from vidtwin_codec.model.linear import Linear, flat_linear
 from vidtwin_codec.model.qformer import QFormer
 
 CLEARLY_LESS = 0.95
@@ -55,7 +56,7 @@ class LinearSlots(nn.Module):
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
         self.frames_to_slots = nn.Linear(config.frames, config.qformer.num_queries)
-        self.narrow = Linear(config.encoder.hidden_size, config.qformer.hidden_size)
+        self.narrow = PassingLinear(config.encoder.hidden_size, config.qformer.hidden_size)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``[B, T, h, w, D]`` → ``[B, n_q, h, w, d_q]``."""
@@ -82,7 +83,7 @@ class StructureDecoder(nn.Module):
         self.input = Convolution(config.structure_channels, first << blocks)
         self.upsample = nn.ModuleList(Convolution(first << i, first << (i - 1)) for i in range(blocks, 0, -1))
         self.output = Convolution(first, config.qformer.hidden_size)
-        self.widen = Linear(config.qformer.hidden_size, config.decoder.hidden_size)
+        self.widen = PassingLinear(config.qformer.hidden_size, config.decoder.hidden_size)
         # upstream: a Conv1d of kernel 1 over the token axis, which is this linear map
         self.slots_to_frames = nn.Linear(config.qformer.num_queries, config.frames)
 
@@ -111,7 +112,7 @@ class DynamicsEncoder(nn.Module):
         self.downsample = nn.ModuleList(Convolution(width, width, stride=2) for _ in range(config.dynamics_blocks))
         self.head = PosteriorHead(width, 2 * config.dynamics_channels)
         # what the means stand for among the tokens, so that the structure need not say it again
-        self.shown = nn.Linear(config.dynamics_channels, width) if config.linear else None
+        self.shown = Linear(config.dynamics_channels, width) if config.linear else None
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``[B, T, h, w, D]`` → dynamics x, dynamics y, and the tokens less what they show (linear networks)."""
@@ -133,7 +134,7 @@ class DynamicsEncoder(nn.Module):
         The motion of a line is told only where taking it out leaves less than was there. It does where the light
         changes or the camera shakes; where one thing moves through a still scene, others would have to take it back.
         """
-        seen = functional.linear(tokens, shown.weight.T)  # [B, T, h, w, d_D]: how much of it there is at each place
+        seen = flat_linear(tokens, shown.weight.T)  # [B, T, h, w, d_D]: how much of it there is at each place
         seen = seen - seen.mean(dim=1, keepdim=True)
         lines = tokens.mean(dim=2)
         x = self._read(lines - lines.mean(dim=1, keepdim=True))
@@ -167,13 +168,13 @@ class DynamicsDecoder(nn.Module):
         super().__init__()
         width = config.decoder.hidden_size
         self.linear = config.linear
-        self.first = nn.Linear(config.dynamics_channels, width)
-        self.second = Linear(width, width)
+        self.first = Linear(config.dynamics_channels, width)
+        self.second = PassingLinear(width, width)
         self.upsample: nn.ModuleList | None = None
         if config.dynamics_blocks:
             # one map serves rows and columns, which is why upstream's grids are square
             small, full = config.dynamics_grid[1], config.grid[1]
-            self.upsample = nn.ModuleList([nn.Linear(small, full), nn.Linear(full, full)])
+            self.upsample = nn.ModuleList([Linear(small, full), Linear(full, full)])
 
     def _widen(self, dynamics: Tensor) -> Tensor:
         x = self.first(dynamics.permute(0, 2, 3, 1))

@@ -11,9 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vidtwin_codec.model.linear import Linear, flat_linear
 
-class Linear(nn.Linear):
-    """``nn.Linear`` that is passed over while it is the identity.
+_SMALL_IMAGE = 20_480
+"""Numbers up to which torch runs a single image through no kernel of oneDNN."""
+
+
+class PassingLinear(Linear):
+    """A linear map that is passed over while it is the identity.
 
     Attributes:
         idle: whether it is known to give back what it is given.
@@ -63,9 +68,13 @@ class Convolution(nn.Conv2d):
         weight = self.weight if first is None else self.weight[:first]
         bias = self.bias if first is None or self.bias is None else self.bias[:first]
         if self.centred:
-            return functional.linear(maps, weight[:, :, 1, 1], bias)
-        images = maps.flatten(0, -4).permute(0, 3, 1, 2)
-        out = functional.conv2d(images, weight, bias, self.stride, self.padding).permute(0, 2, 3, 1)
+            return flat_linear(maps, weight[:, :, 1, 1], bias)
+        images = maps.flatten(0, -4)
+        if images.device.type == "cpu" and len(images) == 1 and images.numel() <= _SMALL_IMAGE:
+            # for one small image torch takes another kernel, with other sums, than for several
+            images = images.repeat(2, 1, 1, 1)
+        out = functional.conv2d(images.permute(0, 3, 1, 2), weight, bias, self.stride, self.padding).permute(0, 2, 3, 1)
+        out = out[: maps.shape[:-3].numel()]
         return out.reshape(*maps.shape[:-3], *out.shape[1:])
 
 

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vidtwin_codec.model.attention import attend
 from vidtwin_codec.model.config import QFormerConfig
+from vidtwin_codec.model.linear import Linear
 
 LAYER_NORM_EPS = 1e-12
 
@@ -17,10 +19,10 @@ class QueryAttention(nn.Module):
     def __init__(self, width: int, context_width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(context_width, width)
-        self.value = nn.Linear(context_width, width)
-        self.projection = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key = Linear(context_width, width)
+        self.value = Linear(context_width, width)
+        self.projection = Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -28,9 +30,9 @@ class QueryAttention(nn.Module):
         return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
     def forward(self, queries: Tensor, context: Tensor) -> Tensor:
-        out = functional.scaled_dot_product_attention(
-            self._split(self.query(queries)), self._split(self.key(context)), self._split(self.value(context))
-        )
+        # before the first context all sequences share one set of queries (batch 1), which is projected once
+        query = self._split(self.query(queries)).expand(len(context), -1, -1, -1)
+        out = attend(query, self._split(self.key(context)), self._split(self.value(context)))
         joined = out.transpose(1, 2).reshape(out.shape[0], queries.shape[1], queries.shape[2])
         normed: Tensor = self.norm(queries + self.projection(joined))
         return normed
@@ -44,15 +46,14 @@ class QFormerLayer(nn.Module):
         width, heads = config.hidden_size, config.num_heads
         self.self_attention = QueryAttention(width, width, heads)
         self.cross_attention = QueryAttention(width, context_width, heads) if cross else None
-        self.expand = nn.Linear(width, config.intermediate_size)
-        self.contract = nn.Linear(config.intermediate_size, width)
+        self.expand = Linear(width, config.intermediate_size)
+        self.contract = Linear(config.intermediate_size, width)
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
 
     def forward(self, queries: Tensor, context: Tensor) -> Tensor:
         queries = self.self_attention(queries, queries)
         if self.cross_attention is not None:
-            # before the first context all sequences share one set of queries (batch 1)
-            queries = self.cross_attention(queries.expand(context.shape[0], -1, -1), context)
+            queries = self.cross_attention(queries, context)
         normed: Tensor = self.norm(queries + self.contract(functional.gelu(self.expand(queries))))
         return normed
 

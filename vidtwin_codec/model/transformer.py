@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from vidtwin_codec.model.attention import attend
 from vidtwin_codec.model.config import TransformerConfig
 from vidtwin_codec.model.idle import is_shut
+from vidtwin_codec.model.linear import Linear, flat_linear
 
 LAYER_NORM_EPS = 1e-6
 
@@ -22,14 +24,14 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.projection = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.projection = Linear(width, width)
 
     def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
         batch, length, width = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        out = functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        out = attend(query, key, value, causal=causal)
         projected: Tensor = self.projection(out.transpose(1, 2).reshape(batch, length, width))
         return projected
 
@@ -39,8 +41,8 @@ class Mlp(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.expand = nn.Linear(width, 4 * width)
-        self.contract = nn.Linear(4 * width, width)
+        self.expand = Linear(width, 4 * width)
+        self.contract = Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.contract(functional.gelu(self.expand(x), approximate="tanh"))
@@ -163,7 +165,7 @@ def spatial_positions(width: int, rows: int, columns: int) -> Tensor:
 COLOURS = 3
 
 
-class PatchEmbedding(nn.Linear):
+class PatchEmbedding(Linear):
     """A patch to a token. Upstream: a Conv3d whose kernel equals its stride, which is a linear map of each patch."""
 
     def __init__(self, patch: int, width: int) -> None:
@@ -179,7 +181,7 @@ class PatchEmbedding(nn.Linear):
         tokens = super().forward((pixels - means[..., None, :]).flatten(-2)).float()
         with torch.autocast(patches.device.type, enabled=False):
             flat = self.weight.view(self.out_features, -1, COLOURS).sum(dim=1)
-            return tokens + functional.linear(means, flat)
+            return tokens + flat_linear(means, flat)
 
 
 class OutputHead(nn.Module):
@@ -188,7 +190,7 @@ class OutputHead(nn.Module):
     def __init__(self, width: int, patch: int, *, norm: bool = True) -> None:
         super().__init__()
         self.modulation = _table(2, width) if norm else None
-        self.linear = nn.Linear(width, patch * patch * 3)
+        self.linear = Linear(width, patch * patch * 3)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.modulation is not None:
@@ -200,9 +202,9 @@ class OutputHead(nn.Module):
         # as in PatchEmbedding: the mean colour in float32, the rest, which is small, in bfloat16
         weight, bias = self.linear.weight.view(-1, COLOURS, x.shape[-1]), self.linear.bias.view(-1, COLOURS)
         mean_weight, mean_bias = weight.mean(dim=0), bias.mean(dim=0)
-        rest = functional.linear(x, (weight - mean_weight).flatten(0, 1), (bias - mean_bias).flatten()).float()
+        rest = flat_linear(x, (weight - mean_weight).flatten(0, 1), (bias - mean_bias).flatten()).float()
         with torch.autocast(x.device.type, enabled=False):
-            means = functional.linear(x.float(), mean_weight, mean_bias)
+            means = flat_linear(x.float(), mean_weight, mean_bias)
         return (rest.view(*x.shape[:-1], -1, COLOURS) + means[..., None, :]).flatten(-2)
 
 

@@ -1,0 +1,22 @@
+"""Scaled dot-product attention, within what the devices' kernels bear."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+MOST_SEQUENCES = 65_535
+"""Sequences in one call: CUDA's fused kernels lay them along a grid's third axis, which is no longer than that."""
+CONTIGUOUS_ON = frozenset({"mps"})
+"""Kinds of device where permuted views, with short queries, gave wrong numbers (torch 2.8 to 2.11)."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
+    """``[N, heads, L, d]``; each of N sequences by itself."""
+    if query.device.type in CONTIGUOUS_ON:
+        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+    if len(query) <= MOST_SEQUENCES:
+        return functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    pieces = zip(*(part.split(MOST_SEQUENCES) for part in (query, key, value)), strict=True)
+    return torch.cat([functional.scaled_dot_product_attention(*piece, is_causal=causal) for piece in pieces])
