@@ -17,7 +17,8 @@ from vidtwin_codec.container import VtwReader
 from vidtwin_codec.media import probe
 from vidtwin_codec.model.checkpoint import save_checkpoint
 from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.device import Batches, Device, select_device, tiles_per_batch
+from vidtwin_codec.pipeline.device import Device, select_device, tiles_per_batch
+from vidtwin_codec.pipeline.memory import Batches
 
 
 @pytest.fixture

@@ -13,12 +13,14 @@ import pytest
 import torch
 from micro import assert_same, micro_config, micro_model, noise_clip, released_params, released_state, write_checkpoint
 from safetensors.torch import save_file
+from torch.nn import functional
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, load_checkpoint, save_checkpoint
-from vidtwin_codec.weights import ImportOptions, import_checkpoint, resolve
+from vidtwin_codec.weights import ImportOptions, import_checkpoint, importing, resolve
 from vidtwin_codec.weights.calibration import calibrate, calibrate_steps, steps_from_sigma
 from vidtwin_codec.weights.clips import synthetic_clips, video_clips
+from vidtwin_codec.weights.precision import RoundedProducts, rounded_to_tf32
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +122,26 @@ def test_a_checkpoint_is_imported_with_steps_and_precision(checkpoint: Path) -> 
     assert any("made-up" in note for note in result.notes)
     half = micro_model().half().float()
     assert_same(load_checkpoint(entry.path), half)
+
+
+def test_tf32_is_measured_by_rounding_the_factors_of_products() -> None:
+    exact = torch.tensor([1.0, 1 + 2.0**-10, 1 + 2.0**-11, 1 + 2.0**-12, -3.0000001, 0.0])
+    assert rounded_to_tf32(exact).tolist() == [1.0, 1 + 2.0**-10, 1 + 2.0**-10, 1.0, -3.0, 0.0]
+    fine = torch.tensor([[1 + 2.0**-12]])
+    with RoundedProducts():
+        assert functional.linear(fine, fine, torch.tensor([2.0**-12])).item() == 1 + 2.0**-12
+        assert (fine @ fine).item() == torch.matmul(fine, fine).item() == 1
+        assert (fine + 0).item() == 1 + 2.0**-12
+    assert functional.linear(fine, fine).item() > 1
+
+
+def test_weights_say_whether_they_bear_tf32(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert import_checkpoint(checkpoint).entry.metadata.tf32
+    monkeypatch.setattr(importing, "PRECISION_LOSS", -1.0)
+    result = import_checkpoint(checkpoint, ImportOptions(name="other"))
+    assert not result.entry.metadata.tf32
+    assert result.entry.metadata.compute_dtype == "float32"
+    assert any("TF32" in note and "not allowed" in note for note in result.notes)
 
 
 def test_the_digest_depends_on_the_checkpoint_not_on_its_name(checkpoint: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import end_children
 from vidtwin_codec.pipeline.codec import LoadCodec
+from vidtwin_codec.pipeline.memory import is_broken_device
 from vidtwin_codec.pipeline.options import Reporter
 
 LEAST_JOBS = 4
@@ -79,6 +80,7 @@ class Lanes(Closing):
 
     Attributes:
         events: what happens; exactly one :class:`Ended` or :class:`Busy` for each job.
+        broken: why no device here can be used any more, once one has failed for good.
     """
 
     def __init__(self, devices: Sequence[str], at_once: AtOnce, perform: Perform, share: float = 1.0) -> None:
@@ -86,6 +88,7 @@ class Lanes(Closing):
         self._jobs: queue.SimpleQueue[tuple[Job, bool] | None] = queue.SimpleQueue()
         self._perform = perform
         self._stopped = threading.Event()
+        self.broken: str | None = None
         self._room = _Room(machine.memory() * MEMORY_SHARE * share)
         self._lock = threading.Lock()
         self._left = 0  # jobs given that have not ended
@@ -154,9 +157,18 @@ class Lanes(Closing):
             return Busy(job)
         except VidtwinError as error:
             return Ended(job, None, error.message)
+        except RuntimeError as error:
+            if is_broken_device(error):
+                # every call to come would fail alike: nothing more for this process; files go elsewhere, or wait
+                self.broken = str(error).partition("\n")[0]
+                return Busy(job)
+            return self._failed(job, error)
         except Exception as error:  # a bug, but one file's: the others shall not suffer
-            self.events.put(Warned(job, f"internal error\n{traceback.format_exc()}"))
-            return Ended(job, None, f"internal error: {type(error).__name__}: {error}")
+            return self._failed(job, error)
+
+    def _failed(self, job: Job, error: Exception) -> Ended:
+        self.events.put(Warned(job, f"internal error\n{traceback.format_exc()}"))
+        return Ended(job, None, f"internal error: {type(error).__name__}: {error}")
 
     def _reporter(self, job: Job) -> Reporter:
         stage, done, total = "", 0, None

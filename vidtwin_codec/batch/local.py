@@ -13,6 +13,7 @@ import torch
 
 from vidtwin_codec.batch.engine import Ended, Event, Job, Perform
 from vidtwin_codec.batch.lanes import AtOnce, Busy, Lanes
+from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.pipeline.device import select_device
 from vidtwin_codec.pipeline.options import NetworkOptions
 
@@ -44,6 +45,10 @@ class LocalEngine:
             left = len(jobs)
             while left:
                 event = lanes.events.get()
+                if lanes.broken is not None:
+                    raise VidtwinError(
+                        f"the device failed: {lanes.broken}", "what is left is done by running the same command again"
+                    )
                 if isinstance(event, Busy):
                     lanes.put(event.job, wait=True)
                     continue

@@ -9,6 +9,7 @@ merged, for as many waiting files as fit one batch, where sums may round differe
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -23,6 +24,7 @@ from vidtwin_codec.closing import Closing
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.pipeline.codec import Codec, Codecs
 from vidtwin_codec.pipeline.device import Device, tiles_in_memory
+from vidtwin_codec.pipeline.memory import forget, is_out_of_memory
 from vidtwin_codec.pipeline.options import NetworkOptions
 from vidtwin_codec.weights import Entry
 
@@ -64,6 +66,7 @@ class NetworkThreads(Closing):
         self._changed = threading.Condition()
         self._stopped = False
         self._most = count
+        self._too_many: dict[Hashable, int] = {}  # tiles of a kind that were too many for the memory
         self._threads = [
             threading.Thread(target=self._run, args=(number,), name="vidtwin-network", daemon=True)
             for number in range(count)
@@ -116,7 +119,11 @@ class NetworkThreads(Closing):
                 raise StoppedError
             self._waiting.append(request)
             self._changed.notify_all()
-        return request.answer.result()
+        try:
+            return request.answer.result()
+        finally:
+            # an error's traceback holds this frame, which would hold the error: a circle, with all it keeps alive
+            del request
 
     def _run(self, number: int) -> None:
         while requests := self._next(number):
@@ -126,11 +133,15 @@ class NetworkThreads(Closing):
             try:
                 self._answer(requests)
             except BaseException as error:  # carried over to whoever asked
+                forget(error)
                 if len(requests) == 1:
                     requests[0].answer.set_exception(error)
                 else:
                     # too much for the memory, perhaps: alone, each can shrink its own batches
+                    if is_out_of_memory(error):
+                        self._shrink(requests)
                     self._put_back(requests)
+            del requests  # and what they gave, before the next one is waited for
 
     def _next(self, number: int) -> list[_Request]:
         """What to run next on a thread, none at the end."""
@@ -140,10 +151,10 @@ class NetworkThreads(Closing):
             if not self._waiting:
                 return []
             chosen = [self._waiting.popleft()]
-            tiles = chosen[0].tiles
+            tiles, most = chosen[0].tiles, self._too_many.get(chosen[0].kind, math.inf)
             for request in list(self._waiting) if self._merge else []:
-                fits = request.kind == chosen[0].kind and tiles + request.tiles <= min(request.limit, chosen[0].limit)
-                if fits:
+                limit = min(request.limit, chosen[0].limit, most - 1)
+                if request.kind == chosen[0].kind and tiles + request.tiles <= limit:
                     self._waiting.remove(request)
                     chosen.append(request)
                     tiles += request.tiles
@@ -163,6 +174,11 @@ class NetworkThreads(Closing):
             for request in requests:
                 request.answer.set_result(tuple(part[at : at + request.tiles] for part in results))
                 at += request.tiles
+
+    def _shrink(self, requests: list[_Request]) -> None:
+        """Merge fewer tiles of this kind from now on than were too many."""
+        with self._changed:
+            self._too_many[requests[0].kind] = sum(request.tiles for request in requests)
 
     def _put_back(self, requests: list[_Request]) -> None:
         with self._changed:

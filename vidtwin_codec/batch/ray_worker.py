@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import platform
 import queue
@@ -94,6 +95,10 @@ class Order:
     wait: bool
 
 
+def _end_process() -> None:
+    os._exit(1)
+
+
 class RayWorker:
     """The actor. Nothing is done before :meth:`prepare`."""
 
@@ -140,6 +145,9 @@ class RayWorker:
                 break
         while not self._lanes.events.empty():
             self._note(self._lanes.events.get(), told)
+        if self._lanes.broken is not None:
+            # a process is what such a failure lives as long as: as a lost worker its jobs go elsewhere
+            _end_process()
         return told
 
     def close(self) -> None:

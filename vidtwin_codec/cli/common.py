@@ -200,7 +200,7 @@ def network_options(function: F) -> F:
         click.option("--batch", type=click.IntRange(1, 4096), help="Tiles at once (default: from memory)."),
         click.option(
             "--precision",
-            type=click.Choice(["auto", "float32", "bfloat16"]),
+            type=click.Choice(["auto", "float32", "tf32", "bfloat16"]),
             default="auto",
             show_default=True,
             help="Arithmetic of the network.",

@@ -51,7 +51,9 @@ class Network:
 
     def __init__(self, options: NetworkOptions) -> None:
         self.entry = weights.resolve(options.weights)
-        device = select_device(options.device, options.precision, self.entry.metadata.compute_dtype)
+        device = select_device(
+            options.device, options.precision, self.entry.metadata.compute_dtype, tf32=self.entry.metadata.tf32
+        )
         self.codec = Codec(load_checkpoint(self.entry.path), device, options.batch)
         config = self.codec.model.config
         self.size, self.frames = (config.height, config.width), config.frames

@@ -18,5 +18,5 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -
         query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
     if len(query) <= MOST_SEQUENCES:
         return functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
-    pieces = zip(*(part.split(MOST_SEQUENCES) for part in (query, key, value)), strict=True)
-    return torch.cat([functional.scaled_dot_product_attention(*piece, is_causal=causal) for piece in pieces])
+    pieces = zip(*(torch.split(part, MOST_SEQUENCES) for part in (query, key, value)), strict=True)
+    return torch.cat([functional.scaled_dot_product_attention(q, k, v, is_causal=causal) for q, k, v in pieces])

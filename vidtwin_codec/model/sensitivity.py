@@ -48,6 +48,6 @@ def squared_derivatives(model: VidTwin, latents: Latents, generator: torch.Gener
         gradients = torch.autograd.grad(
             decoded, inputs, signs.to(decoded), retain_graph=number < passes - 1, materialize_grads=True
         )
-        squares = [part.double().square().mean(dim=(0, 2, 3), keepdim=True).cpu().numpy() for part in gradients]
+        squares = [part.cpu().double().square().mean(dim=(0, 2, 3), keepdim=True).numpy() for part in gradients]
         total = [a + b for a, b in zip(total, squares, strict=True)] if total else squares
     return Squares(*(part / passes for part in total))

@@ -16,9 +16,10 @@ from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.coding.sparse.jit import must_compile
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig, load_checkpoint
-from vidtwin_codec.pipeline.device import Batches, Device, select_device, tiles_per_batch, windows_per_batch
+from vidtwin_codec.pipeline.device import Device, select_device, tiles_per_batch, windows_per_batch
 from vidtwin_codec.pipeline.following import cut_out, placed_geometry
 from vidtwin_codec.pipeline.geometry import Frames, Geometry, pixels_from_levels
+from vidtwin_codec.pipeline.memory import Batches
 from vidtwin_codec.pipeline.options import NetworkOptions, Reporter
 from vidtwin_codec.pipeline.windows import window_layout, window_size
 from vidtwin_codec.weights import Entry
@@ -47,8 +48,10 @@ class Codec:
         Raises:
             VidtwinError: the weights cannot be read, or the device is not there.
         """
-        device = select_device(options.device, options.precision, entry.metadata.compute_dtype)
-        return cls(load_checkpoint(entry.path, parts=(part,)), device, options.batch)
+        device = select_device(
+            options.device, options.precision, entry.metadata.compute_dtype, tf32=entry.metadata.tf32
+        )
+        return cls(load_checkpoint(entry.path, parts=(part,), device=device.device), device, options.batch)
 
     @property
     def layout(self) -> LatentLayout:

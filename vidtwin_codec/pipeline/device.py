@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 
@@ -13,10 +12,8 @@ from vidtwin_codec import machine
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwinConfig
 
-T = TypeVar("T")
-
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 MEMORY_SHARE = 0.25
 """Of the device's whole memory, for activations: the rest is weights, frames and other programs."""
 MAX_BATCH = {"cpu": 8, "cuda": 256, "mps": 32}
@@ -25,13 +22,20 @@ MAX_BATCH = {"cpu": 8, "cuda": 256, "mps": 32}
 
 @dataclass(frozen=True)
 class Device:
-    """A device and the precision the network runs in there."""
+    """A device and the precision the network runs in there.
+
+    Attributes:
+        device: of torch; with its number, where one was asked for.
+        precision: of matrix products.
+        tf32: whether products of float32 may round their factors to 10 bits.
+    """
 
     device: torch.device
     precision: torch.dtype
+    tf32: bool = False
 
     def __str__(self) -> str:
-        return f"{self.device.type} {str(self.precision).removeprefix('torch.')}"
+        return f"{self.device} {'tf32' if self.tf32 else str(self.precision).removeprefix('torch.')}"
 
     def autocast(self) -> AbstractContextManager[object]:
         """Mixed precision: matrix products in bfloat16, sums and norms in float32."""
@@ -40,29 +44,64 @@ class Device:
         return torch.autocast(self.device.type, dtype=self.precision)
 
 
-def select_device(name: str, precision: str, least: str) -> Device:
-    """Pick a device and a precision.
+def select_device(name: str, precision: str, least: str, *, tf32: bool = False) -> Device:
+    """Pick a device and a precision, and tell torch whether products of float32 may use TF32, which is off otherwise.
 
     Args:
         name: one of :data:`DEVICES`, or a numbered one such as ``cuda:1``; ``auto`` takes CUDA, then MPS, then
             the CPU.
         precision: one of :data:`PRECISIONS`; ``auto`` takes bfloat16 where it is fast and the weights bear it.
         least: the lowest precision at which the weights lose nothing visible (from their metadata).
+        tf32: whether they bear TF32 (from their metadata).
 
     Raises:
-        VidtwinError: this machine does not have the device.
+        VidtwinError: this machine does not have the device, or the weights do not bear the precision.
     """
-    kind = name.partition(":")[0]
     if name == "auto":
-        name = kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present.get(kind, False):
-        raise VidtwinError(f"this machine has no {kind} device that torch can use", "pass --device cpu or auto")
-    device = torch.device(name)
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = _present(name)
     if precision == "auto":
-        fast = kind == "cuda" or (kind == "cpu" and _cpu_has_bfloat16())
-        precision = "bfloat16" if fast and least == "bfloat16" else "float32"
-    return Device(device, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+        precision = "bfloat16" if least == "bfloat16" and _has_bfloat16(device) else "float32"
+    if precision == "tf32" and device.type != "cuda":
+        raise VidtwinError(f"--precision tf32 is for CUDA devices, not for {device}", "pass --precision auto")
+    if precision == "tf32" and not tf32:
+        raise VidtwinError(
+            "these weights are not marked as bearing TF32", "pass --precision float32, or import them again"
+        )
+    # the environment or another library may have switched it on, and torch itself allows it in convolutions
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    return Device(device, torch.bfloat16 if precision == "bfloat16" else torch.float32, precision == "tf32")
+
+
+def _present(name: str) -> torch.device:
+    """The device called so.
+
+    Raises:
+        VidtwinError: there is none.
+    """
+    kind, _, number = name.partition(":")
+    counts = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    count = counts.get(kind, 0)
+    if not count:
+        raise VidtwinError(f"this machine has no {kind} device that torch can use", "pass --device cpu or auto")
+    if number or name.endswith(":"):
+        if not re.fullmatch(r"[0-9]{1,4}", number):
+            raise VidtwinError(f"{name!r} does not name a device", "devices are numbered: cuda:0")
+        if int(number) >= count:
+            raise VidtwinError(f"this machine has no device {name}: its last is {kind}:{count - 1}")
+    return torch.device(name)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are faster there than in float32."""
+    if device.type == "cuda":
+        # NVIDIA's cards before Ampere emulate it
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and _cpu_has_bfloat16()
 
 
 def tiles_per_batch(config: VidTwinConfig, device: Device) -> int:
@@ -93,47 +132,6 @@ def tiles_in_memory(config: VidTwinConfig, device: Device) -> int:
     # at its widest a block holds the stream, the MLP's 4 D twice and some copies, in float32
     per_tile = config.frames * (config.tokens * widest * 16 + 3 * config.height * config.width * 4) * 4
     return int(memory * MEMORY_SHARE // per_tile)
-
-
-class Batches:
-    """Runs the network over many tiles, some at a time; fewer for good once memory has run out.
-
-    Attributes:
-        size: most tiles in one call.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def run(self, network: Callable[[slice], T], count: int) -> Iterator[T]:
-        """``network(slice)`` over 0 … count in slices of at most ``size``, which is halved whenever memory runs out.
-
-        Raises:
-            VidtwinError: not even one tile fits.
-        """
-        start = 0
-        while start < count:
-            piece = slice(start, min(start + self.size, count))
-            try:
-                out = network(piece)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                if piece.stop - piece.start == 1:
-                    raise VidtwinError(
-                        "not enough memory for one tile", "close other programs, or pass --device cpu"
-                    ) from error
-                self.size = (piece.stop - piece.start) // 2
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
-                continue
-            yield out
-            start = piece.stop
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # the CPU allocator raises a plain RuntimeError
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
 def _cpu_has_bfloat16() -> bool:

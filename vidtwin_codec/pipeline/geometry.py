@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from vidtwin_codec.container import Header
 from vidtwin_codec.container.fields import abutting_offsets, tile_offsets
+from vidtwin_codec.pipeline.memory import allocate
 
 Frames = NDArray[np.uint8]
 
@@ -29,6 +30,7 @@ SECONDS_PER_GROUP = 10
 SECONDS_PER_STILL_GROUP = 60
 MAX_CLIPS_PER_GROUP = 1024
 MAX_TILES_PER_GROUP = 1024
+_FRAMES_AT_ONCE = 4
 MAX_TILES_PER_STILL_GROUP = 4096
 """Of overlapping tiles, whose groups are coded as a whole: 8 million latents of the released layout, 33 million where
 the scene stands still (132 MB). Windows are coded clip by clip."""
@@ -139,7 +141,7 @@ class Geometry:
                 are clipped. Taken one by one, so they need not all be in memory.
 
         Returns:
-            uint8 ``[clip_frames, height, width, 3]``.
+            uint8 ``[clip_frames, height, width, 3]``, on the CPU.
         """
         height, width = min(self.tile_height, self.height), min(self.tile_width, self.width)
         canvas: Tensor | None = None
@@ -149,12 +151,16 @@ class Geometry:
                 canvas = cropped
                 break
             if canvas is None:
-                canvas = tile.new_zeros(self.clip_frames, self.height, self.width, 3)
-                down, across = self._blend_weights(tile.device)
+                canvas = allocate(tile, (self.clip_frames, self.height, self.width, 3)).zero_()
+                down, across = self._blend_weights(canvas.device)
             fade = down[y][:height, None, None] * across[x][:width, None]
-            canvas[:, y : y + height, x : x + width].addcmul_(cropped, fade)
+            canvas[:, y : y + height, x : x + width].addcmul_(cropped.to(canvas.device), fade)
         assert canvas is not None  # a frame has at least one tile
-        return canvas.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8).contiguous()
+        levels = torch.empty(canvas.shape, dtype=torch.uint8)
+        # a few frames at a time: a second canvas of floats would double what joining takes on the device
+        for out, frames in zip(torch.split(levels, _FRAMES_AT_ONCE), torch.split(canvas, _FRAMES_AT_ONCE), strict=True):
+            out.copy_(frames.add(1).mul_(127.5).round_().clamp_(0, 255))
+        return levels
 
     def join_levels(self, tiles: Iterable[Tensor]) -> Tensor:
         """One clip's frames from tiles that abut, cropped: uint8 ``[clip_frames, height, width, 3]``.
@@ -168,7 +174,7 @@ class Geometry:
             if len(self.tiles) == 1:
                 return cropped.contiguous()
             if canvas is None:
-                canvas = tile.new_empty(self.clip_frames, self.height, self.width, 3)
+                canvas = allocate(tile, (self.clip_frames, self.height, self.width, 3))
             canvas[:, y : y + cropped.shape[1], x : x + cropped.shape[2]] = cropped
         assert canvas is not None  # a frame has at least one tile
         return canvas

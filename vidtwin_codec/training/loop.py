@@ -147,7 +147,7 @@ class Trainer:
         with self.setting.place.autocast():
             losses: Losses = self._objective(batch.clips, batch.noise, loss)
         losses.total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.setting.options.clip_norm, foreach=True)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.setting.options.clip_norm)
         return losses, norm
 
     def _write_log(self, factor: float | None = None) -> None:

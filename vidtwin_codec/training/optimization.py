@@ -35,7 +35,7 @@ class Optimizers:
             else:
                 plain.append(parameter)
         groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        adam = AdamW(groups, lr=options.lr, betas=_BETAS, foreach=True)
+        adam = AdamW(groups, lr=options.lr, betas=_BETAS)
         self._parts: list[tuple[Optimizer, float]] = [(adam, options.lr)]
         if muon:
             self._parts.append((_muon(muon, options), options.muon_lr))

@@ -100,6 +100,7 @@ def _convert(path: Path, made: Path, name: str, options: ImportOptions) -> list[
 
     from vidtwin_codec.model import open_checkpoint, save_checkpoint
     from vidtwin_codec.weights.calibration import calibrate, reconstruction_psnr
+    from vidtwin_codec.weights.precision import RoundedProducts
 
     checkpoint = open_checkpoint(path, config=read_config(options.config))
     notes = [f"assumed, since the file does not say: {what}" for what in checkpoint.assumed]
@@ -110,13 +111,19 @@ def _convert(path: Path, made: Path, name: str, options: ImportOptions) -> list[
     notes += calibration.notes
     kind = "given" if options.clips else "made-up"
     notes.append(f"steps calibrated on {len(clips)} {kind} clips")
-    options.progress("measuring what bfloat16 costs")
+    options.progress("measuring what bfloat16 and TF32 cost")
     exact = reconstruction_psnr(model, clips[:2])
     if exact < PLAUSIBLE_PSNR:
         notes.append(f"these weights reconstruct the clips at only {exact:.1f} dB: is the configuration right?")
-    coarse = reconstruction_psnr(checkpoint.load(dtype=torch.bfloat16), clips[:2])
+    with torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16):  # as it will be computed
+        coarse = reconstruction_psnr(model, clips[:2])
     compute_dtype = "bfloat16" if exact - coarse <= PRECISION_LOSS else "float32"
     notes.append(f"computing in bfloat16 costs {exact - coarse:.2f} dB: marked {compute_dtype}")
+    with RoundedProducts():
+        coarse = reconstruction_psnr(model, clips[:2])
+    bears_tf32 = exact - coarse <= PRECISION_LOSS
+    notes.append(f"TF32 costs {exact - coarse:.2f} dB: {'allowed' if bears_tf32 else 'not allowed'}")
+    described = {"description": options.description} if options.description else {}
     origin = options.origin
     if origin is None:
         # the digest, not the name: the same checkpoint gives the same bytes whatever it is called
@@ -129,7 +136,7 @@ def _convert(path: Path, made: Path, name: str, options: ImportOptions) -> list[
         compute_dtype=compute_dtype,
         storage=options.storage or "float16",
         origin=origin,
-        extra={"description": options.description} if options.description else None,
+        extra=described | ({"tf32": "1"} if bears_tf32 else {}),
     )
     return notes
 

@@ -27,6 +27,7 @@ class WeightsMetadata:
         config: ``VidTwinConfig.to_dict()`` of the network.
         steps_json: base quantisation steps as stored, or None.
         compute_dtype: ``"float32"`` or ``"bfloat16"``: the lowest precision without visible loss.
+        tf32: whether products whose factors are rounded to TF32's 10 bits are known to lose nothing visible.
         origin: where the weights come from, in words.
         description: what they are, in a few words; may be empty.
         parameters: how many numbers the file holds, without those of sparse tensors that are zero.
@@ -41,6 +42,7 @@ class WeightsMetadata:
     description: str
     parameters: int
     storage: str
+    tf32: bool = False
 
     @property
     def steps(self) -> Steps | None:
@@ -89,6 +91,7 @@ def read_metadata(path: str | Path) -> WeightsMetadata:
         description=metadata.get("description", ""),
         parameters=sum(counts.values()),
         storage={"F16": "float16", "BF16": "bfloat16", "F32": "float32"}.get(most, most),
+        tf32=metadata.get("tf32") == "1",
     )
 
 

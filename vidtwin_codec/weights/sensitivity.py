@@ -88,7 +88,7 @@ def checked(
     few = latents[:_CHECKED_CLIPS]
     plain = [model.decode(one) for one in few]
     for part, found in enumerate(kept):
-        spread = torch.cat([one[part] for one in latents]).double().square().mean(dim=(0, 2, 3)).sqrt().cpu().numpy()
+        spread = torch.cat([one[part].cpu() for one in latents]).double().square().mean(dim=(0, 2, 3)).sqrt().numpy()
         for channel in zip(*np.nonzero((found > spread) & (found < SILENT_STEP)), strict=True):
             rounded = [_rounded(one, part, channel, float(found[channel])) for one in few]
             foretold = sensitivity[part][channel] * sum(map(_distance, few, rounded))
@@ -109,4 +109,4 @@ def _rounded(latents: Latents, part: int, channel: tuple[int, ...], step: float)
 
 def _distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
     """Sum of squared differences."""
-    return sum(float((one - other).double().square().sum()) for one, other in zip(a, b, strict=True))
+    return sum(float((one - other).cpu().double().square().sum()) for one, other in zip(a, b, strict=True))

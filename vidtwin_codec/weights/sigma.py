@@ -30,7 +30,7 @@ class Moments:
         """Count in one posterior: ``[B, slot, h, w, channel]`` or ``[B, channel, T, position]``."""
         # what remains is (slot, channel) or (channel)
         axes = (0, 2, 3)
-        means, logs = mean.double().cpu().numpy(), log_variance.double().cpu().numpy()
+        means, logs = mean.cpu().double().numpy(), log_variance.cpu().double().numpy()
         low, high = LOG_VARIANCE_RANGE
         parts = (means, means**2, np.exp(logs), (logs <= low) | (logs >= high))
         sums = np.stack([part.sum(axis=axes, dtype=np.float64) for part in parts])

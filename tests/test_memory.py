@@ -1,0 +1,168 @@
+"""Memory that runs out, and devices that fail: recognised, let go of, and told apart."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from vidtwin_codec.batch.network import NetworkThreads
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.pipeline import device as device_module
+from vidtwin_codec.pipeline.device import Device, select_device
+from vidtwin_codec.pipeline.memory import Batches, allocate, is_broken_device, is_out_of_memory
+
+FULL = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+    ),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to allocate"
+    ),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError(
+        "MPS backend out of memory (MPS allocated: 8.00 GB, other allocations: 1.00 GB, max allowed: 9.07 GB)"
+    ),
+    RuntimeError("Invalid buffer size: 14.90 GB"),
+    MemoryError("Unable to allocate 7.28 TiB for an array with shape (1000000, 1000000) and data type float64"),
+)
+BROKEN = (
+    RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be"),
+    RuntimeError("CUDA error: unspecified launch failure"),
+    RuntimeError("CUDA error: uncorrectable ECC error encountered"),
+    RuntimeError("HIP error: the operation cannot be performed in the present state"),
+)
+PLAIN = (
+    RuntimeError("shapes cannot be multiplied (3x4 and 5x6)"),
+    ValueError("CUDA error: unspecified launch failure"),
+)
+
+
+@pytest.mark.parametrize("error", FULL, ids=str)
+def test_errors_of_full_memory(error: Exception) -> None:
+    assert is_out_of_memory(error)
+    assert not is_broken_device(error)
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=str)
+def test_errors_of_a_broken_device(error: Exception) -> None:
+    assert is_broken_device(error)
+    assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", PLAIN, ids=str)
+def test_errors_of_neither_kind(error: Exception) -> None:
+    assert not is_out_of_memory(error)
+    assert not is_broken_device(error)
+
+
+def test_this_machines_own_errors_are_recognised() -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.fixture
+def _no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_collector")
+@pytest.mark.parametrize("threaded", [False, True])
+def test_nothing_of_a_failed_call_is_alive_when_it_is_tried_again(threaded: bool) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+
+    def network(tiles: int) -> tuple[torch.Tensor]:
+        alive.append(sum(reference() is not None for reference in held))
+        activations = torch.zeros(tiles)
+        held.append(weakref.ref(activations))
+        if tiles > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return (torch.zeros(tiles),)
+
+    with NetworkThreads(merge=False) as threads:
+
+        def call(piece: slice) -> tuple[torch.Tensor, ...]:
+            tiles = torch.zeros(piece.stop - piece.start)
+            if threaded:
+                return threads.ask("a", lambda inputs: network(len(inputs[0])), (tiles,), 4)
+            return network(len(tiles))
+
+        assert len(list(Batches(4).run(call, 4))) == 4
+    assert alive == [0] * 6
+
+
+def test_merged_calls_that_were_too_much_are_not_made_again() -> None:
+    sizes: list[int] = []
+
+    def network(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        sizes.append(len(inputs[0]))
+        if len(inputs[0]) > 3:
+            raise RuntimeError("CUDA error: out of memory")
+        return inputs
+
+    with NetworkThreads(merge=True) as threads, ThreadPoolExecutor(4) as pool:
+        for _ in range(2):
+            with threads._changed:  # so that all wait before the first is taken
+                futures = [pool.submit(threads.ask, "a", network, (torch.zeros(2),), 100) for _ in range(4)]
+            for future in futures:
+                assert len(future.result()[0]) == 2
+    assert sum(size > 3 for size in sizes) <= 2
+
+
+def test_a_canvas_that_the_device_has_no_room_for_lies_on_the_cpu() -> None:
+    like = torch.zeros(1, dtype=torch.uint8)
+    assert allocate(like, (3, 2)).shape == (3, 2)
+    with pytest.raises(VidtwinError, match="not enough memory for the frames of one clip"):
+        allocate(like, (1 << 30, 1 << 30))
+
+
+def test_devices_that_are_not_there_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert str(select_device("cuda:1", "auto", "bfloat16")) == "cuda:1 float32"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert str(select_device("cuda:1", "auto", "bfloat16")) == "cuda:1 bfloat16"
+    with pytest.raises(VidtwinError, match="no device cuda:7: its last is cuda:1"):
+        select_device("cuda:7", "auto", "float32")
+    for name in ("cuda:x", "cuda:", "cuda:0,cuda:1", "cuda:-1"):
+        with pytest.raises(VidtwinError, match="does not name a device"):
+            select_device(name, "auto", "float32")
+    assert device_module.DEVICES[0] == "auto"
+
+
+@pytest.fixture
+def _flags_kept() -> Iterator[None]:
+    matmul, convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, convolutions
+
+
+@pytest.mark.usefixtures("_flags_kept")
+def test_tf32_is_off_unless_it_is_asked_for_and_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    flags = ((torch.backends.cuda.matmul, "allow_tf32"), (torch.backends.cudnn, "allow_tf32"))
+    for owner, name in flags:
+        setattr(owner, name, True)
+    for name in ("cpu", "cuda"):
+        select_device(name, "float32", "float32", tf32=True)
+        assert [getattr(owner, flag) for owner, flag in flags] == [False, False]
+    assert select_device("cuda", "tf32", "float32", tf32=True) == Device(torch.device("cuda"), torch.float32, True)
+    assert [getattr(owner, flag) for owner, flag in flags] == [True, True]
+    with pytest.raises(VidtwinError, match="not marked as bearing TF32"):
+        select_device("cuda", "tf32", "float32")
+    with pytest.raises(VidtwinError, match="for CUDA devices"):
+        select_device("cpu", "tf32", "float32", tf32=True)
