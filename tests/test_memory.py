@@ -6,15 +6,20 @@ import gc
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
+from vidtwin_codec.batch.engine import Ended, Event, Job, Warned
+from vidtwin_codec.batch.local import LocalEngine
 from vidtwin_codec.batch.network import NetworkThreads
+from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.pipeline import device as device_module
 from vidtwin_codec.pipeline.device import Device, select_device
 from vidtwin_codec.pipeline.memory import Batches, allocate, is_broken_device, is_out_of_memory
+from vidtwin_codec.pipeline.options import NetworkOptions
 
 FULL = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
@@ -166,3 +171,21 @@ def test_tf32_is_off_unless_it_is_asked_for_and_borne(monkeypatch: pytest.Monkey
         select_device("cuda", "tf32", "float32")
     with pytest.raises(VidtwinError, match="for CUDA devices"):
         select_device("cpu", "tf32", "float32", tf32=True)
+
+
+def job(name: str, work: float) -> Job:
+    return Job(Path(name), Path(name), name, Stamp(1, 1), None, 0, 0.0, work, 0, "new")
+
+
+def test_a_device_that_failed_ends_the_run_and_not_the_queue() -> None:
+    def perform(job: Job, *rest: object) -> dict[str, object]:
+        if job.name == "whole":
+            return {}
+        raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronous")
+
+    events: list[Event] = []
+    engine = LocalEngine(NetworkOptions(device="cpu"), jobs=1)
+    with pytest.raises(VidtwinError, match=r"the device failed: CUDA error: unspecified launch failure$"):
+        events.extend(engine.run([job("whole", 9), *(job(str(number), 1) for number in range(5))], perform))
+    assert not [event for event in events if isinstance(event, Ended) and event.error]
+    assert not any(isinstance(event, Warned) for event in events)

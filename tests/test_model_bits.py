@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
-from micro import micro_config, noise_clip
+from micro import micro_config, noise_clip, window_config
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from vidtwin_codec.model import Latents, QFormerConfig, TransformerConfig, VidTwin, VidTwinConfig, load_checkpoint
 from vidtwin_codec.model import attention as attention_module
@@ -125,3 +128,31 @@ def test_permuted_views_are_made_contiguous_where_kernels_need_it(monkeypatch: p
     monkeypatch.setattr(attention_module, "CONTIGUOUS_ON", {"cpu"})
     assert torch.equal(attend(*parts), plain)
     assert seen == [False, True]
+
+
+class NoFloat64(TorchDispatchMode):
+    """Refuses results that some devices cannot hold."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        assert all(not isinstance(part, Tensor) or part.dtype != torch.float64 for part in tree_leaves(out)), func
+        return out
+
+
+@pytest.mark.parametrize("config", [micro_config(), window_config(lapping=2)], ids=["tiles", "windows"])
+@torch.inference_mode()
+def test_the_network_keeps_to_its_device_and_to_what_devices_have(
+    config: VidTwinConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)  # which knows no meta device
+    for device in ("cpu", "meta"):  # what lies elsewhere cannot be mixed with the latter
+        model = network(config).to(device)
+        frames = torch.zeros(2, config.frames, config.height, config.width, 3, dtype=torch.uint8, device=device)
+        clip = noise_clip(config, 2).to(device)
+        with NoFloat64():
+            pixels = model.decode(model.encode(clip), only="structure")
+            levels = model.decode_levels(model.encode_levels(frames))
+        assert (pixels.device.type, levels.device.type) == (device, device)
+        assert (pixels.shape, levels.shape) == (clip.shape, frames.shape)
+    with pytest.raises(AssertionError), NoFloat64():
+        torch.zeros(1).double()
