@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +14,20 @@ from torch import Tensor
 from vidtwin_codec.coding import Steps
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
 from vidtwin_codec.weights import sensitivity
+from vidtwin_codec.weights.clock import Clock
 from vidtwin_codec.weights.sensitivity import Channels
 from vidtwin_codec.weights.sigma import LEAST_STEP, SPREAD_STEP, Moments
-from vidtwin_codec.weights.trial import DEFAULT_LOSS, Trial, change, factor_for_default
+from vidtwin_codec.weights.trial import DEFAULT_LOSS, Point, Trial, change, factor_for_default
 
 GRID = 8
 """Steps are rounded to this many values an octave. Rounding in float32 differs a little between machines; on so
 coarse a grid the steps, hence the digest of an imported file, come out the same everywhere."""
 TRIAL_CLIPS = 12
 """Clips on which steps are tried out, spread over all: ten encodings and decodings each."""
+ENCODING_SHARE, TRIAL_SHARE = 0.15, 0.4
+"""Of the time there is, where it is limited: for encoding clips, and for trying steps on them."""
+LEAST_CLIPS, LEAST_TRIAL_CLIPS = 8, 4
+"""However short the time: steps from fewer clips would be of no use."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,14 @@ class Calibration:
     notes: list[str]
 
 
-def calibrate(model: VidTwin, clips: Iterable[Tensor]) -> Calibration:
+def calibrate(
+    model: VidTwin,
+    clips: Iterable[Tensor],
+    *,
+    trained: Channels | None = None,
+    seconds: float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Calibration:
     """Base steps for a network.
 
     Two sets are made: from the posterior's sigma over the clips (`weights.sigma`) and from the decoder's sensitivity
@@ -49,39 +62,69 @@ def calibrate(model: VidTwin, clips: Iterable[Tensor]) -> Calibration:
         model: both halves; computes in the precision it is in.
         clips: ``[1, 3, T, H, W]`` in [-1, 1], of the network's size. A forward pass through both halves and a backward
             pass through the decoder each.
+        trained: steps that the network was trained for, in place of those from sigma.
+        seconds: how long it may take, about. Later clips, passes and checks are then left out as need be, and the
+            steps are not the same on every machine. None: everything.
+        say: is told how far it is.
 
     Raises:
         ValueError: there are no clips, or what the network gives is not finite.
     """
+    clock = Clock(seconds, say)
     device = next(model.parameters()).device
     kept = [clip.to(device) for clip in clips]
     if not kept:
         raise ValueError("no clips to calibrate on")
-    latents, from_sigma, notes = steps_from_sigma(model, kept)
-    every = math.ceil(len(kept) / TRIAL_CLIPS)
-    trial = Trial(model, kept[::every], latents[::every])
+    latents, from_sigma, notes = steps_from_sigma(model, kept, clock)
+    kept = kept[: len(latents)]
+    source = "sigma"
+    if trained is not None:
+        from_sigma, notes, source = trained, [], "training"
+    trial, curve = _trial(model, kept, latents, _rounded(from_sigma), clock)
     steps = _rounded(from_sigma)
-    curve = trial.curve(steps)
     elements = [part[0].numel() // channels.size for part, channels in zip(latents[0], from_sigma, strict=True)]
-    squares = sensitivity.measure(model, latents)
+    squares = sensitivity.measure(model, latents, clock)
     from_decoder = sensitivity.steps(squares, elements, from_sigma)
     if from_decoder is None:
-        notes.append("steps from sigma: the decoder's derivatives say nothing")
+        notes.append(f"steps from {source}: the decoder's derivatives say nothing")
     else:
-        other = _rounded(sensitivity.checked(model, latents, squares, from_decoder, from_sigma))
+        other = _rounded(sensitivity.checked(model, latents, squares, from_decoder, from_sigma, clock))
+        clock.tell("trying the other steps")
         other_curve = trial.curve(other)
         gain = change(curve, other_curve)
         if gain is None:
-            notes.append("steps from sigma: the decoder's sensitivity could not be compared")
+            notes.append(f"steps from {source}: the decoder's sensitivity could not be compared")
         elif gain >= 0:
-            notes.append(f"steps from sigma: the decoder's sensitivity takes {gain:+.1%} bytes at equal PSNR")
+            notes.append(f"steps from {source}: the decoder's sensitivity takes {gain:+.1%} bytes at equal PSNR")
         else:
             steps, curve = other, other_curve
-            notes.append(f"steps from the decoder's sensitivity: {gain:+.1%} bytes at equal PSNR against sigma's")
+            notes.append(
+                f"steps from the decoder's sensitivity: {gain:+.1%} bytes at equal PSNR against those of {source}"
+            )
     factor = _on_grid(factor_for_default(curve, trial.unquantized))
     if factor != 1:
         notes.append(f"steps times {factor:.2f}: the default quality is to cost {DEFAULT_LOSS:g} dB")
+    if clock.late:
+        notes.append(f"calibrated on {len(kept)} clips, {len(trial)} of them coded, within {seconds:g} seconds")
     return Calibration(steps.scaled(factor), notes)
+
+
+def _trial(
+    model: VidTwin, clips: list[Tensor], latents: list[Latents], steps: Steps, clock: Clock
+) -> tuple[Trial, list[Point]]:
+    """Some of the clips, and the curve of steps on them; few enough for two curves in a part of the time."""
+    clock.tell("trying steps")
+    if clock.seconds is not None:
+        began = time.monotonic()
+        Trial(model, clips[:1], latents[:1]).curve(steps)
+        each = time.monotonic() - began
+        most = max(LEAST_TRIAL_CLIPS, int(TRIAL_SHARE * clock.seconds / (2 * each)))
+        clock.late = clock.late or most < min(TRIAL_CLIPS, len(clips))
+    else:
+        most = TRIAL_CLIPS
+    every = math.ceil(len(clips) / min(most, TRIAL_CLIPS))
+    trial = Trial(model, clips[::every], latents[::every])
+    return trial, trial.curve(steps)
 
 
 def calibrate_steps(model: VidTwin, clips: Iterable[Tensor]) -> Steps:
@@ -102,15 +145,17 @@ def reconstruction_psnr(model: VidTwin, clips: Iterable[Tensor]) -> float:
 
 
 @torch.no_grad()  # not inference mode: the decoder is differentiated at these latents
-def steps_from_sigma(model: VidTwin, clips: list[Tensor]) -> tuple[list[Latents], Channels, list[str]]:
-    """Posterior means of each clip, steps from sigma, and a line for each part where sigma was of no use.
+def steps_from_sigma(
+    model: VidTwin, clips: list[Tensor], clock: Clock | None = None
+) -> tuple[list[Latents], Channels, list[str]]:
+    """Posterior means of each clip there is time for, steps from sigma, and a line for each part without.
 
     Raises:
         ValueError: the posterior is not finite.
     """
     moments = {name: Moments() for name in Latents._fields}
-    latents = []
-    for clip in clips:
+    latents: list[Latents] = []
+    for clip in clips if clock is None else clock.within(clips, ENCODING_SHARE, "encoding clips", LEAST_CLIPS):
         posterior = model.posterior(clip)
         latents.append(posterior.mean)
         for moment, mean, log_variance in zip(moments.values(), *posterior, strict=True):

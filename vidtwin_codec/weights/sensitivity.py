@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vidtwin_codec.model.sensitivity import squared_derivatives
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
+from vidtwin_codec.weights.clock import Clock
 
 Channels = tuple[NDArray[np.float64], ...]
 """A number for each channel: structure ``[n_q, d_S]``, dynamics x ``[d_D]``, dynamics y ``[d_D]``."""
@@ -26,22 +27,30 @@ LEAST_PASSES = 16
 bring the error of a step to about 3 %."""
 SILENT_STEP = 2.0**15
 """Step of a channel that the decoder does not look at: all its symbols are 0, at every quality."""
+PASSES_SHARE, CHECKS_SHARE = 0.55, 0.75
+"""Of the time there is, where it is limited: by when backward passes, and trials of single channels, end."""
+LEAST_CLIPS = 4
 _SEED = 20241217
 _CHECKED_CLIPS = 3
 _TRUST = 4.0
 """Times the error that the derivatives foretell, from where on they are not believed."""
 
 
-def measure(model: VidTwin, latents: Sequence[Latents]) -> Channels:
+def measure(model: VidTwin, latents: Sequence[Latents], clock: Clock | None = None) -> Channels:
     """Mean square derivative of the decoded clip's elements, summed over them, with respect to a channel's elements.
 
     Args:
         model: with its decoder; computes in the precision it is in.
         latents: of one clip each, ``[B, …]`` as the network's encoder gives them; on the network's device.
+        clock: ends it early where time is short.
     """
+    clock = clock or Clock()
     generator = torch.Generator().manual_seed(_SEED)
     passes = math.ceil(LEAST_PASSES / len(latents))
-    found = [squared_derivatives(model, means, generator, passes) for means in latents]
+    found = [
+        squared_derivatives(model, means, generator, passes)
+        for means in clock.within(latents, PASSES_SHARE, "differentiating the decoder", LEAST_CLIPS)
+    ]
     return tuple(np.mean(column, axis=0).squeeze((0, 2, 3)) for column in zip(*found, strict=True))
 
 
@@ -70,7 +79,12 @@ def steps(sensitivity: Channels, elements: Sequence[int], reference: Channels) -
 
 @torch.inference_mode()
 def checked(
-    model: VidTwin, latents: Sequence[Latents], sensitivity: Channels, steps: Channels, reference: Channels
+    model: VidTwin,
+    latents: Sequence[Latents],
+    sensitivity: Channels,
+    steps: Channels,
+    reference: Channels,
+    clock: Clock | None = None,
 ) -> Channels:
     """``steps``, but those of ``reference`` where a channel matters more than its derivatives say.
 
@@ -83,18 +97,24 @@ def checked(
         sensitivity: what :func:`measure` gives.
         steps: to check.
         reference: steps that are known to do.
+        clock: ends it early where time is short; channels that are not tried get those of ``reference``.
     """
+    clock = clock or Clock()
     kept = tuple(part.copy() for part in steps)
     few = latents[:_CHECKED_CLIPS]
     plain = [model.decode(one) for one in few]
     for part, found in enumerate(kept):
         spread = torch.cat([one[part].cpu() for one in latents]).double().square().mean(dim=(0, 2, 3)).sqrt().numpy()
-        for channel in zip(*np.nonzero((found > spread) & (found < SILENT_STEP)), strict=True):
+        doubtful = list(zip(*np.nonzero((found > spread) & (found < SILENT_STEP)), strict=True))
+        believed = []
+        for channel in clock.within(doubtful, CHECKS_SHARE, "trying channels without a say"):
             rounded = [_rounded(one, part, channel, float(found[channel])) for one in few]
             foretold = sensitivity[part][channel] * sum(map(_distance, few, rounded))
             real = sum(_distance((picture,), (model.decode(one),)) for picture, one in zip(plain, rounded, strict=True))
-            if real > _TRUST * foretold:
-                found[channel] = reference[part][channel]
+            if real <= _TRUST * foretold:
+                believed.append(channel)
+        for channel in set(doubtful) - set(believed):
+            found[channel] = reference[part][channel]
     return kept
 
 

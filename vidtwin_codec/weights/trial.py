@@ -59,6 +59,9 @@ class Trial:
         if not math.isfinite(self.unquantized):
             raise ValueError("what the decoder gives is not finite")
 
+    def __len__(self) -> int:
+        return len(self._clips)
+
     def curve(self, steps: Steps) -> list[Point]:
         """A point for each of `OCTAVES`, from fine to coarse."""
         middle = quality_scale(DEFAULT_QUALITY)
