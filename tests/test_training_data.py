@@ -173,14 +173,13 @@ def test_draws_stay_inside_a_run_and_repeat(tmp_path: Path) -> None:
     sampler = ClipSampler(footage, CONFIG, max_stride=4, seed=3)
     seen = set()
     for number in range(200):
-        draw, noise = sampler.draw(5, number)
+        draw = sampler.draw(5, number)
         times = sampler.cut(draw)[:, 0, 0, 0].tolist()
         assert len({time // 10 for time in times}) == 1
         steps = {abs(b - a) for a, b in itertools.pairwise(times)}
         assert steps == {draw.stride}
         seen.add((draw.stride, draw.reverse, draw.mirror))
-        again, same = ClipSampler(footage, CONFIG, max_stride=4, seed=3).draw(5, number)
-        assert (again, np.array_equal(noise, same)) == (draw, True)
+        assert ClipSampler(footage, CONFIG, max_stride=4, seed=3).draw(5, number) == draw
     assert len(seen) == 3 * 2 * 2  # a stride of 4 never fits ten frames
     assert sampler.draw(6, 0) != sampler.draw(5, 0)
 

@@ -81,16 +81,16 @@ def test_rates_rise_stay_and_fall() -> None:
 
 
 def test_the_average_follows_its_decay() -> None:
-    model = micro_model()
+    model = micro_model().requires_grad_(True)
     average = Average(model, 0.5)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(1)
         for parameter in average.model.parameters():
             parameter.fill_(0)
-    average.update(model, step=0)  # the first steps count for more: decay 1/10
+    average.update(step=0)  # the first steps count for more: decay 1/10
     assert all(torch.allclose(one, torch.tensor(0.9)) for one in average.model.parameters())
-    average.update(model, step=1000)
+    average.update(step=1000)
     assert all(torch.allclose(one, torch.tensor(0.95)) for one in average.model.parameters())
 
 
@@ -148,12 +148,12 @@ def test_a_new_network_begins_near_a_linear_codec_of_patches(tmp_path: Path) -> 
     model = build(options(), config, sampler)
     assert model.encoder is not None
     assert model.decoder is not None
-    patches = patchify(pixels(sampler.cut(sampler.draw(0, 0)[0])[None]), config.patch_size)
+    patches = patchify(pixels(sampler.cut(sampler.draw(0, 0))[None]), config.patch_size)
     with torch.no_grad():
         tokens = model.encoder.patch_embedding(patches)
         head = model.decoder.head.linear
         back = functional.linear(tokens / tokens.square().mean().sqrt(), head.weight, head.bias)
-        posterior = model.posterior(sampler.cut(sampler.draw(0, 0)[0])[None].permute(0, 4, 1, 2, 3) / 127.5 - 1)
+        posterior = model.posterior(sampler.cut(sampler.draw(0, 0))[None].permute(0, 4, 1, 2, 3) / 127.5 - 1)
     assert float((back - patches).square().mean()) < 0.3 * float((patches - patches.mean()).square().mean())
     assert float(posterior.log_variance.structure.mean()) == pytest.approx(-3, abs=1.5)
     assert all(parameter.requires_grad for parameter in model.parameters())

@@ -14,7 +14,17 @@ import click
 # no other verb's helpers: they need packages that a bare accelerator machine does not have
 from vidtwin_codec.cli.streams import say
 from vidtwin_codec.text import to_json
-from vidtwin_codec.training.options import LOSSES, NOISES, OPTIMIZERS, PRECISIONS, PRESETS, STORAGES, TrainOptions
+from vidtwin_codec.training.options import (
+    LOSSES,
+    NOISES,
+    OBJECTIVES,
+    OPTIMIZERS,
+    PRECISIONS,
+    PRESETS,
+    STORAGES,
+    TRAINED,
+    TrainOptions,
+)
 
 _DEFAULTS = {field.name: field.default for field in fields(TrainOptions)}
 
@@ -42,8 +52,9 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option("--size", type=int, help="Preset with another frame height and width.")
 @_option("--patch", type=int, help="Preset with another patch size.")
 @_option("--width", type=int, help="Preset with other channels of a token.")
-@_option("--encoder-depth", type=int, help="Preset with other encoder blocks.")
-@_option("--decoder-depth", type=int, help="Preset with other decoder blocks.")
+@_option("--encoder-depth", type=int, help="Preset with other encoder blocks; with --init, blocks to have in all.")
+@_option("--decoder-depth", type=int, help="Preset with other decoder blocks; with --init, blocks to have in all.")
+@_option("--train", type=click.Choice(TRAINED), help="What may change; blocks: the decoder's transformer blocks.")
 @_option("--eval-data", type=click.Path(path_type=Path), help="Footage to measure on.  [default: some of DATA]")
 @_option("--held-out", type=float, help="Share of DATA's files to measure on, never trained on.")
 @_option("--short-side", type=int, help="Decode videos to this short side.  [default: 8/7 of the network's]")
@@ -54,9 +65,11 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option("--batch", type=int, help="Clips a step, over all processes.")
 @_option("--loss", type=click.Choice(LOSSES), help="Pixel loss.")
 @_option("--final-loss", type=click.Choice(LOSSES), help="Pixel loss of the cooldown.  [default: the same]")
+@_option("--objective", type=click.Choice(OBJECTIVES), help="The rate: a divergence, or bits of quantised latents.")
 @_option("--kl-weight", type=float, help="Weight of the rate; more of it, fewer bits.")
-@_option("--noise", type=click.Choice(NOISES), help="Noise on the latents while training.")
+@_option("--noise", type=click.Choice(NOISES), help="Noise on the latents while training.  [default: the objective's]")
 @_option("--noise-scale", type=float, help="What it is multiplied by.")
+@_option("--noise-spread", type=float, help="Octaves by which that varies from clip to clip.")
 @_option(
     "--optimizer",
     type=click.Choice(OPTIMIZERS),

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vidtwin_codec.machine import cores
 from vidtwin_codec.model import VidTwinConfig
+from vidtwin_codec.training.crops import Draw, FlatFootage, Places
 from vidtwin_codec.training.footage import Footage
 
 _AHEAD = 3
@@ -25,23 +25,12 @@ _UNIFORM = 3**0.5
 """Uniform noise between these bounds has variance 1."""
 
 
-class Draw(NamedTuple):
-    """Where a clip is cut from, and how it is turned."""
-
-    source: int
-    start: int
-    stride: int
-    reverse: bool
-    top: int
-    left: int
-    mirror: bool
-
-
 class Batch(NamedTuple):
-    """One step's input: clips uint8 ``[B, T, H, W, 3]``; noise ``[B, elements]`` of variance 1."""
+    """One step's input: clips uint8 ``[B, T, H, W, 3]``; noise ``[B, elements]`` of variance 1, its scale ``[B]``."""
 
     clips: Tensor
     noise: Tensor
+    scale: Tensor
 
 
 class ClipSampler:
@@ -57,20 +46,22 @@ class ClipSampler:
         *,
         max_stride: int = 1,
         noise: str = "gaussian",
+        spread: float = 0.0,
         seed: int = 0,
         device: torch.device | None = None,
     ) -> None:
         """``device`` holds all frames in that device's memory; None maps them from their files."""
         self.footage, self.config = list(footage), config
-        self.max_stride, self.noise, self.seed = max_stride, noise, seed
-        self.frames = [one.open(device) for one in footage]
+        self.max_stride, self.noise, self.spread, self.seed = max_stride, noise, spread, seed
+        self._flat = FlatFootage(self.footage, device) if device is not None else None
+        self._mapped = [one.open() for one in footage]
         starts = [(one.frames // one.run) * (one.run - config.frames + 1) for one in footage]
         self._ends = np.cumsum(starts)
         shapes = (config.structure_shape, config.dynamics_x_shape, config.dynamics_y_shape)
         self._elements = sum(int(np.prod(shape)) for shape in shapes)
 
-    def draw(self, step: int, number: int) -> tuple[Draw, NDArray[np.float32]]:
-        """Clip ``number`` of a step, and its noise."""
+    def draw(self, step: int, number: int) -> Draw:
+        """Clip ``number`` of a step."""
         random = np.random.default_rng((self.seed, step, number))
         place = int(random.integers(self._ends[-1]))
         source = int(np.searchsorted(self._ends, place, side="right"))
@@ -78,7 +69,7 @@ class ClipSampler:
         one, span = self.footage[source], self.config.frames - 1
         run, offset = divmod(place, one.run - span)
         longest = (one.run - 1 - offset) // span if span else 1
-        drawn = Draw(
+        return Draw(
             source=source,
             start=run * one.run + offset,
             stride=min(int(random.integers(1, self.max_stride + 1)), longest),
@@ -87,17 +78,24 @@ class ClipSampler:
             left=int(random.integers(one.width - self.config.width + 1)),
             mirror=bool(random.integers(2)),
         )
+
+    def draw_noise(self, step: int, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Noise ``[count, elements]`` of a step's clips, and its scales ``[count]``, drawn on the device."""
+        (seed,) = np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint64)
+        random = torch.Generator(device).manual_seed(int(seed >> np.uint64(1)))
+        scale = torch.rand(count, generator=random, device=device).mul_(2).sub_(1).mul_(self.spread).exp2_()
+        shape = (count, self._elements)
         if self.noise == "uniform":
-            noise = (random.random(self._elements, dtype=np.float32) * 2 - 1) * np.float32(_UNIFORM)
+            noise = torch.rand(shape, generator=random, device=device).mul_(2).sub_(1).mul_(_UNIFORM)
         else:
-            noise = random.standard_normal(self._elements, dtype=np.float32)
-        return drawn, noise
+            noise = torch.randn(shape, generator=random, device=device)
+        return noise, scale
 
     def cut(self, draw: Draw) -> Tensor:
-        """The clip, uint8 ``[T, H, W, 3]``, where the frames are."""
+        """The clip, uint8 ``[T, H, W, 3]``, from the files."""
         config = self.config
         last = draw.start + (config.frames - 1) * draw.stride
-        clip = self.frames[draw.source][
+        clip = self._mapped[draw.source][
             draw.start : last + 1 : draw.stride,
             draw.top : draw.top + config.height,
             draw.left : draw.left + config.width,
@@ -108,40 +106,52 @@ class ClipSampler:
     def calibration_clips(self, count: int) -> Iterator[Tensor]:
         """``[1, 3, T, H, W]`` in [-1, 1]: clips that no step draws, at the footage's own speed and direction."""
         for number in range(count):
-            draw, _ = self.draw(1 << 40, number)
+            draw = self.draw(1 << 40, number)
             clip = self.cut(draw._replace(stride=1, reverse=False))
             yield pixels(clip[None])
 
-    def batches(self, first: int, numbers: range, device: torch.device) -> Generator[Batch, None, None]:
-        """The batches of step ``first``, ``first + 1`` …, without end; ``numbers`` are this process's clips of each."""
-        # with frames on the device threads would only wait for each other there
-        on_device = self.frames[0].device.type != "cpu"
+    def batches(
+        self, first: int, numbers: range, device: torch.device, count: int | None = None
+    ) -> Generator[Batch, None, None]:
+        """The batches of step ``first``, ``first + 1`` …, without end.
+
+        Args:
+            first: step.
+            numbers: this process's clips of each step.
+            device: where batches are wanted.
+            count: clips of a step in all processes; those of ``numbers`` end it if None.
+        """
+        total = numbers.stop if count is None else count
         workers = min(8, cores())
         with ThreadPoolExecutor(workers, thread_name_prefix="clips") as pool:
-            waiting: deque[Future[tuple[list[Draw], Tensor, Tensor | None]]] = deque()
+            waiting: deque[Future[Places | Tensor]] = deque()
             step = first
             try:
                 while True:
                     while len(waiting) < _AHEAD:
-                        waiting.append(pool.submit(self._make, step, numbers, device, not on_device))
-                        step += 1
-                    draws, noise, clips = waiting.popleft().result()
-                    if clips is None:
-                        clips = torch.stack([self.cut(draw) for draw in draws])
-                    yield Batch(clips.to(device, non_blocking=True), noise.to(device, non_blocking=True))
+                        waiting.append(pool.submit(self._make, step + len(waiting), numbers, device))
+                    made = waiting.popleft().result()
+                    if isinstance(made, Tensor):
+                        clips = made.to(device, non_blocking=True)
+                    else:
+                        assert self._flat is not None
+                        clips = self._flat.gather(made)
+                    noise, scale = self.draw_noise(step, total, device)
+                    yield Batch(clips, noise[numbers.start : numbers.stop], scale[numbers.start : numbers.stop])
+                    step += 1
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _make(
-        self, step: int, numbers: range, device: torch.device, with_clips: bool
-    ) -> tuple[list[Draw], Tensor, Tensor | None]:
-        drawn = [self.draw(step, number) for number in numbers]
-        noise = torch.from_numpy(np.stack([noise for _, noise in drawn]))
-        clips = torch.stack([self.cut(draw) for draw, _ in drawn]) if with_clips else None
-        if device.type == "cuda":
-            noise = noise.pin_memory()
-            clips = clips.pin_memory() if clips is not None else None
-        return [draw for draw, _ in drawn], noise, clips
+    def _make(self, step: int, numbers: range, device: torch.device) -> Places | Tensor:
+        """A step's clips, or where they lie on the device."""
+        draws = [self.draw(step, number) for number in numbers]
+        if self._flat is not None:
+            return self._flat.places(draws, self.config)
+        shape = (len(draws), self.config.frames, self.config.height, self.config.width, 3)
+        clips = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        for clip, draw in zip(clips, draws, strict=True):
+            clip.copy_(self.cut(draw))
+        return clips
 
 
 def pixels(clips: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from vidtwin_codec.text import valid
 from vidtwin_codec.training.evaluation import Quality, measure
 from vidtwin_codec.training.footage import describe
 from vidtwin_codec.training.loop import Setting, Trainer
+from vidtwin_codec.training.network import starting_steps
+from vidtwin_codec.training.rate import RateModel
 from vidtwin_codec.training.report import plot, write_card
 from vidtwin_codec.weights import store
 from vidtwin_codec.weights.importing import PRECISION_LOSS
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from vidtwin_codec.coding import Steps
 
 CALIBRATION_CLIPS = 64
+CALIBRATION_SECONDS = 45.0
+"""What is left of it then is left out. The model card's measurements come on top."""
 
 
 class Finished:
@@ -52,10 +57,9 @@ def finish(trainer: Trainer, command: str) -> Finished:
     options, exact = setting.options, Device(setting.place.device, torch.float32)
     model = trainer.average.model
     _round(model, options.storage)
-    setting.say("calibrating the quantisation steps")
-    steps = _calibrated(model, setting, made.notes)
-    made.quality = measure(model, setting.held_out, exact)
-    coarse = measure(model, setting.held_out, Device(exact.device, torch.bfloat16))
+    steps = _steps(trainer, model, made.notes)
+    made.quality = measure(model, setting.held_out, exact, trainer.rounded)
+    coarse = measure(model, setting.held_out, Device(exact.device, torch.bfloat16), trainer.rounded)
     if made.quality is None or coarse is None:
         made.notes.append("nothing was held out: no PSNR, and marked for computing in float32")
     else:
@@ -92,7 +96,18 @@ def _report(trainer: Trainer, made: Finished, command: str) -> None:
     )
 
 
-def _calibrated(model: VidTwin, setting: Setting, notes: list[str]) -> Steps | None:
+def _steps(trainer: Trainer, model: VidTwin, notes: list[str]) -> Steps | None:
+    """Those of the weights that the run began with where channels are patterns, else calibrated."""
+    setting = trainer.setting
+    kept = starting_steps(setting.options) if model.config.patterns is not None else None
+    if kept is not None:
+        notes.append(f"quantisation steps as those of {setting.options.init}")
+        return kept
+    setting.say("calibrating the quantisation steps")
+    return _calibrated(model, trainer.rate, setting, notes)
+
+
+def _calibrated(model: VidTwin, rate: RateModel | None, setting: Setting, notes: list[str]) -> Steps | None:
     try:
         from vidtwin_codec.weights.calibration import calibrate
     except ModuleNotFoundError as error:
@@ -104,7 +119,13 @@ def _calibrated(model: VidTwin, setting: Setting, notes: list[str]) -> Steps | N
         )
         return None
     try:
-        calibration = calibrate(model, setting.sampler.calibration_clips(CALIBRATION_CLIPS))
+        calibration = calibrate(
+            model,
+            setting.sampler.calibration_clips(CALIBRATION_CLIPS),
+            trained=rate.channel_steps(setting.options.noise_scale) if rate is not None else None,
+            seconds=CALIBRATION_SECONDS,
+            say=setting.say,
+        )
     except ValueError as error:
         raise VidtwinError(f"the trained weights cannot be calibrated: {error}") from error
     notes += calibration.notes
@@ -128,6 +149,9 @@ def _rows(trainer: Trainer, made: Finished) -> list[tuple[str, str]]:
     text: Callable[[tuple[int, ...]], str] = lambda shape: " x ".join(map(str, shape))  # noqa: E731
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     psnr = f"{quality.mean:.2f} dB ({quality.worst:.1f} to {quality.best:.1f})" if quality else "not measured"
+    of = "posterior means" if trainer.rate is None else f"means rounded to {options.noise_scale:g} of the steps"
+    estimate = "Kullback-Leibler" if trainer.rate is None else "estimated, at those steps"
+    bits = f"{trainer.bits:.2f} bits an element ({estimate})" if math.isfinite(trainer.bits) else "as at the start"
     return [
         ("clip", f"{config.frames} frames of {config.width} x {config.height}"),
         ("patch, width", f"{config.patch_size}, {config.encoder.hidden_size}"),
@@ -140,8 +164,8 @@ def _rows(trainer: Trainer, made: Finished) -> list[tuple[str, str]]:
         ("start", options.init or "new network"),
         ("steps", f"{trainer.step} of {options.batch} clips, {trainer.seconds / 60:.1f} minutes"),
         ("machine", f"{_machine(setting.place.device)}, {setting.place}, {setting.world.size} process(es)"),
-        ("held-out PSNR", f"{psnr}, {len(setting.held_out)} clips, posterior means, paper protocol"),
-        ("rate", f"{trainer.bits:.2f} bits an element (Kullback-Leibler)"),
+        ("held-out PSNR", f"{psnr}, {len(setting.held_out)} clips, {of}, paper protocol"),
+        ("rate", bits),
         ("seed", str(options.seed)),
         (
             "software",

@@ -42,11 +42,10 @@ class Footage:
     width: int
     run: int
 
-    def open(self, device: torch.device | None = None) -> Tensor:
-        """The frames: mapped from the file, or held on ``device``."""
+    def open(self) -> Tensor:
+        """The frames, mapped from the file."""
         # copy-on-write, because torch does not know arrays that may not be written to; nothing writes
-        tensor = torch.from_numpy(np.load(self.path, mmap_mode="c"))
-        return tensor if device is None else tensor.to(device)
+        return torch.from_numpy(np.load(self.path, mmap_mode="c"))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass
@@ -16,18 +17,25 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, save_checkpoint
 from vidtwin_codec.pipeline.device import Device
 from vidtwin_codec.training.clips import Batch, ClipSampler
-from vidtwin_codec.training.evaluation import measure
+from vidtwin_codec.training.compiling import compile_blocks
+from vidtwin_codec.training.evaluation import Rounded, measure
 from vidtwin_codec.training.footage import Say
 from vidtwin_codec.training.interruption import Interruption
 from vidtwin_codec.training.objective import Losses, Objective
+from vidtwin_codec.training.opening import spare_work
 from vidtwin_codec.training.optimization import Average, Optimizers, rate_factor
 from vidtwin_codec.training.options import TrainOptions
+from vidtwin_codec.training.rate import RateModel
 from vidtwin_codec.training.report import Log
+from vidtwin_codec.training.running import Later, Means
+from vidtwin_codec.training.saving import Saver, all_finite, copied
 from vidtwin_codec.training.state import State
 from vidtwin_codec.training.world import World
 
 LOG_EVERY = 20
 """Steps a line of the log stands for."""
+AGREE_EVERY = 10
+"""Steps after which several processes ask each other whether to stop; until then none waits for another's clock."""
 STATE, LATEST = "state.pt", "latest.safetensors"
 
 
@@ -57,35 +65,54 @@ class Setting:
 class Trainer:
     """A network on its way: :meth:`run` takes it to the end of its budget, or to an interruption."""
 
-    def __init__(self, setting: Setting, model: VidTwin, state: State | None = None) -> None:
-        """Begin with ``model``, or go on with ``state`` and ``model``'s architecture."""
+    def __init__(
+        self, setting: Setting, model: VidTwin, rate: RateModel | None = None, state: State | None = None
+    ) -> None:
+        """Begin with ``model`` and the model of its rate, or go on with ``state`` and their architectures."""
         options, place = setting.options, setting.place
         self.setting, self.model = setting, model.to(place.device)
-        if state is not None:
-            model.load_state_dict(state.model)
+        self.rate = rate.to(place.device) if rate is not None else None
+        self._objective = Objective(
+            self.model, options.kl_weight, options.noise_scale, rate=self.rate, rounding=options.noise == "rounding"
+        )
+        self.optimizers = Optimizers(model, options, self.rate)
         self.average = Average(model, options.ema)
-        self.optimizers = Optimizers(model, options)
         self.step, self._seconds_before = 0, 0.0
         if state is not None:
+            model.load_state_dict(state.model)
             self.average.model.load_state_dict(state.average)
             self.optimizers.load(state.optimizers)
+            if self.rate is not None:
+                self.rate.load_state_dict(state.rate)
             self.step, self._seconds_before = state.step, state.seconds
+        spare_work(model)
         self._began = time.monotonic()
         self.bits = math.nan
         self.log = Log(options.folder / "log.jsonl", self.step) if setting.world.first else None
-        self._objective = self._wrapped(Objective(model, options.kl_weight, options.noise_scale))
-        self._since: Tensor = torch.zeros(4, device=place.device)
+        self._learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._module = self._wrapped()
+        self._held_out = setting.held_out.to(place.device) if setting.world.first else setting.held_out
+        self._means = Means(4, place.device)
+        self._pending: tuple[dict[str, Any], Later] | None = None
         self._logged = (self.step, self.seconds)
+        self._agreed: tuple[float, bool] | None = None
+        self._saver = Saver()
 
-    def _wrapped(self, objective: Objective) -> torch.nn.Module:
+    def _wrapped(self) -> torch.nn.Module:
         options, place, world = self.setting.options, self.setting.place, self.setting.world
-        module: torch.nn.Module = objective
-        if world.size > 1:
-            module = DistributedDataParallel(
-                module, device_ids=[place.device] if place.device.index is not None else None
-            )
-        wanted = place.device.type == "cuda" if options.compile is None else options.compile
-        return torch.compile(module) if wanted else module  # type: ignore[return-value]
+        if place.device.type == "cuda" if options.compile is None else options.compile:
+            compile_blocks(self.model, place, options.batch // world.size, self.setting.say)
+        if world.size == 1:
+            return self._objective
+        return DistributedDataParallel(
+            self._objective, device_ids=[place.device] if place.device.index is not None else None
+        )
+
+    @property
+    def rounded(self) -> Rounded | None:
+        """What quantisation makes of latents, where the run knows its steps."""
+        rate, scale = self.rate, self.setting.options.noise_scale
+        return None if rate is None else lambda latents: rate.rounded(latents, scale)
 
     @property
     def seconds(self) -> float:
@@ -109,22 +136,31 @@ class Trainer:
         """
         options, place, world = self.setting.options, self.setting.place, self.setting.world
         self._began = time.monotonic()
-        numbers = world.clips(options.batch)
         if self.step == 0:
             self._evaluate()
-        batches = self.setting.sampler.batches(self.step, numbers, place.device)
+        batches = self.setting.sampler.batches(self.step, world.clips(options.batch), place.device, options.batch)
         try:
             with Interruption() as interruption:
                 while True:
-                    progress, stop = world.agree(self.progress, interruption.requested, place.device)
+                    progress, stop = self._go_on(interruption.requested)
                     if stop or progress >= 1:
                         break
                     self._advance(next(batches), progress)
+            self._write_log()
+            self._finish_log()
+            self.save()
         finally:
             batches.close()
-        self._write_log()
-        self.save()
+            self._saver.wait()
         return progress >= 1
+
+    def _go_on(self, requested: bool) -> tuple[float, bool]:
+        """Progress, and whether to stop; the same in every process, which ask each other now and then."""
+        options, world = self.setting.options, self.setting.world
+        if self._agreed is None or world.size == 1 or self.step % AGREE_EVERY == 0:
+            self._agreed = world.agree(self.progress, requested, self.setting.place.device)
+        agreed, stop = self._agreed
+        return (agreed if options.steps is None else self.progress), stop
 
     def _advance(self, batch: Batch, progress: float) -> None:
         options = self.setting.options
@@ -132,50 +168,60 @@ class Trainer:
         losses, norm = self.gradients(batch, options.final_loss if final and options.final_loss else options.loss)
         factor = rate_factor(self.step, progress, warmup=options.warmup, cooldown=options.cooldown)
         self.optimizers.step(factor)
-        self.average.update(self.model, self.step)
+        self.average.update(self.step)
         self.step += 1
-        self._since += torch.stack([*(part.detach() for part in losses), norm])
+        self._means.add([*(part.detach() for part in losses), norm])
         measured = self.step % options.eval_every == 0
         if measured or self.step % LOG_EVERY == 0:
             self._write_log(factor)
         if measured:
+            self._finish_log()
             self._evaluate()
             self.save()
 
     def gradients(self, batch: Batch, loss: str) -> tuple[Losses, Tensor]:
         """Losses of a batch; leaves the clipped gradients in the network and tells their norm before clipping."""
         with self.setting.place.autocast():
-            losses: Losses = self._objective(batch.clips, batch.noise, loss)
+            losses: Losses = self._module(batch.clips, batch.noise, loss, batch.scale)
         losses.total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.setting.options.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._learning, self.setting.options.clip_norm)
         return losses, norm
 
     def _write_log(self, factor: float | None = None) -> None:
-        """Means since the last line; the first process's own clips stand for all."""
+        """Begin a line for the steps since the last one, and end that: its numbers have come from the device by now."""
         count = self.step - self._logged[0]
         if not count:
             return
-        loss, squared, rate, norm = (self._since / count).tolist()
-        self._since.zero_()
-        if not math.isfinite(loss + norm):
-            raise self._diverged()
+        self._finish_log()
         now = self.seconds
         speed = count * self.setting.options.batch / max(now - self._logged[1], 1e-9)
         self._logged = (self.step, now)
+        record: dict[str, Any] = {"step": self.step, "seconds": round(now, 1), "clips_per_second": round(speed, 2)}
+        if factor is not None:
+            record["rate"] = round(factor, 5)
+        self._pending = record, self._means.take(count)
+
+    def _finish_log(self) -> None:
+        """Write the line that was begun; the first process's own clips stand for all."""
+        if self._pending is None:
+            return
+        (begun, later), self._pending = self._pending, None
+        loss, squared, rate, norm = later.values()
+        if not math.isfinite(loss + norm):
+            raise self._diverged()
         self.bits = rate / math.log(2)
         if self.log is None:
             return
         record: dict[str, Any] = {
-            "step": self.step,
-            "seconds": round(now, 1),
+            "step": begun.pop("step"),
+            "seconds": begun.pop("seconds"),
             "loss": round(loss, 5),
             "train_psnr": round(-10 * math.log10(squared / 4 + 1e-8), 3),
-            "bits": round(self.bits, 4),
             "gradient": round(norm, 4),
-            "clips_per_second": round(speed, 2),
+            **begun,
         }
-        if factor is not None:
-            record["rate"] = round(factor, 5)
+        if math.isfinite(self.bits):
+            record["bits"] = round(self.bits, 4)
         self.log.add(record)
 
     def _diverged(self) -> VidtwinError:
@@ -187,37 +233,45 @@ class Trainer:
     def _evaluate(self) -> None:
         if self.log is None:
             return
-        quality = measure(self.average.model, self.setting.held_out, self.setting.place)
+        quality = measure(self.average.model, self._held_out, self.setting.place, self.rounded)
         if quality is not None:
             self.log.add({"step": self.step, "seconds": round(self.seconds, 1), "psnr": round(quality.mean, 4)})
         shown = f", held-out PSNR {quality.mean:.2f} dB" if quality else ""
         loss = next((record["loss"] for record in reversed(self.log.records) if "loss" in record), None)
-        shown += f", loss {loss:.3f}, {self.bits:.2f} bits an element" if loss is not None else ""
+        shown += f", loss {loss:.3f}" if loss is not None else ""
+        shown += f", {self.bits:.2f} bits an element" if math.isfinite(self.bits) else ""
         self.setting.say(f"step {self.step}, {self.seconds / 60:.1f} minutes{shown}")
 
     def save(self) -> None:
-        """Put the state, and the averaged weights as they are now, into the run's folder.
+        """Put the state, and the averaged weights as they are now, into the run's folder; a thread does the writing.
 
         Raises:
-            VidtwinError: the weights are no longer finite, or the folder cannot be written.
+            VidtwinError: the weights are no longer finite, or what was saved before could not be written.
         """
         if not self.setting.world.first:
             return
-        options = self.setting.options
+        options, step = self.setting.options, self.step
         # the last good state must not be replaced by one from which nothing can go on
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
+        if not all_finite(self._learning):
             raise self._diverged()
-        State(
-            step=self.step,
+        state = State(
+            step=step,
             seconds=self.seconds,
             options=options.to_json(),
             config=self.model.config.to_dict(),
             footage=self.setting.footage,
-            model=self.model.state_dict(),
-            average=self.average.model.state_dict(),
-            optimizers=self.optimizers.state(),
-        ).save(options.folder / STATE)
-        save_latest(self.average.model, options.folder / LATEST, options, self.step)
+            model=copied(self.model.state_dict()),
+            average=copied(self.average.model.state_dict()),
+            optimizers=copied(self.optimizers.state()),
+            rate=copied(self.rate.state_dict()) if self.rate is not None else {},
+        )
+        average = copy.deepcopy(self.average.model)
+
+        def write() -> None:
+            state.save(options.folder / STATE)
+            save_latest(average, options.folder / LATEST, options, step)
+
+        self._saver.put(write)
 
 
 def save_latest(model: VidTwin, path: Path, options: TrainOptions, step: int) -> None:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from vidtwin_codec.model import QFormerConfig, TransformerConfig, VidTwin, VidTwinConfig, open_checkpoint
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.model import Latents, QFormerConfig, TransformerConfig, VidTwin, VidTwinConfig, open_checkpoint
 from vidtwin_codec.model.transformer import Transformer, patchify
 from vidtwin_codec.training.clips import ClipSampler, pixels
+from vidtwin_codec.training.opening import choose_trained, open_blocks
 from vidtwin_codec.training.options import TrainOptions
-from vidtwin_codec.weights import resolve
+from vidtwin_codec.training.rate import WIDTH_OF_NOISE, RateModel
+from vidtwin_codec.weights import read_metadata, resolve
 from vidtwin_codec.weights.importing import read_config
+
+if TYPE_CHECKING:
+    from vidtwin_codec.coding import Steps
 
 _HEAD_WIDTH = 64
 _QFORMER = QFormerConfig(num_queries=16, hidden_size=192, num_layers=2, intermediate_size=512, num_heads=6)
@@ -39,6 +47,7 @@ def _patch_32(width: int, encoder_depth: int, decoder_depth: int) -> VidTwinConf
 # 224 x 224.
 PRESET_CONFIGS = {"compact": _patch_32(384, 4, 4), "small": _patch_32(256, 3, 5), "base": VidTwinConfig()}
 
+_BEGIN_CLIPS = 8
 START_CLIPS = 48
 """Clips whose patches give the principal components of a new network's first and last layer."""
 _GATE = 0.2
@@ -52,7 +61,7 @@ def network_config(options: TrainOptions) -> VidTwinConfig:
         VidtwinError: the weights or the configuration cannot be read, or sizes do not fit together.
     """
     if options.init is not None:
-        return open_checkpoint(_init_path(options.init)).config
+        return _deeper(open_checkpoint(init_path(options.init)).config, options)
     config = read_config(options.config) if options.config is not None else PRESET_CONFIGS[options.preset]
     assert config is not None
     encoder, decoder = config.encoder, config.decoder
@@ -73,35 +82,114 @@ def network_config(options: TrainOptions) -> VidTwinConfig:
     )
 
 
-def build(options: TrainOptions, config: VidTwinConfig, sampler: ClipSampler | None) -> VidTwin:
-    """The network before the first step.
+def _deeper(config: VidTwinConfig, options: TrainOptions) -> VidTwinConfig:
+    """With as many blocks as asked for.
+
+    Raises:
+        VidtwinError: the weights have more.
+    """
+    found: dict[str, Any] = {}
+    for side, depth in (("encoder", options.encoder_depth), ("decoder", options.decoder_depth)):
+        part: TransformerConfig = getattr(config, side)
+        if depth is not None and depth < part.depth:
+            raise VidtwinError(f"--{side}-depth {depth}: {options.init} has {part.depth} blocks there already")
+        found[side] = dataclasses.replace(part, depth=depth or part.depth)
+    return dataclasses.replace(config, **found)
+
+
+def build(
+    options: TrainOptions, config: VidTwinConfig, sampler: ClipSampler | None, device: torch.device | None = None
+) -> VidTwin:
+    """The network before the first step, on the CPU.
 
     Args:
         options: say whether it starts from weights.
         config: of the network.
         sampler: footage to take principal components from; None leaves a new network at random numbers,
             for processes that will get the first one's.
+        device: where to find principal components; None for the CPU.
     """
     if options.init is not None:
-        model = open_checkpoint(_init_path(options.init)).load(trainable=True)
+        model = _with_more_blocks(open_checkpoint(init_path(options.init)).load(trainable=True), config)
     else:
         torch.manual_seed(options.seed)
         model = VidTwin(config)
         if sampler is not None:
-            start_well(model, sampler)
+            start_well(model, sampler, device)
     for part in model.modules():
         if isinstance(part, Transformer):
             part.recompute = options.recompute
-    return model.requires_grad_(True).train()
+    choose_trained(model, options.train)
+    return model.train()
 
 
-def _init_path(spec: str) -> Path:
+def _with_more_blocks(model: VidTwin, config: VidTwinConfig) -> VidTwin:
+    """The same network with blocks of zeros behind its own, as many as ``config`` wants."""
+    if model.config == config:
+        return model
+    deeper = VidTwin(config)
+    state = model.state_dict()
+    deeper.load_state_dict(
+        {name: state[name] if name in state else torch.zeros_like(one) for name, one in deeper.state_dict().items()}
+    )
+    return deeper
+
+
+def starting_steps(options: TrainOptions) -> Steps | None:
+    """Quantisation steps of the weights that a run starts from; None where there are none.
+
+    Raises:
+        VidtwinError: the weights cannot be read.
+    """
+    if options.init is None:
+        return None
+    checkpoint = open_checkpoint(init_path(options.init))
+    return read_metadata(checkpoint.path).steps if checkpoint.ours else None
+
+
+def build_rate(options: TrainOptions, config: VidTwinConfig) -> RateModel | None:
+    """The model of the rate before the first step, on the CPU; None where the objective has none."""
+    if options.objective != "rate":
+        return None
+    steps = starting_steps(options)
+    if steps is not None:
+        return RateModel(config, (torch.tensor(part) for part in (steps.structure, steps.dynamics_x, steps.dynamics_y)))
+    step = WIDTH_OF_NOISE * math.exp(_LOG_VARIANCE / 2)
+    slots, dynamics = (config.qformer.num_queries, config.structure_channels), config.dynamics_channels
+    return RateModel(config, (torch.full(shape, step) for shape in (slots, (dynamics,), (dynamics,))))
+
+
+@torch.no_grad()
+def begin(model: VidTwin, rate: RateModel | None, sampler: ClipSampler, options: TrainOptions) -> int:
+    """Fit to footage what is not yet: the rate's scales, and blocks of given weights that do nothing.
+
+    Returns:
+        How many blocks were opened.
+    """
+    clips = [model.posterior(pixels(sampler.cut(sampler.draw(0, number))[None])) for number in range(_BEGIN_CLIPS)]
+    if rate is not None:
+        parts = zip(*(clip.mean for clip in clips), strict=True)
+        rate.begin(Latents(*(torch.cat(part) for part in parts)))
+    if options.init is None:
+        return 0
+    if rate is not None:
+        pairs = [(clip.mean, rate.rounded(clip.mean, options.noise_scale)) for clip in clips]
+    else:
+        # the sigma of a posterior, once up and once down
+        pairs = [(clip.mean, Latents(*(mean + options.noise_scale * sign * (0.5 * log).exp()
+                                       for mean, log in zip(*clip, strict=True))))
+                 for number, clip in enumerate(clips) for sign in ((-1) ** number,)]  # fmt: skip
+    return open_blocks(model, pairs, options.seed)
+
+
+def init_path(spec: str) -> Path:
+    """The file of the weights that a run starts from."""
     # a file may also be an upstream checkpoint, which has no name here
     return Path(spec) if Path(spec).is_file() else resolve(spec).path
 
 
 @torch.no_grad()
-def start_well(model: VidTwin, sampler: ClipSampler) -> None:
+def start_well(model: VidTwin, sampler: ClipSampler, device: torch.device | None = None) -> None:
     """Set what can be known beforehand.
 
     The patch embedding gives principal components of patches, halfway whitened, and the last layer turns them
@@ -125,9 +213,12 @@ def start_well(model: VidTwin, sampler: ClipSampler) -> None:
         assert head.bias is not None
         head.bias[head.out_channels // 2 :] = _LOG_VARIANCE
 
-    patches = [patchify(pixels(sampler.cut(sampler.draw(0, number)[0]).cpu()[None]), config.patch_size)
-               for number in range(START_CLIPS)]  # fmt: skip
-    mean, components, scales = _principal_components(torch.cat(patches).flatten(0, 2), config.encoder.hidden_size)
+    patches = torch.cat([patchify(pixels(sampler.cut(sampler.draw(0, number))[None]), config.patch_size)
+                         for number in range(START_CLIPS)]).flatten(0, 2)  # fmt: skip
+    # eigenvectors of 3072 x 3072 numbers take a CPU seconds; MPS cannot find them
+    where = device if device is not None and device.type == "cuda" else torch.device("cpu")
+    found = _principal_components(patches.to(where), config.encoder.hidden_size)
+    mean, components, scales = (part.cpu() for part in found)
     embedding = model.encoder.patch_embedding
     count = len(components)
     embedding.weight.zero_()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.model.vidtwin import Posterior
 from vidtwin_codec.training.clips import pixels
+from vidtwin_codec.training.rate import RateModel
 
 _MSE_SCALE = 100.0
 _ABSOLUTE_SCALE = 10.0
@@ -28,42 +29,82 @@ class Losses(NamedTuple):
     squared_error: Tensor
     """Mean squared error of clips in [-1, 1]."""
     rate: Tensor
-    """Kullback-Leibler divergence from a unit Gaussian, nats an element."""
+    """Nats an element: the Kullback-Leibler divergence from a unit Gaussian, or estimated for quantised
+    latents; not a number where the encoder does not learn and nobody estimates it."""
 
 
 class Objective(nn.Module):
-    """A VidTwin with its losses, in one module, so that compiling and gradient exchange see all of it.
+    """A VidTwin with its losses, in one module, so that gradient exchange sees all of it.
 
-    The decoder sees samples of the posterior: mean + sigma · noise. A uniform quantiser of step sigma · sqrt(12),
-    one of the two ways base steps are calibrated, adds noise of the same variance.
+    Without a rate model the decoder sees samples of the posterior: mean + sigma · noise. A uniform quantiser of step
+    sigma · sqrt(12), one of the two ways base steps are calibrated, adds noise of the same variance. With one it sees
+    means with uniform noise as wide as the model's steps, or means rounded to them.
 
     Args:
         model: to train.
         kl_weight: of the rate. At 0 the posterior's variances are left as they are: nothing would hold them up.
-        noise_scale: what the noise is multiplied by.
+        noise_scale: what the noise, or the steps, are multiplied by.
+        rate: estimates the rate of quantised latents.
+        rounding: whether the decoder sees rounded means in place of noise (with a rate model).
     """
 
-    def __init__(self, model: VidTwin, kl_weight: float, noise_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: VidTwin,
+        kl_weight: float,
+        noise_scale: float = 1.0,
+        *,
+        rate: RateModel | None = None,
+        rounding: bool = False,
+    ) -> None:
         super().__init__()
         self.model, self.kl_weight, self.noise_scale = model, kl_weight, noise_scale
+        self.rate, self.rounding = rate, rounding
+        # nothing that learns can change what a frozen encoder's latents take
+        self.counts = rate is None or any(parameter.requires_grad for parameter in _encoder(model).parameters())
+        if rate is not None and not self.counts:
+            rate.requires_grad_(False)
 
-    def forward(self, clips: Tensor, noise: Tensor, loss: str) -> Losses:
+    def forward(self, clips: Tensor, noise: Tensor, loss: str, scale: Tensor | None = None) -> Losses:
         """One batch.
 
         Args:
             clips: uint8 ``[B, T, H, W, 3]``.
-            noise: ``[B, elements]`` of mean 0 and variance 1.
+            noise: ``[B, elements]`` of mean 0 and variance 1; uniform for a rate model.
             loss: ``"mse"``, ``"psnr"``, ``"l1"`` or ``"charbonnier"``.
+            scale: ``[B]``, what the noise of each clip is multiplied by; None for 1.
         """
         target = pixels(clips)
+        factor = self.noise_scale * (torch.ones_like(noise[:, 0]) if scale is None else scale)
         posterior = self.model.posterior(target)
-        if not self.kl_weight:
-            posterior = Posterior(posterior.mean, Latents(*(part.detach() for part in posterior.log_variance)))
-        decoded = self.model.decode(_sample(posterior, self.noise_scale * noise))
+        look = self._sampled if self.rate is None else self._coded
+        seen, rate = look(posterior, noise, factor)
+        decoded = self.model.decode(seen)
         error = decoded.float() - target
         squared = error.square().mean(dim=(1, 2, 3, 4))
-        rate = _rate(posterior)
-        return Losses(_pixel_loss(error, squared, loss) + self.kl_weight * rate, squared.mean(), rate)
+        total = _pixel_loss(error, squared, loss)
+        return Losses(total + self.kl_weight * rate if self.counts else total, squared.mean(), rate)
+
+    def _sampled(self, posterior: Posterior, noise: Tensor, factor: Tensor) -> tuple[Latents, Tensor]:
+        """What the decoder sees of a posterior, and its divergence."""
+        if not self.kl_weight:
+            posterior = Posterior(posterior.mean, Latents(*(part.detach() for part in posterior.log_variance)))
+        return _sample(posterior, factor[:, None] * noise), _rate(posterior)
+
+    def _coded(self, posterior: Posterior, noise: Tensor, factor: Tensor) -> tuple[Latents, Tensor]:
+        """What the decoder sees of quantised means, and what they would take."""
+        assert self.rate is not None
+        if self.rounding and not self.counts:
+            return self.rate.rounded(posterior.mean, factor), torch.full((), math.nan, device=noise.device)
+        ratios, noisy = self.rate.noisy(posterior.mean, noise, factor)
+        seen = self.rate.rounded(posterior.mean, factor) if self.rounding else noisy
+        estimate: Tensor = self.rate(ratios) if self.counts else torch.full((), math.nan, device=noise.device)
+        return seen, estimate
+
+
+def _encoder(model: VidTwin) -> nn.Module:
+    assert model.encoder is not None
+    return model.encoder
 
 
 def _sample(posterior: Posterior, noise: Tensor) -> Latents:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from vidtwin_codec.errors import VidtwinError
@@ -16,26 +17,51 @@ from vidtwin_codec.model import VidTwin
 from vidtwin_codec.training.options import TrainOptions
 
 _BLOCK_MATRIX = re.compile(r"(encoder|decoder)\.transformer\.blocks\.\d+\..*\.weight")
+_IN_BLOCK = re.compile(r"(encoder|decoder)\.transformer\.")
+_LAST_MAP = re.compile(r"\.(projection|contract)\.")
+_OF_ZEROS = 1 / 8
+RATE_MODEL_LR = 1e-2
+"""Of the model of the rate: some hundred steps take it across the range of its scales."""
 _BETAS = (0.9, 0.98)
 _MOMENTUM, _NEWTON_SCHULZ_STEPS = 0.95, 5
 
 
 class Optimizers:
-    """One or two optimisers that step together; the rate of each follows :func:`rate_factor`."""
+    """One or two optimisers that step together; the rate of each follows :func:`rate_factor`.
 
-    def __init__(self, model: VidTwin, options: TrainOptions) -> None:
+    Networks written down with orthonormal maps and identities have many small numbers in large matrices; a step of the
+    rate that suits a network of random numbers would turn them far. So outside their blocks, which start at random
+    numbers, a tensor's rate is multiplied by the size of its numbers (as in Shazeer and Stern, "Adafactor", 2018); and
+    the last maps in blocks, which start at zeros and add up a thousand inputs, move at an eighth of the rate.
+
+    Args:
+        model: as the run begins, before a state is loaded into it; what wants no gradient is left out.
+        options: of the run.
+        rate: learns beside it, at a rate of its own.
+    """
+
+    def __init__(self, model: VidTwin, options: TrainOptions, rate: nn.Module | None = None) -> None:
         muon: list[Tensor] = []
-        decayed: list[Tensor] = []
-        plain: list[Tensor] = []
+        groups: dict[tuple[float, float], list[Tensor]] = {}
+        by_size = options.init is not None and model.config.linear
         for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
             if options.optimizer == "muon" and _BLOCK_MATRIX.fullmatch(name):
                 muon.append(parameter)
-            elif name.endswith(".weight") and parameter.ndim >= 2:
-                decayed.append(parameter)
-            else:
-                plain.append(parameter)
-        groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        adam = AdamW(groups, lr=options.lr, betas=_BETAS)
+                continue
+            decay = options.weight_decay if name.endswith(".weight") and parameter.ndim >= 2 else 0.0
+            scale = _scale(name, parameter) if by_size else 1.0
+            groups.setdefault((decay, scale), []).append(parameter)
+        if rate is not None:
+            own: list[Tensor] = [parameter for parameter in rate.parameters() if parameter.requires_grad]
+            groups[0.0, RATE_MODEL_LR / options.lr] = own
+        adam = AdamW(
+            [{"params": group, "weight_decay": decay, "scale": scale} for (decay, scale), group in groups.items()],
+            lr=options.lr,
+            betas=_BETAS,
+            **_kernels(next(model.parameters()).device),
+        )
         self._parts: list[tuple[Optimizer, float]] = [(adam, options.lr)]
         if muon:
             self._parts.append((_muon(muon, options), options.muon_lr))
@@ -44,7 +70,7 @@ class Optimizers:
         """Move the weights at ``factor`` times the full rates, and forget the gradients."""
         for optimizer, rate in self._parts:
             for group in optimizer.param_groups:
-                group["lr"] = rate * factor
+                group["lr"] = rate * factor * group.get("scale", 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -53,8 +79,24 @@ class Optimizers:
         return [optimizer.state_dict() for optimizer, _ in self._parts]
 
     def load(self, state: Sequence[dict[str, Any]]) -> None:
+        """Go on from a state, with the kernels of this device in place of those of the state's."""
         for (optimizer, _), saved in zip(self._parts, state, strict=True):
-            optimizer.load_state_dict(saved)
+            ours = {name: optimizer.defaults[name] for name in ("foreach", "fused") if name in optimizer.defaults}
+            groups = [{**group, **ours} for group in saved["param_groups"]]
+            optimizer.load_state_dict({**saved, "param_groups": groups})
+
+
+def _kernels(device: torch.device) -> dict[str, bool]:
+    """One kernel for all of a group where torch has one, a few for each operation elsewhere."""
+    return {"fused": True} if device.type in ("cuda", "mps") else {"foreach": True}
+
+
+def _scale(name: str, tensor: Tensor) -> float:
+    """Of a tensor's rate: by its place in a block, or else the root of its mean square, to a power of two."""
+    if _IN_BLOCK.match(name):
+        return _OF_ZEROS if _LAST_MAP.search(name) else 1.0
+    square = float(tensor.detach().square().mean())
+    return 2.0 ** round(math.log2(square) / 2) if square else _OF_ZEROS
 
 
 def _muon(matrices: list[Tensor], options: TrainOptions) -> Optimizer:
@@ -94,11 +136,17 @@ class Average:
     def __init__(self, model: VidTwin, decay: float) -> None:
         self.decay = decay
         self.model: VidTwin = copy.deepcopy(model).requires_grad_(False).eval()
+        # walking a network takes longer than the average itself; what never changes needs none
+        pairs = [
+            (mine, theirs)
+            for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True)
+            if theirs.requires_grad
+        ]
+        self._mine: list[Tensor] = [mine for mine, _ in pairs]
+        self._theirs: list[Tensor] = [theirs for _, theirs in pairs]
 
     @torch.no_grad()
-    def update(self, model: VidTwin, step: int) -> None:
+    def update(self, step: int) -> None:
         """Take in the weights after step number ``step`` (from 0); the first steps count for more."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        mine: list[Tensor] = list(self.model.parameters())
-        theirs: list[Tensor] = list(model.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)

@@ -10,7 +10,9 @@ from typing import Any
 from vidtwin_codec.errors import VidtwinError
 
 LOSSES = ("mse", "psnr", "l1", "charbonnier")
-NOISES = ("gaussian", "uniform")
+NOISES = ("gaussian", "uniform", "rounding")
+OBJECTIVES = ("kl", "rate")
+TRAINED = ("all", "decoder", "blocks")
 OPTIMIZERS = ("adamw", "muon")
 PRESETS = ("compact", "small", "base")
 STORAGES = ("float16", "bfloat16", "float32")
@@ -56,9 +58,12 @@ class TrainOptions:
     width: int | None = None
     """Change the preset: channels of a token, a multiple of 64."""
     encoder_depth: int | None = None
-    """Change the preset: blocks of the encoder."""
+    """Change the preset: blocks of the encoder. With ``init``: so many in all, those added doing nothing at first."""
     decoder_depth: int | None = None
-    """Change the preset: blocks of the decoder."""
+    """The same of the decoder."""
+    train: str = "all"
+    """What may change: everything, the ``decoder``, or the decoder's transformer ``blocks`` alone. What the encoder
+    says, and takes, then stays as it is."""
 
     eval_data: Path | None = None
     """Footage to measure on, as ``data``; in place of holding files out of the data."""
@@ -81,13 +86,19 @@ class TrainOptions:
     """Pixel loss: ``mse`` (times 100), ``psnr`` (decibels), ``l1`` (times 10), ``charbonnier`` (times 10)."""
     final_loss: str | None = None
     """Pixel loss from the start of the cooldown; None: the same."""
+    objective: str = "kl"
+    """What the rate is: ``kl``, the posterior's divergence from a unit Gaussian; ``rate``, bits estimated for means
+    quantised to learned steps."""
     kl_weight: float = 0.03
     """Weight of the rate, nats an element: more of it, fewer bits. 0 leaves the posterior's variances as they are."""
-    noise: str = "gaussian"
-    """What the decoder learns to bear: the posterior's Gaussian samples, or uniform noise of the same variance, as a
-    quantiser of the base steps adds."""
+    noise: str | None = None
+    """What the decoder learns to bear: the posterior's ``gaussian`` samples, or ``uniform`` noise of the same variance,
+    as a quantiser of the base steps adds; with the objective ``rate``, ``uniform`` noise of its steps, or ``rounding``
+    to them. None: the first of these."""
     noise_scale: float = 1.0
-    """What that noise is multiplied by: less for weights that are to be used at high quality."""
+    """What that noise, or those steps, are multiplied by: less for weights that are to be used at high quality."""
+    noise_spread: float = 0.0
+    """Octaves by which that factor is drawn up or down for each clip: weights for a range of qualities."""
     optimizer: str = "adamw"
     """``muon``: Muon for the blocks' matrices, AdamW for the rest."""
     lr: float = 5e-4
@@ -130,23 +141,31 @@ class TrainOptions:
             value = getattr(self, field)
             if value is not None and not 0 < value < float("inf"):
                 raise VidtwinError(f"{_flag(field)} must be positive, not {value:g}")
-        for field in ("kl_weight", "noise_scale", "weight_decay", "warmup", "seed"):
+        for field in ("kl_weight", "noise_scale", "noise_spread", "weight_decay", "warmup", "seed"):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise VidtwinError(f"{_flag(field)} cannot be {getattr(self, field):g}")
         for field, most in (("held_out", 0.9), ("cooldown", 1.0), ("ema", 0.999999)):
             if not 0 <= getattr(self, field) <= most:
                 raise VidtwinError(f"{_flag(field)} must lie between 0 and {most:g}, not {getattr(self, field):g}")
-        changes = [field for field in sizes[:-1] if getattr(self, field) is not None]
         given = "init" if self.init is not None else "config" if self.config is not None else None
+        fixed = sizes[:3] if given == "init" else sizes[:-1]  # blocks may be added to given weights
+        changes = [field for field in fixed if getattr(self, field) is not None]
         if given and (changes or (given == "init" and self.config is not None)):
             other = changes[0] if changes else "config"
             raise VidtwinError(f"{_flag(given)} says what the network is; {_flag(other)} cannot change it")
+
+        if self.objective == "rate" and self.noise == "gaussian":
+            raise VidtwinError("--objective rate quantises; it has no --noise gaussian", "choose uniform or rounding")
+        if self.objective == "kl" and self.noise == "rounding":
+            raise VidtwinError("--noise rounding needs quantisation steps", "add --objective rate")
 
     def _check_choices(self) -> None:
         for field, choices in (
             ("loss", LOSSES),
             ("final_loss", (*LOSSES, None)),
-            ("noise", NOISES),
+            ("noise", (*NOISES, None)),
+            ("objective", OBJECTIVES),
+            ("train", TRAINED),
             ("optimizer", OPTIMIZERS),
             ("preset", PRESETS),
             ("storage", STORAGES),
@@ -155,6 +174,11 @@ class TrainOptions:
             if getattr(self, field) not in choices:
                 known = ", ".join(choice for choice in choices if choice)
                 raise VidtwinError(f"{_flag(field)} {getattr(self, field)!r} is none of {known}")
+
+    @property
+    def noise_drawn(self) -> str:
+        """The distribution of the noise that a step is given: ``gaussian`` or ``uniform``."""
+        return "uniform" if self.objective == "rate" or self.noise == "uniform" else "gaussian"
 
     @property
     def folder(self) -> Path:
@@ -174,11 +198,12 @@ class TrainOptions:
 
 def differences(options: TrainOptions, saved: dict[str, Any]) -> list[str]:
     """``--flag: before, now`` for each choice that a resumed run may not change, but does."""
-    now = options.to_json()
+    # what an earlier version did not know, it did as by default
+    before = {field.name: saved.get(field.name, field.default) for field in dataclasses.fields(options)}
     return [
-        f"{_flag(key)}: {saved.get(key)}, now {value}"
-        for key, value in now.items()
-        if key not in _FREE_TO_CHANGE and saved.get(key) != value
+        f"{_flag(key)}: {before[key]}, now {value}"
+        for key, value in options.to_json().items()
+        if key not in _FREE_TO_CHANGE and before[key] != value
     ]
 
 

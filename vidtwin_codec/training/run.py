@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from vidtwin_codec.training.clips import ClipSampler
 from vidtwin_codec.training.finish import Finished, card_path, finish
 from vidtwin_codec.training.footage import Footage, Say, describe, fingerprint, split
 from vidtwin_codec.training.loop import STATE, Setting, Trainer
-from vidtwin_codec.training.network import build, network_config
+from vidtwin_codec.training.network import begin, build, build_rate, network_config
 from vidtwin_codec.training.options import TrainOptions, differences
 from vidtwin_codec.training.preparation import held_out_clips, load_footage
 from vidtwin_codec.training.state import State
@@ -35,8 +36,8 @@ class TrainResult:
     steps: int
     minutes: float
     psnr: float | None
-    bits: float
-    """Rate by the Kullback-Leibler divergence, bits an element."""
+    bits: float | None
+    """Rate, bits an element: by the Kullback-Leibler divergence, or estimated; None where the encoder did not learn."""
     sources: int
     frames: int
     parameters: int
@@ -82,7 +83,13 @@ def train(options: TrainOptions, *, say: Say = lambda line: None, command: str |
         if state is not None and state.footage != setting.footage:
             voice("the footage differs from that of the interrupted run, which goes on with what there is now")
         new = world.first and state is None
-        trainer = Trainer(setting, build(options, config, setting.sampler if new else None), state)
+        model = build(options, config, setting.sampler if new else None, place.device)
+        rate = build_rate(options, config)
+        if state is None:
+            opened = begin(model, rate, setting.sampler, options)
+            if opened:
+                voice(f"{opened} blocks of the decoder that did nothing can learn now")
+        trainer = Trainer(setting, model, rate, state)
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
         voice(f"{parameters / 1e6:.1f} million parameters on {place}, {describe(setting.sampler.footage)}")
         complete = trainer.run()
@@ -102,7 +109,7 @@ def train(options: TrainOptions, *, say: Say = lambda line: None, command: str |
             steps=trainer.step,
             minutes=round(trainer.seconds / 60, 2),
             psnr=made.quality.mean if made.quality else None,
-            bits=trainer.bits,
+            bits=trainer.bits if math.isfinite(trainer.bits) else None,
             sources=len(setting.sampler.footage),
             frames=sum(one.frames for one in setting.sampler.footage),
             parameters=parameters,
@@ -174,7 +181,8 @@ def _setting(options: TrainOptions, config: VidTwinConfig, place: Device, world:
         footage,
         config,
         max_stride=options.max_stride,
-        noise=options.noise,
+        noise=options.noise_drawn,
+        spread=options.noise_spread,
         seed=options.seed,
         device=place.device if options.data_on_device and place.device.type != "cpu" else None,
     )

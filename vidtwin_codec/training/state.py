@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class State:
         footage: fingerprint of what it trains on.
         model, average: the network's tensors by name, and their moving average.
         optimizers: each optimiser's own state.
+        rate: tensors of the model of the rate, if there is one.
     """
 
     step: int
@@ -37,6 +38,7 @@ class State:
     model: dict[str, Any]
     average: dict[str, Any]
     optimizers: list[dict[str, Any]]
+    rate: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it under its name when complete.

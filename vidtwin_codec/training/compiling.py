@@ -1,0 +1,69 @@
+"""``torch.compile`` of the blocks, where it works."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.model import VidTwin
+from vidtwin_codec.model.transformer import Block, Transformer
+from vidtwin_codec.pipeline.device import Device
+from vidtwin_codec.training.footage import Say
+
+
+def compile_blocks(model: VidTwin, place: Device, clips: int, say: Say) -> bool:
+    """Compile the network's blocks, one graph for all that are alike; without a compiler say so and leave them.
+
+    The whole objective as one graph would take a minute and more, again whenever the loss changes. Blocks are nearly
+    all of the work, and one serves for all.
+
+    Args:
+        model: on its device, in training mode.
+        place: device and precision.
+        clips: of a step in this process; blocks are tried on so many.
+        say: is told why not.
+    """
+    sides = [side for side in (model.encoder, model.decoder) if side is not None]
+    blocks = [block for side in sides for block in side.transformer.blocks if _works(block)]
+    if not blocks:
+        return False
+    try:
+        for side in sides:
+            _try(side.transformer, model.config.tokens, clips, place)
+    except VidtwinError:
+        raise
+    except Exception as error:  # Triton, a C compiler, a driver: torch raises what each of them does
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        for block in blocks:
+            block._compiled_call_impl = None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        say(f"torch.compile does not work here, so steps are slower ({reason})")
+        return False
+    finally:
+        model.zero_grad(set_to_none=True)
+    return True
+
+
+def _works(block: object) -> bool:
+    return (
+        isinstance(block, Block)
+        and (block.attends or block.mixes)
+        and any(parameter.requires_grad for parameter in block.parameters())
+    )
+
+
+def _try(transformer: Transformer, tokens: int, clips: int, place: Device) -> None:
+    """Compile, and go through the blocks once in each direction."""
+    for block in transformer.blocks:
+        if _works(block):
+            block.compile()
+    frames, width = transformer.temporal_positions.shape[1:]
+    like = torch.zeros(clips, frames, tokens, width, device=place.device, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler looks at more than anybody will use
+        with place.autocast():
+            out = transformer(like.view(like.shape))  # no leaf, as in a step: else it would be compiled once more
+        out.float().sum().backward()
