@@ -87,8 +87,8 @@ class Optimizers:
 
 
 def _kernels(device: torch.device) -> dict[str, bool]:
-    """One kernel for all of a group where torch has one, a few for each operation elsewhere."""
-    return {"fused": True} if device.type in ("cuda", "mps") else {"foreach": True}
+    """Ask for one kernel for all of a group where torch has one; elsewhere torch chooses."""
+    return {"fused": True} if device.type in ("cuda", "mps") else {}
 
 
 def _scale(name: str, tensor: Tensor) -> float:
