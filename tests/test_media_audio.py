@@ -176,3 +176,32 @@ def test_extracting_to_a_bad_place(tmp_path: Path) -> None:
         with pytest.raises(VidtwinError, match="the disk is full"):
             extract_audio(info, tmp_path / "full")
         assert (tmp_path / "full").exists()
+
+
+@pytest.mark.parametrize(
+    ("forms", "rates"),
+    [
+        ((2, 6, 2), (48000, 48000, 48000)),
+        ((6, 1, 2), (44100, 48000, 32000)),
+        ((1, 2, 1), (48000, 32000, 48000)),
+    ],
+)
+def test_sound_that_changes_its_form_stays_in_step(
+    tmp_path: Path, forms: tuple[int, ...], rates: tuple[int, ...]
+) -> None:
+    """As television recordings do: a beep begins half a second into each of the three parts."""
+    parts = []
+    for number, (channels, rate) in enumerate(zip(forms, rates, strict=True)):
+        tone = "aevalsrc='0.5*sin(2*PI*1000*t)*between(t,0.5,0.6)':s=48000:d=1"
+        inputs = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-f", "lavfi", "-i", tone)
+        sound_form = ("-c:a", "ac3", "-ac", str(channels), "-ar", str(rate), "-output_ts_offset", str(number))
+        ffmpeg(*inputs, *X264, "-bf", "0", *sound_form, tmp_path / "p.ts")
+        parts.append((tmp_path / "p.ts").read_bytes())
+    (tmp_path / "all.ts").write_bytes(b"".join(parts))
+    info = probe(tmp_path / "all.ts")
+    assert info.duration == 3
+    kept = extract_audio(info, tmp_path / "a.mka")
+    assert kept is not None
+    samples = sound(tmp_path / "a.mka")
+    assert len(samples) / 48000 == pytest.approx(3, abs=0.1)
+    assert onsets(samples) == pytest.approx([0.5, 1.5, 2.5], abs=0.046)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,8 @@ from vidtwin_codec.media.source import file_url
 _CHUNK = 1 << 16
 # Opus at these rates: speech is clear and music decent; about what the pictures cost at 224 pixels.
 _KBPS = {1: 32, 2: 48}
+_LAYOUTS = {1: "mono", 2: "stereo"}
+_HERTZ = 48000
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,25 @@ def extract_audio(
     stream = info.audio_streams[0]
     zero = info.start_time + (start or Fraction(0))
     arguments = [*info.source.arguments, "-map", f"0:{stream.index}", "-map_metadata", "-1", "-map_chapters", "-1"]
+    # bitexact: the same sound gives the same bytes (no random identifiers).
+    written = ["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "matroska", "-y", file_url(target)]
+    # The pictures are listed as well: ffmpeg sets the clock of some containers by the streams in use, and it has to be
+    # the clock that probing saw.
+    pictures = ["-map", f"0:{info.stream_index}", "-c", "copy", "-f"]
     if mode == "copy":
         # Transport streams carry AAC without the header that Matroska needs.
         headed = ["-bsf:a", "aac_adtstoasc"] if stream.codec == "aac" else []
-        arguments += ["-c:a", "copy", *headed, *_cut(zero, duration)]
-    else:
-        arguments += _opus(stream, zero, duration, bitrate_kbps)
-    # bitexact: the same sound gives the same bytes (no random identifiers).
-    sound = ["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "matroska", "-y", file_url(target)]
-    # The pictures are listed down the pipe: ffmpeg sets the clock of some containers by the streams in use, and it has
-    # to be the clock that probing saw; and should this process be killed, the broken pipe ends ffmpeg too.
-    pictures = ["-map", f"0:{info.stream_index}", "-c", "copy", "-f", "framecrc", "pipe:1"]
-    size = _run([*arguments, *sound, *pictures], info, Path(target))
-    return AudioInfo(stream.codec if mode == "copy" else "opus", size) if size else None
+        kept = ["-c:a", "copy", *headed, *_cut(zero, duration)]
+        # Down the pipe: should this process be killed, the broken pipe ends ffmpeg too.
+        with Child([*arguments, *kept, *written, *pictures, "framecrc", "pipe:1"]) as child:
+            size = _finish(child, None, info, Path(target))
+        return AudioInfo(stream.codec, size) if size else None
+    with (
+        Child([*arguments, *_even(stream, zero, duration), *pictures, "null", "-"]) as child,
+        Child([*_opus(stream, bitrate_kbps), *written], feed=True) as encoder,
+    ):
+        size = _finish(child, encoder, info, Path(target))
+    return AudioInfo("opus", size) if size else None
 
 
 def audio_arguments(stream: AudioStream, container: Container) -> tuple[str, ...]:
@@ -87,14 +96,30 @@ def opus_limit(stream: AudioStream) -> int:
     return 256 if stream.channels == 1 else 510
 
 
-def _opus(stream: AudioStream, zero: Fraction, duration: Fraction | None, kbps: int | None) -> list[str]:
-    channels = 1 if stream.channels == 1 else 2
+def _even(stream: AudioStream, zero: Fraction, duration: Fraction | None) -> list[str]:
+    """Sound of one form with its times, down the pipe.
+
+    Where the input changes its form, ffmpeg builds its filters anew: these remember nothing, and what does has to sit
+    behind the pipe, where the form never changes.
+    """
     begin, end = float(zero), float(zero + duration) if duration is not None else None
     trim = f"atrim=start={begin:.6f}" + (f":end={end:.6f}" if end is not None else "")
-    # async=1 with first_pts=0 fills a late start and later gaps with silence: no player has to honour a delay.
-    filters = f"{trim},asetpts=PTS-{begin:.6f}/TB,aresample=48000:async=1:first_pts=0"
+    form = f"aresample={_HERTZ},aformat=sample_fmts=flt:channel_layouts={_LAYOUTS[_channels(stream)]}"
+    return ["-af", f"{trim},asetpts=PTS-{begin:.6f}/TB,{form}", "-c:a", "pcm_f32le", "-f", "nut", "pipe:1"]
+
+
+def _opus(stream: AudioStream, kbps: int | None) -> list[str]:
+    channels = _channels(stream)
+    # async=1 with first_pts=0 fills a late start and later gaps with silence: no player has to honour a delay. Where
+    # recordings were joined a few hundredths of a second overlap each time: seen as out of step from 45 ms on.
+    in_step = f"aresample={_HERTZ}:async=1:first_pts=0:min_hard_comp=0.045"
+    given = ["-copyts", "-f", "nut", "-i", "pipe:0", "-af", in_step]
     bits = min(kbps or _KBPS[channels], opus_limit(stream))
-    return ["-af", filters, "-ac", str(channels), "-c:a", "libopus", "-b:a", f"{bits}k", "-vbr", "on"]
+    return [*given, "-ac", str(channels), "-c:a", "libopus", "-b:a", f"{bits}k", "-vbr", "on"]
+
+
+def _channels(stream: AudioStream) -> int:
+    return 1 if stream.channels == 1 else 2
 
 
 def _cut(zero: Fraction, duration: Fraction | None) -> list[str]:
@@ -102,19 +127,34 @@ def _cut(zero: Fraction, duration: Fraction | None) -> list[str]:
     return part + (["-t", f"{float(duration):.6f}"] if duration is not None else [])
 
 
-def _run(arguments: list[str], info: MediaInfo, target: Path) -> int:
-    """Returns the size of ``target``, or 0 after removing it because no sound went into it."""
-    with Child(arguments) as child, child.waiting():
-        while child.stdout.read(_CHUNK):
-            pass
-        code = child.wait()
-        reason = child.reason()
-        empty = any(message.text.startswith("Output file is empty") for message in child.messages)
-    if code or empty:
+def _finish(child: Child, encoder: Child | None, info: MediaInfo, target: Path) -> int:
+    """Let ``child`` write ``target``, or feed ``encoder``, which does.
+
+    Returns:
+        The size of ``target``, or 0 after removing it because no sound went into it.
+    """
+    broken = False
+    while piece := child.stdout.read(_CHUNK):
+        if encoder:
+            try:
+                encoder.stdin.write(piece)
+            except BrokenPipeError:
+                broken = True
+                child.end()  # it would wait for ever; why the encoder stopped is told below
+                break
+    failed = bool(child.wait()) and not broken
+    reason = child.reason()
+    empty = any(message.text.startswith("Output file is empty") for message in child.messages)
+    if encoder:
+        with contextlib.suppress(BrokenPipeError):
+            encoder.stdin.close()
+        if encoder.wait() and not failed and not empty:
+            failed, reason = True, encoder.reason()
+    if failed or empty:
         _discard(target)
-    if code and reason == "No space left on device":
+    if failed and reason == "No space left on device":
         raise VidtwinError(f"{target.parent}: the disk is full", "free some space and run the command again")
-    if code:
+    if failed:
         raise VidtwinError(f"{info.path}: the sound cannot be extracted ({reason})", "leave it out with --audio none")
     return 0 if empty else target.stat().st_size
 

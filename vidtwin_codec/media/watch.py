@@ -61,7 +61,7 @@ class _Starter:
     def __init__(self) -> None:
         self._asked: queue.SimpleQueue[tuple[Sequence[str], dict[str, Any], Future[subprocess.Popen[bytes]]]]
         self._asked = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="vidtwin-start", daemon=True).start()
+        threading.Thread(target=self._run, name="ffmpeg-start", daemon=True).start()
 
     def start(self, command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
         future: Future[subprocess.Popen[bytes]] = Future()
@@ -162,7 +162,7 @@ class _Watcher:
     def __init__(self) -> None:
         self._watched: weakref.WeakSet[Patience] = weakref.WeakSet()
         self._lock = threading.Lock()
-        threading.Thread(target=self._run, name="vidtwin-watch", daemon=True).start()
+        threading.Thread(target=self._run, name="ffmpeg-watch", daemon=True).start()
 
     def watch(self, patience: Patience) -> None:
         with self._lock:
