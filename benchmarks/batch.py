@@ -26,13 +26,13 @@ from vidtwin_codec import weights
 from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.rows import DONE
 from vidtwin_codec.batch.run import Batch
+from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.files import VIDEO_SUFFIXES
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.source import file_url
-from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.encoder import Encoder
-from vidtwin_codec.pipeline.options import EncodeOptions
+from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.options.choices import EncodeOptions
 
 COMPARED = 4
 

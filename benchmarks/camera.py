@@ -22,21 +22,21 @@ import numpy as np
 from one_gop import CLIP_FRAMES, CRFS, mean_psnr
 
 from vidtwin_codec import weights as known_weights
-from vidtwin_codec.compare.bd import delta
-from vidtwin_codec.compare.codecs import CODECS, Gop
-from vidtwin_codec.compare.reference import Reference, prepare
-from vidtwin_codec.compare.results import Point
-from vidtwin_codec.compare.sources import find_videos
-from vidtwin_codec.compare.streams import decode_stream, encode_stream
+from vidtwin_codec.decoding.decoder import Decoder
+from vidtwin_codec.encoding.encode import encode
+from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.rate.spool import LatentSpool
+from vidtwin_codec.encoding.writing import write_vtw
+from vidtwin_codec.evaluation.compare.bd import delta
+from vidtwin_codec.evaluation.compare.codecs import CODECS, Gop
+from vidtwin_codec.evaluation.compare.reference import Reference, prepare
+from vidtwin_codec.evaluation.compare.results import Point
+from vidtwin_codec.evaluation.compare.sources import find_videos
+from vidtwin_codec.evaluation.compare.streams import decode_stream, encode_stream
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.excerpt import write_lossless
-from vidtwin_codec.pipeline.codec import Codecs
-from vidtwin_codec.pipeline.decoder import Decoder
-from vidtwin_codec.pipeline.encode import encode
-from vidtwin_codec.pipeline.encoder import Encoder
-from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
-from vidtwin_codec.pipeline.writing import write_vtw
-from vidtwin_codec.rate.spool import LatentSpool
+from vidtwin_codec.network.runner import Codecs
+from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions
 
 STEP = 3
 """Pixels a frame that the window moves to the side."""

@@ -18,18 +18,18 @@ from pathlib import Path
 
 import click
 
-from vidtwin_codec.compare import CompareOptions
-from vidtwin_codec.compare.bd import MeanDelta, mean_delta
-from vidtwin_codec.compare.codecs import PRESETS
-from vidtwin_codec.compare.numbers import all_numbers
-from vidtwin_codec.compare.results import Clip, Comparison
-from vidtwin_codec.compare.run import compare
-from vidtwin_codec.compare.sources import find_videos
-from vidtwin_codec.compare.work import Work
-from vidtwin_codec.report import render
-from vidtwin_codec.report.lines import clip_lines, mean_lines
-from vidtwin_codec.report.plots import TITLES, rd_plot, standalone
-from vidtwin_codec.report.text import signed, variant_name
+from vidtwin_codec.evaluation.compare import CompareOptions
+from vidtwin_codec.evaluation.compare.bd import MeanDelta, mean_delta
+from vidtwin_codec.evaluation.compare.codecs import PRESETS
+from vidtwin_codec.evaluation.compare.numbers import all_numbers
+from vidtwin_codec.evaluation.compare.results import Clip, Comparison
+from vidtwin_codec.evaluation.compare.run import compare
+from vidtwin_codec.evaluation.compare.sources import find_videos
+from vidtwin_codec.evaluation.compare.work import Work
+from vidtwin_codec.evaluation.report import render
+from vidtwin_codec.evaluation.report.lines import clip_lines, mean_lines
+from vidtwin_codec.evaluation.report.plots import TITLES, rd_plot, standalone
+from vidtwin_codec.evaluation.report.text import signed, variant_name
 
 LEAST_CRF = 18
 """What x264's makers call visually lossless: finer settings are of the ladder's range, but of little use."""

@@ -24,9 +24,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from vidtwin_codec import EncodeOptions, VtwDataset, encode, weights
+from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.media import probe
-from vidtwin_codec.pipeline.codec import Codec, Codecs
-from vidtwin_codec.pipeline.encoder import Encoder
+from vidtwin_codec.network.runner import Codec, Codecs
 
 
 class Spent(NamedTuple):

@@ -17,7 +17,7 @@ import click
 import torch
 
 from vidtwin_codec.model import VidTwin, load_checkpoint
-from vidtwin_codec.pipeline.device import Device, select_device
+from vidtwin_codec.network.device import Device, select_device
 from vidtwin_codec.weights import resolve
 
 _SIDE = 4096

@@ -17,9 +17,9 @@ import numpy as np
 
 import vidtwin_codec
 from vidtwin_codec import weights as known_weights
-from vidtwin_codec.compare.codecs import CODECS, Gop
-from vidtwin_codec.compare.reference import Reference, prepare
-from vidtwin_codec.compare.streams import decode_stream, encode_stream
+from vidtwin_codec.evaluation.compare.codecs import CODECS, Gop
+from vidtwin_codec.evaluation.compare.reference import Reference, prepare
+from vidtwin_codec.evaluation.compare.streams import decode_stream, encode_stream
 from vidtwin_codec.metrics import Frames, psnr
 
 CRFS = (45, 41, 37, 33, 29, 25, 21)

@@ -38,10 +38,10 @@ from vidtwin_codec.coding import (
     pack_group,
 )
 from vidtwin_codec.coding.effort import DEFAULT_EFFORT, choose_symbols, quality_steps
-from vidtwin_codec.measurement.paper import Network, clips_of
+from vidtwin_codec.evaluation.measure.paper import Network, clips_of
 from vidtwin_codec.media import probe
 from vidtwin_codec.media.ffmpeg import executable
-from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.options.choices import NetworkOptions
 
 RATES = (0.02, 0.031, 0.05)
 """Bits per pixel."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import vidtwin_codec
 from vidtwin_codec import weights as known_weights
-from vidtwin_codec.compare.reference import prepare
+from vidtwin_codec.evaluation.compare.reference import prepare
 from vidtwin_codec.metrics import psnr
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722])

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from vidtwin_codec import weights as known_weights
 from vidtwin_codec.coding import LatentArrays, LatentLayout, SparseGroupDecoder, SparseGroupEncoder, Steps
 from vidtwin_codec.coding.patterns import Patterns
-from vidtwin_codec.measurement.paper import clips_of
+from vidtwin_codec.evaluation.measure.paper import clips_of
 from vidtwin_codec.media import probe
-from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.options.choices import NetworkOptions
 
 SIDE = 224
 ESCAPE = 15

@@ -21,12 +21,12 @@ import numpy as np
 from vidtwin_codec import weights as known_weights
 from vidtwin_codec.coding import DEFAULT_QUALITY, GroupSpan, LatentArrays
 from vidtwin_codec.container import VtwReader
+from vidtwin_codec.encoding.encoder import Encoder, Piece
+from vidtwin_codec.encoding.packer import Packer
 from vidtwin_codec.media import probe
 from vidtwin_codec.media.ffmpeg import executable
-from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.encoder import Encoder, Piece
-from vidtwin_codec.pipeline.options import EncodeOptions
-from vidtwin_codec.pipeline.packer import Packer
+from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.options.choices import EncodeOptions
 
 SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
 MOTION_SECONDS = 10

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vidtwin_codec.compare.results import VIDTWIN, Clip, Comparison, Point, Series, Variant
+from vidtwin_codec.evaluation.compare.results import VIDTWIN, Clip, Comparison, Point, Series, Variant
 
 SEQUENCE, CLIP = Variant("medium", "sequence"), Variant("medium", "clip")
 WIDTH, HEIGHT, FRAMES = 96, 64, 32

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.model import Latents, VidTwinConfig
-from vidtwin_codec.pipeline.codec import Codec, LoadCodec
-from vidtwin_codec.pipeline.device import select_device
+from vidtwin_codec.network.device import select_device
+from vidtwin_codec.network.runner import Codec, LoadCodec
 
 COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 

@@ -13,8 +13,8 @@ import psutil
 
 from vidtwin_codec.batch.engine import Ended, Event, Warned
 from vidtwin_codec.batch.options import BatchOptions
-from vidtwin_codec.batch.ray_cluster import RayOptions
-from vidtwin_codec.batch.ray_engine import RayEngine
+from vidtwin_codec.batch.ray.cluster import RayOptions
+from vidtwin_codec.batch.ray.engine import RayEngine
 from vidtwin_codec.batch.run import Batch
 
 

@@ -21,9 +21,9 @@ from vidtwin_codec.batch.run import Batch
 from vidtwin_codec.batch.shards import Shard
 from vidtwin_codec.container import verify
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.measurement.options import KEYS
+from vidtwin_codec.evaluation.measure.options import KEYS
 from vidtwin_codec.media import probe
-from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
+from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions
 
 
 @pytest.fixture

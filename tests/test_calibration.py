@@ -9,12 +9,12 @@ import pytest
 import torch
 from micro import micro_config, noise_clip, pipeline_model
 
+from vidtwin_codec.calibration import sensitivity
+from vidtwin_codec.calibration.steps import GRID, calibrate
+from vidtwin_codec.calibration.trial import DEFAULT_LOSS, OCTAVES, Point, Trial, change, factor_for_default
 from vidtwin_codec.coding import DEFAULT_QUALITY, Steps, quality_scale
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.model.vidtwin import Posterior
-from vidtwin_codec.weights import sensitivity
-from vidtwin_codec.weights.calibration import GRID, calibrate
-from vidtwin_codec.weights.trial import DEFAULT_LOSS, OCTAVES, Point, Trial, change, factor_for_default
 
 
 class Linear(VidTwin):

@@ -21,26 +21,26 @@ from numpy.typing import NDArray
 from pans import pan, picture, write_pan
 
 from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, VtwDataset, VtwFile, encode, weights
+from vidtwin_codec.batch.ray.segments import encode_segment
 from vidtwin_codec.cli.main import cli
 from vidtwin_codec.coding import SPARSE, CorruptGroupError, OpenGroup, SparseGroupEncoder, pack_body, zstd_frame
 from vidtwin_codec.coding.group import PREFIX
 from vidtwin_codec.coding.placement import Placement, at_rest
 from vidtwin_codec.container import Header, VtwReader, VtwWriter, verify
+from vidtwin_codec.decoding.decoder import Decoder
+from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.rate.spool import LatentSpool
+from vidtwin_codec.encoding.writing import write_vtw
+from vidtwin_codec.evaluation.report.latents import inspect_page
 from vidtwin_codec.latents.cache import GroupCache
 from vidtwin_codec.latents.exporting import export_latents
 from vidtwin_codec.latents.importing import ImportLatentsOptions, import_latents
 from vidtwin_codec.latents.mixing import mix_to_vtw
 from vidtwin_codec.media import probe
-from vidtwin_codec.pipeline.codec import LoadCodec
-from vidtwin_codec.pipeline.decoder import Decoder
-from vidtwin_codec.pipeline.encoder import Encoder
-from vidtwin_codec.pipeline.following import Follower, cut_out, seen_shares
-from vidtwin_codec.pipeline.geometry import Geometry
-from vidtwin_codec.pipeline.segments import encode_segment
-from vidtwin_codec.pipeline.windows import window_layout
-from vidtwin_codec.pipeline.writing import write_vtw
-from vidtwin_codec.rate.spool import LatentSpool
-from vidtwin_codec.report.latents import inspect_page
+from vidtwin_codec.network.following import Follower, cut_out, seen_shares
+from vidtwin_codec.network.geometry import Geometry
+from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.windows import window_layout
 
 CHANGES: dict[str, Any] = {"structure_channels": 120, "patterns": (64, 28, 28)}
 CONFIG = window_config(**CHANGES)
@@ -233,7 +233,7 @@ def test_latents_come_with_their_canvases(packed: Path, tmp_path: Path) -> None:
 
 
 def test_a_page_draws_the_path(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidtwin_codec.report.latents._frames", lambda *_: "")
+    monkeypatch.setattr("vidtwin_codec.evaluation.report.latents._frames", lambda *_: "")
     page = inspect_page(packed)
     assert "Where the camera went" in page
     assert "of 12 clips lie on canvases" in page

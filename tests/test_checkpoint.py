@@ -32,7 +32,7 @@ from vidtwin_codec.model import (
     save_checkpoint,
 )
 from vidtwin_codec.model.deduce import deduce_config
-from vidtwin_codec.weights.safetensors_file import is_torch_file
+from vidtwin_codec.safetensors_file import is_torch_file
 
 
 @pytest.fixture

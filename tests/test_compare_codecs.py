@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from media_samples import ffmpeg, lavfi, numbered, numbers, psnr, write_all
 
-from vidtwin_codec.compare import codecs as codecs_module
-from vidtwin_codec.compare.codecs import CODECS, PRESETS, ConventionalCodec, Gop, coarsest
-from vidtwin_codec.compare.reference import Reference, frame_indices, prepare
-from vidtwin_codec.compare.streams import decode_stream, encode_stream
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.evaluation.compare import codecs as codecs_module
+from vidtwin_codec.evaluation.compare.codecs import CODECS, PRESETS, ConventionalCodec, Gop, coarsest
+from vidtwin_codec.evaluation.compare.reference import Reference, frame_indices, prepare
+from vidtwin_codec.evaluation.compare.streams import decode_stream, encode_stream
 from vidtwin_codec.media import OutputOptions
 
 FRAMES = 36

@@ -14,16 +14,16 @@ from conftest import MakeVideo
 
 from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, decode_frames, encode
 from vidtwin_codec.cli.main import main
-from vidtwin_codec.compare import CompareOptions, Comparison, Gop
-from vidtwin_codec.compare import conventional as conventional_module
-from vidtwin_codec.compare import ladder as ladder_module
-from vidtwin_codec.compare.job import Job
-from vidtwin_codec.compare.ladder import climb, rungs
-from vidtwin_codec.compare.reference import prepare
-from vidtwin_codec.compare.run import compare
-from vidtwin_codec.compare.work import Work, code_digest
+from vidtwin_codec.evaluation.compare import CompareOptions, Comparison, Gop
+from vidtwin_codec.evaluation.compare import conventional as conventional_module
+from vidtwin_codec.evaluation.compare import ladder as ladder_module
+from vidtwin_codec.evaluation.compare.job import Job
+from vidtwin_codec.evaluation.compare.ladder import climb, rungs
+from vidtwin_codec.evaluation.compare.reference import prepare
+from vidtwin_codec.evaluation.compare.run import compare
+from vidtwin_codec.evaluation.compare.work import Work, code_digest
 from vidtwin_codec.metrics import psnr
-from vidtwin_codec.pipeline.codec import Codec, Codecs
+from vidtwin_codec.network.runner import Codec, Codecs
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import pytest
 from conftest import MakeVideo
 
 from vidtwin_codec.cli.main import main
-from vidtwin_codec.compare import codecs as codecs_module
-from vidtwin_codec.compare.codecs import CODECS, Gop
-from vidtwin_codec.compare.ladder import Rung, matched_rung, rungs
-from vidtwin_codec.compare.options import CompareOptions
-from vidtwin_codec.compare.run import compare
-from vidtwin_codec.compare.sources import find_videos, titles
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.evaluation.compare import codecs as codecs_module
+from vidtwin_codec.evaluation.compare.codecs import CODECS, Gop
+from vidtwin_codec.evaluation.compare.ladder import Rung, matched_rung, rungs
+from vidtwin_codec.evaluation.compare.options import CompareOptions
+from vidtwin_codec.evaluation.compare.run import compare
+from vidtwin_codec.evaluation.compare.sources import find_videos, titles
+from vidtwin_codec.evaluation.report import render
 from vidtwin_codec.media.ffmpeg import video_encoders
-from vidtwin_codec.report import render
 
 
 class Ran:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidtwin_codec.compare.search import TOLERANCE, TRIES, RateSearch, choose_rates, log_spaced
+from vidtwin_codec.evaluation.compare.search import TOLERANCE, TRIES, RateSearch, choose_rates, log_spaced
 
 
 def encoder(first: float, halving: float, floor: int = 0) -> Callable[[float], int]:

@@ -16,7 +16,7 @@ from vidtwin_codec.coding import CODERS, zstd_frame
 from vidtwin_codec.coding.sparse import prior
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.container.packed_json import DICTIONARY, WIDE_DICTIONARY
-from vidtwin_codec.pipeline.following import cut_out
+from vidtwin_codec.network.following import cut_out
 
 GOLDEN = Path(__file__).parent / "golden"
 RECIPE = runpy.run_path(str(GOLDEN / "make_golden.py"))

@@ -36,8 +36,8 @@ from vidtwin_codec.coding.context.tokens import EXTRA_BITS, tokenize
 from vidtwin_codec.coding.effort import MAX_EFFORT, choose_symbols
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.model import load_checkpoint
-from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.device import select_device
+from vidtwin_codec.network.device import select_device
+from vidtwin_codec.network.runner import Codec
 
 LAYOUT = LatentLayout((3, 4, 4, 2), (3, 4, 4), (3, 4, 4))
 CLIPS, TILES = 3, 2

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from vidtwin_codec.container.fields import tile_offsets
 from vidtwin_codec.model import VidTwinConfig
-from vidtwin_codec.pipeline.codec import network_geometry
-from vidtwin_codec.pipeline.geometry import Geometry, pixels_from_levels, resize_frames, scaled_size
-from vidtwin_codec.pipeline.windows import MAX_WINDOW_PIXELS, window_layout
+from vidtwin_codec.network.geometry import Geometry, pixels_from_levels, resize_frames, scaled_size
+from vidtwin_codec.network.runner import network_geometry
+from vidtwin_codec.network.windows import MAX_WINDOW_PIXELS, window_layout
 
 
 @given(size=st.integers(1, 5000), tile=st.integers(2, 300), data=st.data())

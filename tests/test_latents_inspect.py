@@ -13,10 +13,10 @@ from media_samples import ffmpeg
 from selenium.webdriver.common.by import By
 
 from vidtwin_codec import EncodeOptions, VidtwinError, VtwFile, encode
-from vidtwin_codec.latents.information import measure_information
-from vidtwin_codec.latents.pictures import dynamics_maps, structure_maps
-from vidtwin_codec.pipeline.options import NetworkOptions
-from vidtwin_codec.report.latents import inspect_page
+from vidtwin_codec.evaluation.report.information import measure_information
+from vidtwin_codec.evaluation.report.latents import inspect_page
+from vidtwin_codec.evaluation.report.pictures import dynamics_maps, structure_maps
+from vidtwin_codec.options.choices import NetworkOptions
 
 WHITE, ORANGE, BLUE = [252, 252, 250], [194, 65, 12], [15, 55, 96]
 

@@ -12,14 +12,14 @@ from latent_samples import CLIP_FRAMES, sample_header
 from vidtwin_codec import VidtwinError, VtwDataset, VtwFile
 from vidtwin_codec.coding import SPARSE, LatentArrays, LatentLayout, PlacedClip, Steps
 from vidtwin_codec.coding.patterns import Patterns
+from vidtwin_codec.coding.sparse_group import SparseGroup
 from vidtwin_codec.container import Header, VtwReader, verify
+from vidtwin_codec.evaluation.report.latents import inspect_page
 from vidtwin_codec.latents.cache import GroupCache
 from vidtwin_codec.latents.exporting import export_latents
 from vidtwin_codec.latents.importing import import_latents
 from vidtwin_codec.latents.mixing import mix_to_vtw
-from vidtwin_codec.latents.sparse_group import SparseGroup
 from vidtwin_codec.latents.writing import write_symbols
-from vidtwin_codec.report.latents import inspect_page
 
 LAYOUT = LatentLayout((4, 2, 3, 10), (2, CLIP_FRAMES, 3), (2, CLIP_FRAMES, 2), Patterns(8, (6, 2, 2)))
 
@@ -124,5 +124,5 @@ def test_a_dataset_gives_windows(tmp_path: Path) -> None:
 
 def test_a_page_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_wide(tmp_path / "a.vtw")
-    monkeypatch.setattr("vidtwin_codec.report.latents._frames", lambda *_: "")
+    monkeypatch.setattr("vidtwin_codec.evaluation.report.latents._frames", lambda *_: "")
     assert "2 tiles" in inspect_page(tmp_path / "a.vtw")

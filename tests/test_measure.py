@@ -23,10 +23,10 @@ from vidtwin_codec import (
     encode,
     measure,
 )
-from vidtwin_codec.measurement.options import KEYS
-from vidtwin_codec.measurement.paper import prepare
-from vidtwin_codec.measurement.run import Job, pair, summarize
-from vidtwin_codec.measurement.side_by_side import panels
+from vidtwin_codec.evaluation.measure.options import KEYS
+from vidtwin_codec.evaluation.measure.paper import prepare
+from vidtwin_codec.evaluation.measure.run import Job, pair, summarize
+from vidtwin_codec.evaluation.measure.side_by_side import panels
 from vidtwin_codec.media import OutputOptions, probe
 from vidtwin_codec.metrics import psnr, psnr_y, ssim
 from vidtwin_codec.model import load_checkpoint

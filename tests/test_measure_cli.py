@@ -15,10 +15,10 @@ from conftest import MakeVideo
 
 from vidtwin_codec import EncodeOptions, VidtwinError, encode
 from vidtwin_codec.cli.main import cli
-from vidtwin_codec.measurement.options import KEYS
+from vidtwin_codec.evaluation.measure.options import KEYS
 from vidtwin_codec.metrics import METRICS
-from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.options.choices import NetworkOptions
 from vidtwin_codec.weights import Entry
 
 

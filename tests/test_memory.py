@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from vidtwin_codec.pipeline.memory import Batches, allocate, is_broken_device, is_out_of_memory
 
 from vidtwin_codec.batch.engine import Ended, Event, Job, Warned
 from vidtwin_codec.batch.local import LocalEngine
 from vidtwin_codec.batch.network import NetworkThreads
 from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.pipeline import device as device_module
-from vidtwin_codec.pipeline.device import Device, select_device
-from vidtwin_codec.pipeline.memory import Batches, allocate, is_broken_device, is_out_of_memory
-from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.network import device as device_module
+from vidtwin_codec.network.device import Device, select_device
+from vidtwin_codec.options.choices import NetworkOptions
 
 FULL = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),

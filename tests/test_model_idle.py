@@ -11,7 +11,7 @@ from torch import nn
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, load_checkpoint, open_checkpoint, save_checkpoint
 from vidtwin_codec.model.idle import Convolution, PassingLinear, settle
-from vidtwin_codec.weights.safetensors_file import read_header
+from vidtwin_codec.safetensors_file import read_header
 
 
 def centred(channels: int) -> Convolution:

@@ -15,10 +15,10 @@ from media_samples import numbered, numbers, write_all
 from vidtwin_codec import DecodeOptions, EncodeOptions, EncodeResult, decode_frames, encode, measure
 from vidtwin_codec.cli.main import cli
 from vidtwin_codec.container import VtwReader
-from vidtwin_codec.measurement.options import MeasureOptions
+from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.rate.sample import sample_runs
+from vidtwin_codec.evaluation.measure.options import MeasureOptions
 from vidtwin_codec.media import FrameReader, probe
-from vidtwin_codec.pipeline.encoder import Encoder
-from vidtwin_codec.rate.sample import sample_runs
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "big_buck_bunny.mp4"
 

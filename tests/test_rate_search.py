@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidtwin_codec import EncodeOptions, VidtwinError
-from vidtwin_codec.pipeline.geometry import Geometry, scaled_size
-from vidtwin_codec.rate.choose import choose_for_bytes, choose_for_psnr
-from vidtwin_codec.rate.reasons import why_missed
-from vidtwin_codec.rate.sample import sample_runs
-from vidtwin_codec.rate.search import find
-from vidtwin_codec.rate.sides import candidate_sides, climb
-from vidtwin_codec.rate.target import NAMES, Band, Frame, Target, parse_size
+from vidtwin_codec.encoding.rate.choose import choose_for_bytes, choose_for_psnr
+from vidtwin_codec.encoding.rate.reasons import why_missed
+from vidtwin_codec.encoding.rate.sample import sample_runs
+from vidtwin_codec.encoding.rate.search import find
+from vidtwin_codec.encoding.rate.sides import candidate_sides, climb
+from vidtwin_codec.network.geometry import Geometry, scaled_size
+from vidtwin_codec.options.target import NAMES, Band, Frame, Target, parse_size
 
 QUALITIES = st.floats(0, 100)
 FRAME = Frame(640, 360, 250, Fraction(25), 30_000)

@@ -14,17 +14,17 @@ from micro import window_config, window_model, write_weights
 from vidtwin_codec import DecodeOptions, EncodeOptions, encode, weights
 from vidtwin_codec.coding import DEFAULT_QUALITY, PlacedClip
 from vidtwin_codec.container import VtwReader
+from vidtwin_codec.decoding.decoder import Decoder
+from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.rate.forecast import Forecast, solve
+from vidtwin_codec.encoding.rate.run import WideRun
+from vidtwin_codec.encoding.rate.spool import LatentSpool
+from vidtwin_codec.encoding.rate.tally import ClipError
+from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.media import FrameReader, MediaInfo, probe
 from vidtwin_codec.metrics import psnr
-from vidtwin_codec.pipeline.codec import LoadCodec
-from vidtwin_codec.pipeline.decoder import Decoder
-from vidtwin_codec.pipeline.encoder import Encoder
-from vidtwin_codec.pipeline.options import Reporter
-from vidtwin_codec.pipeline.writing import write_vtw
-from vidtwin_codec.rate.forecast import Forecast, solve
-from vidtwin_codec.rate.run import WideRun
-from vidtwin_codec.rate.spool import LatentSpool
-from vidtwin_codec.rate.tally import ClipError
+from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.options.choices import Reporter
 
 CONFIG = window_config(structure_channels=60, patterns=(40, 12, 8))
 

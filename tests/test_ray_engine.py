@@ -17,13 +17,13 @@ from ray_clusters import OnRay, kill_worker, wait_for, workers
 from vidtwin_codec import VidtwinError
 from vidtwin_codec.batch.engine import Ended, Event
 from vidtwin_codec.batch.options import BatchOptions
-from vidtwin_codec.batch.ray_cluster import RayOptions
-from vidtwin_codec.batch.ray_engine import RayEngine
+from vidtwin_codec.batch.ray.cluster import RayOptions
+from vidtwin_codec.batch.ray.engine import RayEngine
 from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.batch.rows import DONE, LEFT, SKIPPED
 from vidtwin_codec.batch.run import Batch
 from vidtwin_codec.container import verify
-from vidtwin_codec.pipeline.options import DecodeOptions
+from vidtwin_codec.options.choices import DecodeOptions
 
 # a cluster of several processes takes its time on a busy machine
 pytestmark = pytest.mark.timeout(300)

@@ -18,20 +18,20 @@ from hypothesis import strategies as st
 from test_cli import Run, run  # noqa: F401
 
 from vidtwin_codec import VidtwinError
-from vidtwin_codec.batch import agreement
-from vidtwin_codec.batch.agreement import Program, SharedFiles, shared_files
 from vidtwin_codec.batch.engine import Ended, Event, Job, Warned
 from vidtwin_codec.batch.options import BatchOptions
-from vidtwin_codec.batch.ray_cluster import RayCluster, RayOptions, _connect
-from vidtwin_codec.batch.ray_pool import Hand, Lost
-from vidtwin_codec.batch.ray_schedule import MOST_LOSSES, Schedule
-from vidtwin_codec.batch.ray_worker import Order, RayWorker, Refused, Told
+from vidtwin_codec.batch.ray import agreement
+from vidtwin_codec.batch.ray.agreement import Program, SharedFiles, shared_files
+from vidtwin_codec.batch.ray.cluster import RayCluster, RayOptions, _connect
+from vidtwin_codec.batch.ray.pool import Hand, Lost
+from vidtwin_codec.batch.ray.schedule import MOST_LOSSES, Schedule
+from vidtwin_codec.batch.ray.segments import Segment
+from vidtwin_codec.batch.ray.splitting import PartJob, count_parts
+from vidtwin_codec.batch.ray.worker import Order, RayWorker, Refused, Told
 from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.batch.rows import DONE, SKIPPED
-from vidtwin_codec.batch.splitting import PartJob, count_parts
 from vidtwin_codec.files import atomic_path
 from vidtwin_codec.media import MediaInfo, probe
-from vidtwin_codec.pipeline.segments import Segment
 from vidtwin_codec.temporaries import mark_temporaries, remove_marked
 
 PART_CLIPS, CLIP_FRAMES = 10, 4

@@ -15,7 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from vidtwin_codec.report import render
+from vidtwin_codec.evaluation.report import render
 
 
 @pytest.fixture(scope="module")

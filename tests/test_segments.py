@@ -14,12 +14,12 @@ from conftest import MakeVideo
 from media_samples import ffmpeg
 
 from vidtwin_codec import VidtwinError, encode, weights
+from vidtwin_codec.batch.ray.segments import Segment, can_be_split, encode_segment
 from vidtwin_codec.container import VtwReader
+from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.media import probe
-from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.encoder import Encoder
-from vidtwin_codec.pipeline.options import EncodeOptions
-from vidtwin_codec.pipeline.segments import Segment, can_be_split, encode_segment
+from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.options.choices import EncodeOptions
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "big_buck_bunny.mp4"
 SEGMENT = 8  # clips of 4 frames, of a video of a frame in two seconds

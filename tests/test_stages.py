@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vidtwin_codec.pipeline.stages import Prefetch, Sink
+from vidtwin_codec.stages import Prefetch, Sink
 
 
 def test_prefetch_keeps_order_and_runs_ahead_no_further_than_its_depth() -> None:

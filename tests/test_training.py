@@ -19,13 +19,14 @@ from micro import micro_model
 from safetensors.torch import load_file
 from training_runs import array_folder, micro_options, moving_picture
 
+from vidtwin_codec.calibration import steps as calibration
 from vidtwin_codec.cli.main import cli
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import load_checkpoint, save_checkpoint
 from vidtwin_codec.training import loop, train
 from vidtwin_codec.training.report import read_log
 from vidtwin_codec.training.run import InterruptedRunError
-from vidtwin_codec.weights import calibration, read_metadata, resolve
+from vidtwin_codec.weights import read_metadata, resolve
 
 REPOSITORY = Path(__file__).parent.parent
 

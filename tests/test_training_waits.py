@@ -13,7 +13,7 @@ from micro import micro_config, micro_model
 from training_runs import micro_options, moving_picture
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.pipeline.device import Device
+from vidtwin_codec.network.device import Device
 from vidtwin_codec.training import crops, loop, train
 from vidtwin_codec.training.clips import ClipSampler
 from vidtwin_codec.training.compiling import compile_blocks

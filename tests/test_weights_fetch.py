@@ -21,9 +21,11 @@ import torch
 from hub_server import Hub, serving
 from micro import assert_same, micro_model, released_params, released_state
 
+from vidtwin_codec.calibration import fetching
+from vidtwin_codec.calibration.fetching import fetch
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import load_checkpoint
-from vidtwin_codec.weights import FETCHABLE, fetch, fetching, resolve
+from vidtwin_codec.weights import FETCHABLE, resolve
 
 pytest.importorskip("huggingface_hub")
 BASE = FETCHABLE["base"]

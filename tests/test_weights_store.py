@@ -11,19 +11,11 @@ from pathlib import Path
 import pytest
 from micro import micro_model
 
+from vidtwin_codec.calibration.importing import ImportOptions, import_checkpoint
 from vidtwin_codec.coding import Steps
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, save_checkpoint
-from vidtwin_codec.weights import (
-    ImportOptions,
-    cache_folder,
-    find_by_digest,
-    import_checkpoint,
-    list_entries,
-    read_metadata,
-    resolve,
-    verify,
-)
+from vidtwin_codec.weights import cache_folder, find_by_digest, list_entries, read_metadata, resolve, verify
 from vidtwin_codec.weights.store import record_path
 
 

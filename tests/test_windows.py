@@ -18,9 +18,9 @@ from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, decode, de
 from vidtwin_codec.coding import SPARSE, dequantize
 from vidtwin_codec.container import VtwReader, verify
 from vidtwin_codec.model import Latents, load_checkpoint
-from vidtwin_codec.pipeline import windows
-from vidtwin_codec.pipeline.codec import Codec
-from vidtwin_codec.pipeline.device import select_device
+from vidtwin_codec.network import windows
+from vidtwin_codec.network.device import select_device
+from vidtwin_codec.network.runner import Codec
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from tools import closed_form
+from vidtwin_codec.calibration.clips import video_clips
 from vidtwin_codec.model import save_checkpoint
-from vidtwin_codec.weights.clips import video_clips
 from vidtwin_codec.weights.store import write_record
 
 CHANNELS = sum(closed_form.COUNTS)

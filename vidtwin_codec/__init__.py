@@ -13,29 +13,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from vidtwin_codec.decoding.decode import decode, decode_frames
+    from vidtwin_codec.encoding.encode import encode
     from vidtwin_codec.errors import VidtwinError
+    from vidtwin_codec.evaluation.measure.options import Measurement, MeasureOptions
+    from vidtwin_codec.evaluation.measure.run import measure
     from vidtwin_codec.latents.dataset import VtwDataset
     from vidtwin_codec.latents.file import VtwFile
-    from vidtwin_codec.measurement.options import Measurement, MeasureOptions
-    from vidtwin_codec.measurement.run import measure
-    from vidtwin_codec.pipeline.decode import decode, decode_frames
-    from vidtwin_codec.pipeline.encode import encode
-    from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, EncodeOptions, EncodeResult, Reporter
+    from vidtwin_codec.options.choices import DecodeOptions, DecodeResult, EncodeOptions, EncodeResult, Reporter
 
 # Loaded on first use: torch takes seconds to import, and --help needs none of it.
 _HOMES = {
     "VidtwinError": "errors",
-    "encode": "pipeline.encode",
-    "decode": "pipeline.decode",
-    "decode_frames": "pipeline.decode",
-    "measure": "measurement.run",
-    "MeasureOptions": "measurement.options",
-    "Measurement": "measurement.options",
-    "DecodeResult": "pipeline.options",
-    "DecodeOptions": "pipeline.options",
-    "EncodeOptions": "pipeline.options",
-    "EncodeResult": "pipeline.options",
-    "Reporter": "pipeline.options",
+    "encode": "encoding.encode",
+    "decode": "decoding.decode",
+    "decode_frames": "decoding.decode",
+    "measure": "evaluation.measure.run",
+    "MeasureOptions": "evaluation.measure.options",
+    "Measurement": "evaluation.measure.options",
+    "DecodeResult": "options.choices",
+    "DecodeOptions": "options.choices",
+    "EncodeOptions": "options.choices",
+    "EncodeResult": "options.choices",
+    "Reporter": "options.choices",
     "VtwDataset": "latents.dataset",
     "VtwFile": "latents.file",
 }

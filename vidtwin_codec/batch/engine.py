@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from vidtwin_codec.batch.ray.segments import Segment
 from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.media import MediaInfo
-from vidtwin_codec.pipeline.codec import LoadCodec
-from vidtwin_codec.pipeline.options import Reporter
-from vidtwin_codec.pipeline.segments import Segment
+from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.options.choices import Reporter
 
 Row = dict[str, Any]
 """A line of the report."""

@@ -17,15 +17,15 @@ from vidtwin_codec.batch.rows import SKIPPED, failed_row
 from vidtwin_codec.batch.shards import shard_members
 from vidtwin_codec.batch.sources import Input, Listing, find_inputs
 from vidtwin_codec.container import VtwReader
+from vidtwin_codec.decoding.decoder import matching_weights
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import MediaInfo, probe, stated_seconds
 from vidtwin_codec.media.ffmpeg import end_children, thread_count
 from vidtwin_codec.model import VidTwinConfig
-from vidtwin_codec.pipeline.codec import network_geometry
-from vidtwin_codec.pipeline.decoder import matching_weights
-from vidtwin_codec.pipeline.device import MAX_BATCH
-from vidtwin_codec.pipeline.geometry import Geometry, scaled_size
-from vidtwin_codec.pipeline.options import EncodeOptions
+from vidtwin_codec.network.device import MAX_BATCH
+from vidtwin_codec.network.geometry import Geometry, scaled_size
+from vidtwin_codec.network.runner import network_geometry
+from vidtwin_codec.options.choices import EncodeOptions
 
 NEW = "new"
 NOT_OURS = "an output of that name exists and no batch has made it; --force replaces it"

@@ -15,14 +15,14 @@ from vidtwin_codec.batch.plan import NOT_OURS, Planner
 from vidtwin_codec.batch.records import FOLDER, Record, Records, Stamp, file_sha256
 from vidtwin_codec.batch.rows import MEASURED, SKIPPED, decoded_row, encoded_row
 from vidtwin_codec.container import VtwReader
+from vidtwin_codec.decoding.decode import decode
+from vidtwin_codec.encoding.encode import encode
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.evaluation.measure.codec import measure_codec
+from vidtwin_codec.evaluation.measure.options import MeasureOptions
 from vidtwin_codec.files import atomic_path, check_output, explain_os_error
-from vidtwin_codec.measurement.codec import measure_codec
-from vidtwin_codec.measurement.options import MeasureOptions
-from vidtwin_codec.pipeline.codec import LoadCodec
-from vidtwin_codec.pipeline.decode import decode
-from vidtwin_codec.pipeline.encode import encode
-from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions, NetworkOptions, Reporter
+from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions, NetworkOptions, Reporter
 from vidtwin_codec.weights import same_weights, whole_name
 
 

@@ -26,7 +26,7 @@ from vidtwin_codec.cli.common import (
     refuse_several_targets,
 )
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.pipeline.options import DecodeOptions, EncodeOptions
+from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions
 
 NETWORK_OPTIONS = ("weights", "device", "precision", "batch")
 
@@ -129,8 +129,8 @@ def batch_command(
     with contextlib.ExitStack() as held:
         engine = None
         if ray is not None:
-            from vidtwin_codec.batch.ray_cluster import RayOptions
-            from vidtwin_codec.batch.ray_engine import RayEngine
+            from vidtwin_codec.batch.ray.cluster import RayOptions
+            from vidtwin_codec.batch.ray.engine import RayEngine
 
             tell_note = functools.partial(screen.print)
             engine = held.enter_context(RayEngine(destination, options, RayOptions(**ray), tell_note))

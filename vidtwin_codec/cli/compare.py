@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from vidtwin_codec.cli.common import console, network_options, output_options, print_json
-from vidtwin_codec.compare.codecs import CODECS, PRESETS, Gop
-from vidtwin_codec.compare.options import DEFAULT_SECONDS, CompareOptions
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.evaluation.compare.codecs import CODECS, PRESETS, Gop
+from vidtwin_codec.evaluation.compare.options import DEFAULT_SECONDS, CompareOptions
 from vidtwin_codec.files import atomic_path, check_output, is_pipe
 from vidtwin_codec.text import to_json, valid
 
@@ -134,11 +134,11 @@ def compare_command(
         check_output(target, force=force)
     screen = console(quiet)
     # torch is imported only now: help and wrong usage need not wait for it
-    from vidtwin_codec.compare.numbers import all_numbers
-    from vidtwin_codec.compare.run import compare
-    from vidtwin_codec.compare.sources import find_videos
-    from vidtwin_codec.compare.work import Work
-    from vidtwin_codec.report import render
+    from vidtwin_codec.evaluation.compare.numbers import all_numbers
+    from vidtwin_codec.evaluation.compare.run import compare
+    from vidtwin_codec.evaluation.compare.sources import find_videos
+    from vidtwin_codec.evaluation.compare.work import Work
+    from vidtwin_codec.evaluation.report import render
 
     videos = find_videos(sources)
     # beside the report unless that is a pipe, whose run cannot be told from another

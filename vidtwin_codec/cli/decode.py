@@ -17,7 +17,7 @@ from vidtwin_codec.cli.common import (
     progress,
     refuse_mixed_stdout,
 )
-from vidtwin_codec.pipeline.options import DecodeOptions
+from vidtwin_codec.options.choices import DecodeOptions
 
 
 @click.command("decode")
@@ -45,7 +45,7 @@ def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     refuse_mixed_stdout(output, as_json)
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
-    from vidtwin_codec.pipeline.decode import decode
+    from vidtwin_codec.decoding.decode import decode
 
     with progress("decode", screen) as reporter:
         result = decode(source, output, DecodeOptions(**choices), reporter=reporter)

@@ -19,8 +19,8 @@ from vidtwin_codec.cli.common import (
     refuse_mixed_stdout,
     refuse_several_targets,
 )
-from vidtwin_codec.pipeline.options import EncodeOptions, EncodeResult
-from vidtwin_codec.rate.target import Achieved
+from vidtwin_codec.options.choices import EncodeOptions, EncodeResult
+from vidtwin_codec.options.target import Achieved
 
 
 @click.command("encode")
@@ -45,7 +45,7 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     refuse_several_targets(click.get_current_context())
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
-    from vidtwin_codec.pipeline.encode import encode
+    from vidtwin_codec.encoding.encode import encode
 
     with progress("encode", screen) as reporter:
         result = encode(source, output, EncodeOptions(**choices), reporter=reporter)

@@ -8,7 +8,7 @@ import click
 
 from vidtwin_codec.cli.common import console, network_options, progress
 from vidtwin_codec.files import atomic_path, check_output
-from vidtwin_codec.pipeline.options import NetworkOptions
+from vidtwin_codec.options.choices import NetworkOptions
 from vidtwin_codec.text import valid
 
 
@@ -33,7 +33,7 @@ def inspect_command(source: str, output: str, frames: int, force: bool, quiet: b
     check_output(output, source, force=force)
     screen = console(quiet)
     # torch is imported only now: help and wrong usage need not wait for it
-    from vidtwin_codec.report.latents import inspect_page
+    from vidtwin_codec.evaluation.report.latents import inspect_page
 
     with progress("inspect", screen) as reporter:
         page = inspect_page(source, frames, NetworkOptions(**choices), reporter)

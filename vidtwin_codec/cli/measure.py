@@ -19,9 +19,9 @@ from vidtwin_codec.cli.common import (
 )
 from vidtwin_codec.cli.measure_output import print_csv, print_report
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.measurement.options import PROTOCOLS, MeasureOptions
+from vidtwin_codec.evaluation.measure.options import PROTOCOLS, MeasureOptions
 from vidtwin_codec.metrics import METRICS
-from vidtwin_codec.pipeline.options import Reporter
+from vidtwin_codec.options.choices import Reporter
 
 
 def parse_metrics(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def measure_command(
         raise click.UsageError(f"--{given[0].replace('_', '-')} has nothing to act on: {why}")
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
-    from vidtwin_codec.measurement.run import Job, check, measurer, pair, summarize
+    from vidtwin_codec.evaluation.measure.run import Job, check, measurer, pair, summarize
 
     options = MeasureOptions(**choices)
     jobs = pair(source, files, screen.print)

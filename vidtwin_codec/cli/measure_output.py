@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from vidtwin_codec.cli.common import Screen, counted, human_bytes
-from vidtwin_codec.measurement.options import KEYS, NOT_ASKED
+from vidtwin_codec.evaluation.measure.options import KEYS, NOT_ASKED
 from vidtwin_codec.text import csv_cell
 
 Row = dict[str, Any]

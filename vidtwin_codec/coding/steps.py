@@ -13,7 +13,7 @@ from vidtwin_codec.errors import VidtwinError
 
 # The quality scale: the quality at which the base steps are used as they are, and how many points of quality halve
 # them. The default is about 3/4 of them; base steps that are calibrated make quantisation cost 0.07 dB there
-# (weights/trial.py). 100 is 1/10 of them, 0 is 14 times.
+# (calibration/trial.py). 100 is 1/10 of them, 0 is 14 times.
 DEFAULT_QUALITY = 60.0
 BASE_QUALITY = 54.0
 QUALITY_PER_HALVING = 14.0

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidtwin_codec.coding import LatentArrays, LatentLayout, PlacedClip
+from vidtwin_codec.coding.sparse_group import SparseGroup
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
-from vidtwin_codec.latents.sparse_group import SparseGroup
 
 DEFAULT_BYTES = 256 << 20
 """About 2000 groups of ten seconds and one tile: symbols take mostly one byte each."""

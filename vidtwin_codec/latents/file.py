@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.coding import LatentArrays
 from vidtwin_codec.coding.placement import Placement
+from vidtwin_codec.coding.sparse_group import SparseGroup
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.container.fields import to_json
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.latents.cache import GroupCache, narrowed
 from vidtwin_codec.latents.clips import ClipLatents, cropped, largest_layout
-from vidtwin_codec.latents.sparse_group import SparseGroup
 
 if TYPE_CHECKING:
-    from vidtwin_codec.pipeline.codec import Codecs
+    from vidtwin_codec.network.runner import Codecs
 
 _OWN_CACHE = 64 << 20
 
@@ -147,9 +147,9 @@ class VtwFile(Closing):
         Raises:
             VidtwinError: the weights are not here, or a group is damaged.
         """
-        from vidtwin_codec.pipeline.codec import Codecs
-        from vidtwin_codec.pipeline.decoder import Decoder
-        from vidtwin_codec.pipeline.options import DecodeOptions
+        from vidtwin_codec.decoding.decoder import Decoder
+        from vidtwin_codec.network.runner import Codecs
+        from vidtwin_codec.options.choices import DecodeOptions
 
         wanted = _numbers(slice(start, stop), self.frame_count, "frame")
         if not wanted:

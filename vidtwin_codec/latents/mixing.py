@@ -25,7 +25,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, renamed, temporary_folder
 from vidtwin_codec.latents.file import VtwFile, check_same_latents
 from vidtwin_codec.latents.writing import even_groups, write_symbols
-from vidtwin_codec.pipeline.options import DecodeOptions, DecodeResult, Reporter
+from vidtwin_codec.options.choices import DecodeOptions, DecodeResult, Reporter
 
 PathLike = str | os.PathLike[str]
 LENGTHS = ("shortest", "structure", "dynamics")
@@ -74,7 +74,7 @@ def mix(
         VidtwinError: the files were made with different weights, one is damaged, the weights are not here, or the
             output cannot be written.
     """
-    from vidtwin_codec.pipeline.decode import decode
+    from vidtwin_codec.decoding.decode import decode
 
     decoding, reporter = decoding or DecodeOptions(), reporter or Reporter()
     warnings: list[str] = []

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error, temporary_folder
-from vidtwin_codec.weights.safetensors_file import build_header
+from vidtwin_codec.safetensors_file import build_header
 
 SUFFIXES = (".safetensors", ".npz")
 METADATA = "metadata"

@@ -26,13 +26,7 @@ from vidtwin_codec.model.sparse_tensors import SPARSE_KEY, DenseSource, dense_sh
 from vidtwin_codec.model.torchfile import TorchFile
 from vidtwin_codec.model.upstream import UNUSED, upstream_names
 from vidtwin_codec.model.vidtwin import VidTwin
-from vidtwin_codec.weights.safetensors_file import (
-    SafetensorsHeader,
-    check_file,
-    is_torch_file,
-    read_header,
-    write_safetensors,
-)
+from vidtwin_codec.safetensors_file import SafetensorsHeader, check_file, is_torch_file, read_header, write_safetensors
 
 if TYPE_CHECKING:
     from vidtwin_codec.coding import Steps

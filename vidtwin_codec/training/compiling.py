@@ -9,7 +9,7 @@ import torch
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin
 from vidtwin_codec.model.transformer import Block, Transformer
-from vidtwin_codec.pipeline.device import Device
+from vidtwin_codec.network.device import Device
 from vidtwin_codec.training.footage import Say
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vidtwin_codec.model import Latents, VidTwin
-from vidtwin_codec.pipeline.device import Device
+from vidtwin_codec.network.device import Device
 from vidtwin_codec.training.clips import pixels
 
 _BATCH = {"cpu": 2}

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 
 import vidtwin_codec
+from vidtwin_codec.calibration.importing import PRECISION_LOSS
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, save_checkpoint
-from vidtwin_codec.pipeline.device import Device
+from vidtwin_codec.network.device import Device
 from vidtwin_codec.text import valid
 from vidtwin_codec.training.evaluation import Quality, measure
 from vidtwin_codec.training.footage import describe
@@ -22,7 +23,6 @@ from vidtwin_codec.training.network import starting_steps
 from vidtwin_codec.training.rate import RateModel
 from vidtwin_codec.training.report import plot, write_card
 from vidtwin_codec.weights import store
-from vidtwin_codec.weights.importing import PRECISION_LOSS
 
 if TYPE_CHECKING:
     from vidtwin_codec.coding import Steps
@@ -109,7 +109,7 @@ def _steps(trainer: Trainer, model: VidTwin, notes: list[str]) -> Steps | None:
 
 def _calibrated(model: VidTwin, rate: RateModel | None, setting: Setting, notes: list[str]) -> Steps | None:
     try:
-        from vidtwin_codec.weights.calibration import calibrate
+        from vidtwin_codec.calibration.steps import calibrate
     except ModuleNotFoundError as error:
         if error.name != "zstandard":
             raise

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, save_checkpoint
-from vidtwin_codec.pipeline.device import Device
+from vidtwin_codec.network.device import Device
 from vidtwin_codec.training.clips import Batch, ClipSampler
 from vidtwin_codec.training.compiling import compile_blocks
 from vidtwin_codec.training.evaluation import Rounded, measure

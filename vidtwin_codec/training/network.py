@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from vidtwin_codec.calibration.importing import read_config
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import Latents, QFormerConfig, TransformerConfig, VidTwin, VidTwinConfig, open_checkpoint
 from vidtwin_codec.model.transformer import Transformer, patchify
@@ -18,7 +19,6 @@ from vidtwin_codec.training.opening import choose_trained, open_blocks
 from vidtwin_codec.training.options import TrainOptions
 from vidtwin_codec.training.rate import WIDTH_OF_NOISE, RateModel
 from vidtwin_codec.weights import read_metadata, resolve
-from vidtwin_codec.weights.importing import read_config
 
 if TYPE_CHECKING:
     from vidtwin_codec.coding import Steps

@@ -13,7 +13,7 @@ import torch
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import check_output, explain_os_error
 from vidtwin_codec.model import VidTwinConfig
-from vidtwin_codec.pipeline.device import Device, select_device
+from vidtwin_codec.network.device import Device, select_device
 from vidtwin_codec.training.clips import ClipSampler
 from vidtwin_codec.training.finish import Finished, card_path, finish
 from vidtwin_codec.training.footage import Footage, Say, describe, fingerprint, split

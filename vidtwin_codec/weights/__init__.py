@@ -1,7 +1,7 @@
 """Weights: names to files to digests. Nothing here imports torch until it converts or calibrates."""
 
-from vidtwin_codec.weights.fetching import FETCHABLE, fetch
-from vidtwin_codec.weights.importing import ImportOptions, ImportResult, import_checkpoint
+from vidtwin_codec.calibration.fetching import FETCHABLE, fetch
+from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
 from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
 from vidtwin_codec.weights.store import (
     DEFAULT_NAME,

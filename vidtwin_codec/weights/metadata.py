@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.weights.safetensors_file import read_header
+from vidtwin_codec.safetensors_file import read_header
 
 if TYPE_CHECKING:
     from vidtwin_codec.coding import Steps

@@ -101,7 +101,7 @@ def resolve(spec: str | os.PathLike[str] | None = None) -> Entry:
 
 def unknown_name(text: str) -> VidtwinError:
     """The error for a name that means nothing here, with what would."""
-    from vidtwin_codec.weights.fetching import FETCHABLE
+    from vidtwin_codec.calibration.fetching import FETCHABLE
 
     known = ", ".join(dict.fromkeys(_name_of(path) for path in _files())) or "none"
     if text in FETCHABLE:

@@ -1,0 +1,93 @@
+"""The Ray engine: the machines of a Ray cluster, which share a file system with this one.
+
+Each worker holds the network of one GPU, or of a few cores, and does jobs as the local engine does: locked, recorded
+and renamed into place by the very same code. What a lost worker had in hand is done elsewhere; should it have been
+finished all the same, its record says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from vidtwin_codec.batch.engine import Event, Job, Perform
+from vidtwin_codec.batch.lanes import AtOnce
+from vidtwin_codec.batch.options import BatchOptions
+from vidtwin_codec.batch.ray.agreement import shared_files
+from vidtwin_codec.batch.ray.cluster import RayCluster, RayOptions
+from vidtwin_codec.batch.ray.pool import Pool
+from vidtwin_codec.batch.ray.schedule import Schedule
+from vidtwin_codec.batch.ray.worker import Setup
+from vidtwin_codec.batch.records import FOLDER
+from vidtwin_codec.batch.work import Worker
+from vidtwin_codec.closing import Closing
+
+
+class RayEngine(Closing):
+    """A Ray cluster, connected until the engine is closed.
+
+    Args:
+        destination: of the batch. options: of the batch. choices: of this engine.
+        tell: is told of workers that are lost or left out.
+
+    Raises:
+        VidtwinError: Ray is not installed, or there is no such cluster.
+    """
+
+    def __init__(
+        self,
+        destination: str | Path,
+        options: BatchOptions,
+        choices: RayOptions | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._folder = Path(os.path.abspath(destination))
+        self._options, self._choices, self._tell = options, choices or RayOptions(), tell
+        self._cluster = RayCluster(self._choices, options.work.device)
+
+    @property
+    def kind(self) -> str:
+        """Of the workers' devices."""
+        return self._cluster.kind
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._cluster.close()
+
+    def run(self, jobs: Sequence[Job], perform: Perform) -> Iterator[Event]:
+        """See :class:`Engine`; ``perform`` has to be a :class:`Worker`.
+
+        Raises:
+            VidtwinError: a machine has another vidtwin, does not see the files, or no worker can be had.
+        """
+        assert isinstance(perform, Worker)  # nothing else can be sent
+        if not jobs:
+            return
+        everywhere = [_absolute(job) for job in jobs]
+        with ExitStack() as stack:
+            files = stack.enter_context(shared_files(self._folder, everywhere))
+            options, cores = self._options, self._cluster.cores
+            at_once = AtOnce.choose(self.kind, cores, jobs=options.jobs, merge=options.merge)
+            setup = Setup(
+                worker=perform,
+                files=files,
+                device=self.kind,
+                threads=cores,
+                at_once=at_once,
+                memory_share=self._cluster.memory_share,
+            )
+            parts = self._folder / FOLDER / f"parts-{files.secret[:8]}"
+            stack.callback(shutil.rmtree, parts, ignore_errors=True)
+            schedule = Schedule(Pool(self._cluster, setup, self._tell), options, at_once.jobs, self._tell)
+            stack.callback(schedule.stop)
+            schedule.plan(list(zip(jobs, everywhere, strict=True)), self._cluster.room(), self._choices.split, parts)
+            while schedule.left:
+                yield from schedule.step()
+
+
+def _absolute(job: Job) -> Job:
+    return replace(job, source=Path(os.path.abspath(job.source)), output=Path(os.path.abspath(job.output)))

@@ -1,0 +1,144 @@
+"""A video in segments: each packed by itself, anywhere, and all joined without the network.
+
+No group reaches across multiples of ``most_clips_per_group``, and nothing else leads from one group to the next. So
+segments that begin there are, one after the other, byte for byte what encoding the whole video gives.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from vidtwin_codec import weights
+from vidtwin_codec.container import Counts, GroupEntry
+from vidtwin_codec.encoding.encoder import Encoder, Piece
+from vidtwin_codec.encoding.grouping import Packed, group_packer
+from vidtwin_codec.encoding.packer import Packer
+from vidtwin_codec.encoding.writing import Sound, waiting_depth
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.media import MediaInfo
+from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.options.choices import EncodeOptions, Reporter
+from vidtwin_codec.stages import Sink
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive groups of a video in a file of their own, one Zstandard frame after the other.
+
+    Attributes:
+        path: of that file. groups: where each group lies in it.
+        warnings: what was remarkable about reading it, besides what is known of the whole video.
+        seconds: that making it took.
+    """
+
+    path: Path
+    groups: tuple[GroupEntry, ...]
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def frames(self) -> tuple[int, int]:
+        """First frame, and one past the last."""
+        return self.groups[0].first_frame, self.groups[-1].span.end_frame
+
+    def packed(self) -> Iterator[Packed]:
+        """Its groups.
+
+        Raises:
+            VidtwinError: the file cannot be read, or is not what was written.
+        """
+        try:
+            with self.path.open("rb") as stream:
+                for entry in self.groups:
+                    data = stream.read(entry.size)
+                    if zlib.crc32(data) != entry.crc:
+                        raise VidtwinError(f"{self.path}: the segment is damaged", "run the command again")
+                    yield Packed(data, entry.span)
+        except OSError as error:
+            raise explain_os_error(error, self.path) from error
+
+
+def can_be_split(info: MediaInfo, options: EncodeOptions) -> bool:
+    """Whether a segment can be encoded as it would be within the whole video.
+
+    Not so where a target needs the whole video, where its length is not known, and where pictures are made from those
+    before them: deinterlacing does that, and tone mapping keeps the brightness it first met.
+    """
+    return options.target is None and info.frames is not None and not (info.interlaced or info.hdr)
+
+
+def encode_segment(
+    info: MediaInfo,
+    target: Path,
+    options: EncodeOptions,
+    *,
+    first: int,
+    count: int | None,
+    load: LoadCodec,
+    reporter: Reporter | None = None,
+) -> Segment:
+    """Encode clips ``first`` … ``first + count - 1`` of a video (None: to its end).
+
+    The frames before it are decoded and dropped: seeking does not find the same frame in every container.
+
+    Args:
+        info: of a video that :func:`can_be_split`.
+        target: the file to write; replaced if it exists.
+        first: a multiple of ``Encoder.most_clips_per_group``. count: likewise.
+
+    Raises:
+        VidtwinError: the video cannot be read, the file not be written, or there are no such clips.
+    """
+    began = time.monotonic()
+    entry = weights.resolve(options.weights)
+    said: list[str] = []
+    encoder = Encoder(info, load(entry, options, "encoder"), entry, options, said.append)
+    groups: list[GroupEntry] = []
+    try:
+        with target.open("wb") as stream:
+
+            def store(group: Packed) -> None:
+                groups.append(GroupEntry(stream.tell(), len(group.data), zlib.crc32(group.data), *group.span))
+                stream.write(group.data)
+
+            def pack(piece: Piece) -> None:
+                for group in packer.add(piece):
+                    store(group)
+
+            packer = group_packer(encoder, options.quality, options.level)
+            with (
+                closing(encoder.pieces(reporter, first=first, count=count)) as pieces,
+                Sink(pack, waiting_depth(encoder)) as sink,
+            ):
+                for piece in pieces:
+                    sink.put(piece)
+            for group in packer.rest():
+                store(group)
+    except OSError as error:
+        raise explain_os_error(error, target) from error
+    return Segment(target, tuple(groups), tuple(said[len(info.warnings) :]), time.monotonic() - began)
+
+
+def write_joined(
+    stream: BinaryIO, encoder: Encoder, segments: Sequence[Segment], *, quality: float, sound: Sound | None = None
+) -> Counts:
+    """Write a whole .vtw of segments that follow each other; :func:`write_vtw` without the network.
+
+    Raises:
+        VidtwinError: a segment cannot be read, or is not what was written.
+    """
+    audio = None if sound is None else sound.info
+    packer = Packer(stream, encoder, quality=quality, level=encoder.options.level, audio=audio)
+    if sound is not None:
+        packer.add_audio(sound.chunks())
+    for segment in segments:
+        for packed in segment.packed():
+            packer.store(packed)
+    return packer.finish()

@@ -1,0 +1,174 @@
+"""Weights from the Hugging Face hub, through ``huggingface_hub`` (an optional extra)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.weights import store
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A checkpoint on the hub."""
+
+    repository: str
+    file: str
+    description: str
+    origin: str
+
+
+FETCHABLE = {
+    "base": Remote(
+        "microsoft/vidtwin",
+        "checkpoints/vidtwin_structure_7_7_8_dynamics_7_8.ckpt",
+        "the released VidTwin, 313 M parameters",
+        "https://huggingface.co/microsoft/vidtwin (MIT licence)",
+    )
+}
+
+
+def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) -> ImportResult:
+    """Download a checkpoint, check it against the digest the hub states, and import it.
+
+    An interrupted download goes on where it stopped when the command is run again. ``HF_ENDPOINT``
+    chooses another server, as for every program that uses the hub's library.
+
+    Args:
+        name: one of :data:`FETCHABLE`.
+        progress: is told what is being done (the download shows a bar of its own).
+
+    Raises:
+        VidtwinError: the name is unknown, huggingface_hub is not installed, the hub cannot be reached, or
+            what it sent is not what it announced.
+    """
+    remote = FETCHABLE.get(name)
+    if remote is None:
+        known = ", ".join(FETCHABLE)
+        raise VidtwinError(f"{name!r} cannot be fetched (known: {known})", "vidtwin weights list shows what is here")
+    checkpoint = download(remote)
+    options = ImportOptions(name=name, origin=remote.origin, description=remote.description)
+    if progress is not None:
+        options = dataclasses.replace(options, progress=progress)
+    try:
+        result = import_checkpoint(checkpoint, options)
+    finally:
+        shutil.rmtree(checkpoint.parent, ignore_errors=True)
+    return result
+
+
+def download(remote: Remote) -> Path:
+    """The remote file, verified, in a folder of its own below the cache that the caller deletes.
+
+    Raises:
+        VidtwinError: see :func:`fetch`.
+    """
+    try:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError as error:
+        raise VidtwinError(
+            "fetching weights needs the package huggingface_hub, which is not installed",
+            'install it: pip install "vidtwin-codec[hub]", or download '
+            f"https://huggingface.co/{remote.repository}/resolve/main/{remote.file} and: vidtwin weights import FILE",
+        ) from error
+    where = f"{remote.repository}/{remote.file}"
+    try:
+        stated = get_hf_file_metadata(hf_hub_url(remote.repository, remote.file))
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "?"
+        raise VidtwinError(f"{where}: the hub answers {status}", "try again later, or import a local copy") from error
+    except Exception as error:  # the library changes its HTTP client between versions, and its exceptions with it
+        raise _unreachable(where, error) from error
+    if stated.etag is None or stated.size is None or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", stated.etag):
+        raise VidtwinError(f"{where}: the hub states no digest for this file", "check HF_ENDPOINT")
+    folder = store.cache_folder().parent / "downloads" / stated.etag
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _download_into(folder, remote, stated)
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
+
+
+def _download_into(folder: Path, remote: Remote, stated: HfFileMetadata) -> Path:
+    from filelock import FileLock, Timeout
+
+    target = folder / Path(remote.file).name
+    part = target.with_name(target.name + ".part")
+    try:
+        with FileLock(folder.with_suffix(".lock"), timeout=0):
+            _transfer(part, remote, stated)
+            found = _digest(part, stated.etag or "")
+            if found != stated.etag:
+                part.unlink()  # going on from wrong bytes would never end well
+                raise VidtwinError(
+                    f"{remote.repository}/{remote.file}: what arrived has digest {found}, the hub states {stated.etag}",
+                    "run the command again; if it persists, something between here and the hub changes files",
+                )
+            os.replace(part, target)
+    except Timeout as error:
+        raise VidtwinError("another vidtwin is downloading the same file", "wait for it to finish") from error
+    return target
+
+
+def _transfer(part: Path, remote: Remote, stated: HfFileMetadata) -> None:
+    """Append to ``part`` what it lacks.
+
+    The library's own download functions begin again from nothing in every process (from 1.31 on), and
+    1.3 GB are worth keeping; ``http_get`` is the piece of it that can go on, and retries by itself.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+
+    size = stated.size or 0
+    have = part.stat().st_size if part.exists() else 0
+    if have > size:
+        part.unlink()
+        have = 0
+    free = shutil.disk_usage(part.parent).free
+    if free < size - have:
+        raise VidtwinError(
+            f"{part.parent}: {size - have} bytes to download, {free} free", "free some space, or set VIDTWIN_CACHE"
+        )
+    # the very version whose digest was stated, even if the branch moves on meanwhile
+    url = hf_hub_url(remote.repository, remote.file, revision=stated.commit_hash or "main")
+    with part.open("ab") as stream:
+        try:
+            http_get(url, stream, resume_size=have, expected_size=size)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise _unreachable(f"{remote.repository}/{remote.file}", error) from error
+        except Exception as error:  # as above: the exceptions are those of the library's HTTP client
+            raise _unreachable(f"{remote.repository}/{remote.file}", error) from error
+
+
+def _unreachable(where: str, error: Exception) -> VidtwinError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return VidtwinError(
+        f"{where}: cannot be downloaded: {lines[0][:200]}",
+        "check the connection and run the command again: it goes on where it stopped",
+    )
+
+
+def _digest(path: Path, etag: str) -> str:
+    """SHA-256 of a large file, or git's object name of a small one: whichever the hub gives as etag."""
+    git: Any = hashlib.sha256() if len(etag) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            git.update(chunk)
+    digest: str = git.hexdigest()
+    return digest

@@ -1,0 +1,241 @@
+"""Checkpoints in, weights in this project's format out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import atomic_path, check_output, explain_os_error, temporary_folder
+from vidtwin_codec.safetensors_file import check_file, is_torch_file, read_header
+from vidtwin_codec.weights import store
+from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
+
+if TYPE_CHECKING:
+    from vidtwin_codec.model import VidTwinConfig
+
+PRECISION_LOSS = 0.05
+"""Decibels that computing in bfloat16 may cost before the weights are marked float32 only."""
+PLAUSIBLE_PSNR = 12.0
+"""Decibels below which a network reconstructs nothing: its configuration is probably wrong."""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How a checkpoint is converted.
+
+    Attributes:
+        name: what to call the weights; the file's own name if None.
+        clips: videos to calibrate on; made-up clips if empty.
+        config: a JSON file with the network's configuration, for checkpoints that do not say.
+        output: write this file instead of keeping the weights in the cache.
+        storage: ``"float16"`` (what None means), ``"bfloat16"`` or ``"float32"``.
+        description, origin: what is noted about the weights; the origin defaults to the checkpoint's digest.
+        force: replace ``output`` if it exists.
+        progress: is told in a few words what is being done, before each step that takes long.
+    """
+
+    name: str | None = None
+    clips: tuple[Path, ...] = ()
+    config: Path | None = None
+    output: Path | None = None
+    storage: str | None = None
+    description: str = ""
+    origin: str | None = None
+    force: bool = False
+    progress: Callable[[str], None] = lambda doing: None
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What an import made.
+
+    Attributes:
+        entry: the weights, ready to use.
+        notes: what the user should know: assumptions, fallbacks, what the calibration used.
+    """
+
+    entry: store.Entry
+    notes: list[str] = field(default_factory=list)
+
+
+def import_checkpoint(path: str | Path, options: ImportOptions | None = None) -> ImportResult:
+    """Make weights usable: convert a checkpoint, calibrate quantisation steps if it has none, and keep the result.
+
+    A file that is in this project's format, has steps and is not to be calibrated again is kept byte for
+    byte, so its digest, by which a ``.vtw`` names its weights, stays.
+
+    Args:
+        path: an upstream ``.ckpt`` or ``.safetensors``, or one of ours.
+        options: see :class:`ImportOptions`.
+
+    Raises:
+        VidtwinError: the file is not a usable checkpoint, or the result cannot be written.
+    """
+    options, path = options or ImportOptions(), Path(path)
+    check_file(path)
+    name = _checked_name(options)
+    name = name if name is not None else _name_from(path)
+    if options.output is not None:
+        check_output(options.output, path, force=options.force)
+    ready = _ready(path)
+    if ready is not None and ready.steps_json is not None and not _changes(options):
+        return ImportResult(_keep(path, name, options), [])
+    folder = store.cache_folder() if options.output is None else options.output.parent
+    _make_folder(folder)
+    with temporary_folder(folder) as work:
+        made = work / "weights.safetensors"
+        notes = _convert(path, made, name, options)
+        return ImportResult(_keep(made, name, options), notes)
+
+
+def _convert(path: Path, made: Path, name: str, options: ImportOptions) -> list[str]:
+    import torch
+
+    from vidtwin_codec.calibration.steps import calibrate, reconstruction_psnr
+    from vidtwin_codec.model import open_checkpoint, save_checkpoint
+    from vidtwin_codec.weights.precision import RoundedProducts
+
+    checkpoint = open_checkpoint(path, config=read_config(options.config))
+    notes = [f"assumed, since the file does not say: {what}" for what in checkpoint.assumed]
+    model = checkpoint.load()
+    clips = list(_clips(options, model.config))
+    options.progress(f"calibrating the quantisation steps on {len(clips)} clips")
+    calibration = _explained(path, lambda: calibrate(model, clips))
+    notes += calibration.notes
+    kind = "given" if options.clips else "made-up"
+    notes.append(f"steps calibrated on {len(clips)} {kind} clips")
+    options.progress("measuring what bfloat16 and TF32 cost")
+    exact = reconstruction_psnr(model, clips[:2])
+    if exact < PLAUSIBLE_PSNR:
+        notes.append(f"these weights reconstruct the clips at only {exact:.1f} dB: is the configuration right?")
+    with torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16):  # as it will be computed
+        coarse = reconstruction_psnr(model, clips[:2])
+    compute_dtype = "bfloat16" if exact - coarse <= PRECISION_LOSS else "float32"
+    notes.append(f"computing in bfloat16 costs {exact - coarse:.2f} dB: marked {compute_dtype}")
+    with RoundedProducts():
+        coarse = reconstruction_psnr(model, clips[:2])
+    bears_tf32 = exact - coarse <= PRECISION_LOSS
+    notes.append(f"TF32 costs {exact - coarse:.2f} dB: {'allowed' if bears_tf32 else 'not allowed'}")
+    described = {"description": options.description} if options.description else {}
+    origin = options.origin
+    if origin is None:
+        # the digest, not the name: the same checkpoint gives the same bytes whatever it is called
+        origin = f"imported from a checkpoint with SHA-256 {store.file_digest(path)}"
+    save_checkpoint(
+        made,
+        model,
+        name=name if options.output is not None else _canonical_name(model.config),
+        steps=calibration.steps,
+        compute_dtype=compute_dtype,
+        storage=options.storage or "float16",
+        origin=origin,
+        extra=described | ({"tf32": "1"} if bears_tf32 else {}),
+    )
+    return notes
+
+
+def _explained(path: Path, action: Any) -> Any:
+    try:
+        return action()
+    except ValueError as error:
+        raise VidtwinError(f"{path}: cannot be calibrated: {error}") from error
+
+
+def _canonical_name(config: VidTwinConfig) -> str:
+    rows, columns = config.structure_grid
+    return (
+        f"vidtwin_structure_{rows}_{columns}_{config.structure_channels}"
+        f"_dynamics_{config.dynamics_grid[1]}_{config.dynamics_channels}"
+    )
+
+
+def _clips(options: ImportOptions, config: VidTwinConfig) -> Any:
+    from vidtwin_codec.calibration.clips import synthetic_clips, video_clips
+
+    return video_clips(options.clips, config) if options.clips else synthetic_clips(config)
+
+
+def _keep(made: Path, name: str, options: ImportOptions) -> store.Entry:
+    """Put a finished file in its place, with its digest beside it."""
+    digest = store.file_digest(made)
+    if options.output is None:
+        _make_folder(store.cache_folder())
+        target = store.cache_folder() / f"{name}-{digest[:12]}.safetensors"
+    else:
+        target = options.output
+    replace = options.output is None or options.force
+    with atomic_path(target, force=None if options.output is None else replace) as temporary:
+        if replace or not target.exists():
+            store.record_path(target).unlink(missing_ok=True)
+        try:
+            shutil.copyfile(made, temporary)
+        except OSError as error:
+            raise explain_os_error(error, target) from error
+    store.write_record(target, digest)
+    return store.resolve(target)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
+
+
+def _ready(path: Path) -> WeightsMetadata | None:
+    """The metadata, when the file already is in this project's format."""
+    if is_torch_file(path) or read_header(path).metadata.get("format") != "vidtwin":
+        return None
+    return read_metadata(path)
+
+
+def _changes(options: ImportOptions) -> bool:
+    return bool(options.clips or options.config or options.storage or options.description or options.origin)
+
+
+def _checked_name(options: ImportOptions) -> str | None:
+    name = options.name
+    if name is None:
+        return None
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+        raise VidtwinError(f"{name!r} cannot name weights", "use lower-case letters, digits, dots, dashes, underscores")
+    if name == store.DEFAULT_NAME and options.output is None:
+        raise VidtwinError(f"{name!r} is the name of the embedded weights", "choose another with --name")
+    return name
+
+
+def _name_from(path: Path) -> str:
+    name = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:64]
+    name = re.sub(r"-[0-9a-f]{12}$", "", name)  # a file out of somebody's cache
+    return name if name and name != store.DEFAULT_NAME else "imported"
+
+
+def read_config(path: Path | None) -> VidTwinConfig | None:
+    """A configuration as JSON: ours, the released ``model.params``, or a whole released YAML turned to JSON."""
+    if path is None:
+        return None
+    from vidtwin_codec.model import VidTwinConfig
+
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise explain_os_error(error, path) from error
+    except (ValueError, RecursionError) as error:
+        raise VidtwinError(f"{path}: not a JSON file") from error
+    try:
+        for key in ("model", "params"):
+            values = values[key] if isinstance(values, dict) and key in values else values
+        if not isinstance(values, dict):
+            raise VidtwinError("expected a JSON object")
+        if "encoder_config" in values:
+            return VidTwinConfig.from_upstream(values)
+        return VidTwinConfig.from_dict(values)
+    except VidtwinError as error:
+        raise VidtwinError(f"{os.fspath(path)}: {error.message}", error.hint) from error

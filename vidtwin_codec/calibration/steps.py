@@ -1,0 +1,183 @@
+"""Base quantisation steps for a network: from its posterior or from its decoder, whichever takes fewer bytes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vidtwin_codec.calibration import sensitivity
+from vidtwin_codec.calibration.sensitivity import Channels
+from vidtwin_codec.calibration.sigma import LEAST_STEP, SPREAD_STEP, Moments
+from vidtwin_codec.calibration.trial import DEFAULT_LOSS, Point, Trial, change, factor_for_default
+from vidtwin_codec.coding import Steps
+from vidtwin_codec.model.vidtwin import Latents, VidTwin
+from vidtwin_codec.weights.clock import Clock
+
+GRID = 8
+"""Steps are rounded to this many values an octave. Rounding in float32 differs a little between machines; on so
+coarse a grid the steps, hence the digest of an imported file, come out the same everywhere."""
+TRIAL_CLIPS = 12
+"""Clips on which steps are tried out, spread over all: ten encodings and decodings each."""
+ENCODING_SHARE, TRIAL_SHARE = 0.15, 0.4
+"""Of the time there is, where it is limited: for encoding clips, and for trying steps on them."""
+LEAST_CLIPS, LEAST_TRIAL_CLIPS = 8, 4
+"""However short the time: steps from fewer clips would be of no use."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Steps, and how they came about.
+
+    Attributes:
+        steps: one per channel.
+        notes: a line for each fallback that was taken, for the choice between sigma and the decoder's sensitivity,
+            and for a factor on the steps.
+    """
+
+    steps: Steps
+    notes: list[str]
+
+
+def calibrate(
+    model: VidTwin,
+    clips: Iterable[Tensor],
+    *,
+    trained: Channels | None = None,
+    seconds: float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Calibration:
+    """Base steps for a network.
+
+    Two sets are made: from the posterior's sigma over the clips (`weights.sigma`) and from the decoder's sensitivity
+    (`weights.sensitivity`). The one that takes fewer bytes at equal PSNR on some of the clips is kept, scaled so
+    that the default quality loses `DEFAULT_LOSS` there.
+
+    Args:
+        model: both halves; computes in the precision it is in.
+        clips: ``[1, 3, T, H, W]`` in [-1, 1], of the network's size. A forward pass through both halves and a backward
+            pass through the decoder each.
+        trained: steps that the network was trained for, in place of those from sigma.
+        seconds: how long it may take, about. Later clips, passes and checks are then left out as need be, and the
+            steps are not the same on every machine. None: everything.
+        say: is told how far it is.
+
+    Raises:
+        ValueError: there are no clips, or what the network gives is not finite.
+    """
+    clock = Clock(seconds, say)
+    device = next(model.parameters()).device
+    kept = [clip.to(device) for clip in clips]
+    if not kept:
+        raise ValueError("no clips to calibrate on")
+    latents, from_sigma, notes = steps_from_sigma(model, kept, clock)
+    kept = kept[: len(latents)]
+    source = "sigma"
+    if trained is not None:
+        from_sigma, notes, source = trained, [], "training"
+    trial, curve = _trial(model, kept, latents, _rounded(from_sigma), clock)
+    steps = _rounded(from_sigma)
+    elements = [part[0].numel() // channels.size for part, channels in zip(latents[0], from_sigma, strict=True)]
+    squares = sensitivity.measure(model, latents, clock)
+    from_decoder = sensitivity.steps(squares, elements, from_sigma)
+    if from_decoder is None:
+        notes.append(f"steps from {source}: the decoder's derivatives say nothing")
+    else:
+        other = _rounded(sensitivity.checked(model, latents, squares, from_decoder, from_sigma, clock))
+        clock.tell("trying the other steps")
+        other_curve = trial.curve(other)
+        gain = change(curve, other_curve)
+        if gain is None:
+            notes.append(f"steps from {source}: the decoder's sensitivity could not be compared")
+        elif gain >= 0:
+            notes.append(f"steps from {source}: the decoder's sensitivity takes {gain:+.1%} bytes at equal PSNR")
+        else:
+            steps, curve = other, other_curve
+            notes.append(
+                f"steps from the decoder's sensitivity: {gain:+.1%} bytes at equal PSNR against those of {source}"
+            )
+    factor = _on_grid(factor_for_default(curve, trial.unquantized))
+    if factor != 1:
+        notes.append(f"steps times {factor:.2f}: the default quality is to cost {DEFAULT_LOSS:g} dB")
+    if clock.late:
+        notes.append(f"calibrated on {len(kept)} clips, {len(trial)} of them coded, within {seconds:g} seconds")
+    return Calibration(steps.scaled(factor), notes)
+
+
+def _trial(
+    model: VidTwin, clips: list[Tensor], latents: list[Latents], steps: Steps, clock: Clock
+) -> tuple[Trial, list[Point]]:
+    """Some of the clips, and the curve of steps on them; few enough for two curves in a part of the time."""
+    clock.tell("trying steps")
+    if clock.seconds is not None:
+        began = time.monotonic()
+        Trial(model, clips[:1], latents[:1]).curve(steps)
+        each = time.monotonic() - began
+        most = max(LEAST_TRIAL_CLIPS, int(TRIAL_SHARE * clock.seconds / (2 * each)))
+        clock.late = clock.late or most < min(TRIAL_CLIPS, len(clips))
+    else:
+        most = TRIAL_CLIPS
+    every = math.ceil(len(clips) / min(most, TRIAL_CLIPS))
+    trial = Trial(model, clips[::every], latents[::every])
+    return trial, trial.curve(steps)
+
+
+def calibrate_steps(model: VidTwin, clips: Iterable[Tensor]) -> Steps:
+    """The steps of :func:`calibrate`, without its notes."""
+    return calibrate(model, clips).steps
+
+
+def reconstruction_psnr(model: VidTwin, clips: Iterable[Tensor]) -> float:
+    """Mean PSNR in decibels over clips, of RGB in [0, 1], in the precision the network is in."""
+    device = next(model.parameters()).device
+    values = []
+    with torch.inference_mode():
+        for clip in clips:
+            source = clip.to(device)
+            error = (model.decode(model.encode(source)).clamp(-1, 1) - source).square().mean() / 4
+            values.append(-10 * math.log10(float(error) + 1e-8))
+    return sum(values) / len(values)
+
+
+@torch.no_grad()  # not inference mode: the decoder is differentiated at these latents
+def steps_from_sigma(
+    model: VidTwin, clips: list[Tensor], clock: Clock | None = None
+) -> tuple[list[Latents], Channels, list[str]]:
+    """Posterior means of each clip there is time for, steps from sigma, and a line for each part without.
+
+    Raises:
+        ValueError: the posterior is not finite.
+    """
+    moments = {name: Moments() for name in Latents._fields}
+    latents: list[Latents] = []
+    for clip in clips if clock is None else clock.within(clips, ENCODING_SHARE, "encoding clips", LEAST_CLIPS):
+        posterior = model.posterior(clip)
+        latents.append(posterior.mean)
+        for moment, mean, log_variance in zip(moments.values(), *posterior, strict=True):
+            if not bool(torch.isfinite(mean).all()):
+                raise ValueError("the posterior's means are not finite")
+            moment.add(mean, log_variance)
+    notes, found = [], []
+    for name, moment in moments.items():
+        steps, unusable = moment.steps()
+        found.append(steps)
+        if unusable:
+            notes.append(
+                f"{name}: the posterior sigma of {unusable} of {steps.size} channels says nothing; "
+                f"in its place {SPREAD_STEP:g} of the standard deviation of the means"
+            )
+    return latents, tuple(found), notes
+
+
+def _rounded(steps: Channels) -> Steps:
+    limited = (np.clip(part, LEAST_STEP, sensitivity.SILENT_STEP) for part in steps)
+    return Steps(*((2.0 ** (np.round(np.log2(part) * GRID) / GRID)).astype(np.float32) for part in limited))
+
+
+def _on_grid(factor: float) -> float:
+    return float(2.0 ** (round(math.log2(factor) * GRID) / GRID))

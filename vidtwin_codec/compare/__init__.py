@@ -1,7 +1,0 @@
-"""vidtwin beside conventional codecs: the same frames, comparable bytes, the same metrics."""
-
-from vidtwin_codec.compare.codecs import CODECS, ConventionalCodec, Gop
-from vidtwin_codec.compare.options import CompareOptions
-from vidtwin_codec.compare.results import Clip, Comparison, Point, Series
-
-__all__ = ["CODECS", "Clip", "CompareOptions", "Comparison", "ConventionalCodec", "Gop", "Point", "Series"]

@@ -1,0 +1,149 @@
+"""Decode: container → coding → network → geometry → media, each on its own thread where that helps."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from vidtwin_codec.container import MATROSKA, AudioInfo
+from vidtwin_codec.decoding.decoder import Decoder
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import atomic_path, check_output, explain_os_error, is_pipe, temporary_folder
+from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, open_sound, spool_stdin
+from vidtwin_codec.network.geometry import Frames
+from vidtwin_codec.network.runner import Codec, LoadCodec, announce_compiling
+from vidtwin_codec.options.choices import DecodeOptions, DecodeResult, Reporter
+from vidtwin_codec.stages import Sink, depth_for
+
+PathLike = str | os.PathLike[str]
+
+
+def decode(
+    source: PathLike,
+    output: PathLike,
+    options: DecodeOptions | None = None,
+    *,
+    reporter: Reporter | None = None,
+    load: LoadCodec = Codec.load,
+) -> DecodeResult:
+    """Decode a .vtw file to a video.
+
+    Args:
+        source: the .vtw, or ``-`` for standard input.
+        output: the video to write, or ``-`` for standard output (as MP4). It appears when it is complete.
+        options: defaults for everything left out.
+        reporter: is told of progress and warnings.
+        load: reads the network; :meth:`Codecs.load` of one object for many files reads it once.
+
+    Raises:
+        VidtwinError: the file is damaged (and ``recover`` is not set), its weights are not here, or the output
+            cannot be written. Sound that cannot be read is left out, with a warning.
+    """
+    options, reporter = options or DecodeOptions(), reporter or Reporter()
+    began = time.monotonic()
+    check_output(output, source, force=options.force)
+    with ExitStack() as stack:
+        path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
+        decoder = stack.enter_context(Decoder(path, options, reporter.warned, load))
+        announce_compiling(decoder.header.layout, decoder.codec.device, reporter)
+        reporter.started(decoder.last - decoder.first, str(decoder.codec.device))
+        suffix = ".mp4" if is_pipe(output) else None
+        temporary = stack.enter_context(atomic_path(output, suffix, force=options.force))
+        _write(decoder, temporary, reporter, "standard input" if is_pipe(source) else os.fspath(source))
+        written = temporary.stat().st_size
+    header = decoder.header
+    return DecodeResult(
+        source=os.fspath(source),
+        output=os.fspath(output),
+        width=decoder.width,
+        height=decoder.height,
+        frames=decoder.last - decoder.first,
+        fps=header.fps,
+        vtw_bytes=decoder.reader.counts.vtw_bytes,
+        output_bytes=written,
+        weights=header.weights_name,
+        device=str(decoder.codec.device),
+        seconds=time.monotonic() - began,
+        warnings=decoder.warnings,
+    )
+
+
+def decode_frames(source: PathLike, options: DecodeOptions | None = None) -> Iterator[Frames]:
+    """Decode in memory, a clip at a time: uint8 ``[n, height, width, 3]`` RGB, n up to the clip's frames.
+
+    Raises:
+        VidtwinError: as :func:`decode`.
+    """
+    with Decoder(source, options or DecodeOptions()) as decoder:
+        yield from decoder.frames()
+
+
+def _write(decoder: Decoder, target: Path, reporter: Reporter, name: str) -> None:
+    header, options = decoder.header, decoder.options
+    with ExitStack() as stack:
+        audio = None
+        if options.audio and header.audio is not None:
+            folder = stack.enter_context(temporary_folder())
+            audio = _sound(decoder, Path(folder), name)
+        writer = FrameWriter(
+            target,
+            decoder.width,
+            decoder.height,
+            header.fps,
+            options=OutputOptions(options.codec, options.crf, options.preset, options.lossless, options.pix_fmt),
+            audio=audio,
+            sample_aspect=header.sample_aspect,
+        )
+        stack.enter_context(writer)
+        clip_bytes = decoder.width * decoder.height * 3 * header.clip_frames
+        sink = stack.enter_context(Sink(writer.write, depth_for(clip_bytes)))
+        for frames in decoder.frames():
+            sink.put(frames)
+            reporter.advanced(len(frames))
+    if writer.sound_problem:
+        decoder.warn(f"{name}: the sound is damaged ({writer.sound_problem})")
+
+
+def _sound(decoder: Decoder, folder: Path, name: str) -> SoundTrack | None:
+    """The sound of the frames that are decoded; None where it cannot be read, which is told.
+
+    Args:
+        decoder: of the file.
+        folder: where the sound is unpacked to.
+        name: what the user calls the file.
+
+    Raises:
+        VidtwinError: a piece is damaged (never with ``recover``), or the disk is full.
+    """
+    audio, fps = decoder.header.audio, decoder.header.fps
+    assert audio is not None
+    path = folder / "audio.mka"
+    try:
+        with path.open("wb") as stream:
+            for chunk in decoder.reader.audio_chunks():
+                stream.write(chunk)
+        found = _open(audio, path)
+    except OSError as error:
+        raise explain_os_error(error, folder.parent) from error
+    if isinstance(found, str):
+        decoder.warn(f"{name}: the sound cannot be read and is left out ({found})")
+        return None
+    if found.problem:
+        decoder.warn(f"{name}: the sound is damaged; what is whole of it is kept ({found.problem})")
+    return replace(found, start=decoder.first / fps, duration=(decoder.last - decoder.first) / fps)
+
+
+def _open(audio: AudioInfo, path: Path) -> SoundTrack | str:
+    """The sound in an unpacked file, or why there is none."""
+    if audio.container != MATROSKA:
+        return f"it is stored as {audio.container}"
+    if not path.stat().st_size:
+        return "none of it is there"
+    try:
+        return open_sound(path)
+    except VidtwinError as error:
+        return error.message

@@ -1,0 +1,196 @@
+"""A .vtw file as a stream of frames: groups read and unpacked ahead, the network behind them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, groupby, islice
+from math import floor
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from vidtwin_codec import weights
+from vidtwin_codec.coding import LatentArrays, dequantize
+from vidtwin_codec.coding.placement import Placement
+from vidtwin_codec.container import Header, VtwReader
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.network.geometry import Frames, Geometry, resize_frames
+from vidtwin_codec.network.runner import Codec, LoadCodec
+from vidtwin_codec.options.choices import DecodeOptions
+from vidtwin_codec.stages import Prefetch, depth_for
+
+
+class Decoder:
+    """An open .vtw file, its weights loaded, ready to give frames.
+
+    Attributes:
+        header: the file's header.
+        first: index of the first frame that will be decoded.
+        last: one past the index of the last.
+        width: of the frames given, in pixels; the display size unless ``coded_size`` was asked for.
+        height: likewise.
+
+    Raises:
+        VidtwinError: the file is damaged (and ``recover`` is not set), the wanted stretch lies beyond its end, or its
+            weights are not on this machine.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        options: DecodeOptions,
+        warned: Callable[[str], None] = lambda _: None,
+        load: LoadCodec = Codec.load,
+    ) -> None:
+        self.options = options
+        self._load = load
+        self.warnings: list[str] = []
+        self._warned = warned
+        self.reader = VtwReader(source, recover=options.recover)
+        try:
+            self._open(source)
+        except BaseException:
+            self.reader.close()
+            raise
+
+    def _open(self, source: str | os.PathLike[str]) -> None:
+        for text in self.reader.damage:
+            self.warn(text)
+        header = self.header
+        self.first, self.last = self._frame_range(source)
+        self.codec = self._load(matching_weights(header, self.options.weights), self.options, "decoder")
+        self.geometry = Geometry.of(header)
+        self.codec.check_geometry(self.geometry, source)
+        if self.codec.layout_of(self.geometry) != header.layout:
+            raise VidtwinError(f"{source}: its latents do not have the shapes these weights make")
+        coded = self.options.coded_size
+        self.width = header.coded_width if coded else header.width
+        self.height = header.coded_height if coded else header.height
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.reader.close()
+
+    @property
+    def header(self) -> Header:
+        """The file's header."""
+        return self.reader.header
+
+    def warn(self, text: str) -> None:
+        """Keep a warning for the result, and pass it on."""
+        self.warnings.append(text)
+        self._warned(text)
+
+    def frames(self) -> Iterator[Frames]:
+        """Frames ``first`` … ``last``, a clip at a time: uint8 ``[n, height, width, 3]`` RGB."""
+        at = self.first
+        still: Frames | None = None
+        with Prefetch(self._pieces(), self._depth()) as pieces:
+            for piece_start, piece_end, latents, placements in pieces:
+                if piece_start > at:
+                    yield from self._hold(still, piece_start - at)
+                    at = piece_start
+                starts = count(piece_start, self.geometry.clip_frames)
+                clips = self.codec.decode_placed(latents, self.geometry, placements, self.options.only)
+                for start, clip in zip(starts, clips, strict=False):
+                    # the last clip is filled up, the first and last wanted ones may be wanted in part
+                    wanted = clip[max(0, self.first - start) : min(piece_end, self.last) - start]
+                    if len(wanted):
+                        sized = resize_frames(torch.from_numpy(wanted), self.width, self.height).numpy()
+                        yield sized
+                        still = sized[-1]
+                        at += len(sized)
+        yield from self._hold(still, self.last - at)
+
+    def _pieces(self) -> Iterator[tuple[int, int, LatentArrays, tuple[Placement | None, ...]]]:
+        """First frame, one past the last, latents and placements, of a few clips of one grid at a time."""
+        clip_frames = self.geometry.clip_frames
+        at_once = self.codec.clips_at_once(self.geometry)
+        for number, entry in enumerate(self.reader.groups):
+            if entry.first_frame >= self.last or entry.first_frame + entry.frames <= self.first:
+                continue
+            skipped = max(0, self.first - entry.first_frame) // clip_frames
+            needed = min(entry.clips, -(-(self.last - entry.first_frame) // clip_frames))
+            clips = self._clips(number, skipped, needed)
+            while waiting := list(islice(clips, at_once)):
+                for _, run in groupby(waiting, lambda clip: (clip[0].structure.shape, clip[1] is None)):
+                    parts, placements = zip(*run, strict=True)
+                    start = entry.first_frame + skipped * clip_frames
+                    skipped += len(parts)
+                    piece_end = entry.first_frame + min(entry.frames, skipped * clip_frames)
+                    yield start, piece_end, _concatenated(parts), placements
+
+    def _clips(self, number: int, first: int, end: int) -> Iterator[tuple[LatentArrays, Placement | None]]:
+        """Latents of clips ``first`` … ``end`` - 1 of a group; fewer when it is damaged and that is to be borne."""
+        try:
+            for clip in islice(self.reader.placed(number), first, end):
+                yield dequantize(clip.symbols, self.header.steps), clip.placement
+        except VidtwinError as error:
+            if not self.options.recover:
+                raise
+            self.warn(error.message)
+
+    def _depth(self) -> int:
+        clip_bytes = 4 * self.header.layout.elements * len(self.geometry.tiles)
+        return depth_for(clip_bytes * self.codec.clips_at_once(self.geometry))
+
+    def _hold(self, still: Frames | None, missing: int) -> Iterator[Frames]:
+        """The last good frame (black before the first) in place of lost ones, so that sound stays in step."""
+        if still is None:
+            still = np.zeros((self.height, self.width, 3), np.uint8)
+        for done in range(0, missing, self.geometry.clip_frames):
+            some = min(missing - done, self.geometry.clip_frames)
+            yield np.broadcast_to(still, (some, *still.shape)).copy()
+
+    def _frame_range(self, source: str | os.PathLike[str]) -> tuple[int, int]:
+        fps, total = self.header.fps, self.reader.frames
+        if not total:
+            raise VidtwinError(f"{source}: holds no whole group of frames")
+        first = floor(self.options.start * fps + 0.5)
+        last = total
+        if self.options.duration is not None:
+            last = min(total, first + max(1, floor(self.options.duration * fps + 0.5)))
+        if first >= total:
+            raise VidtwinError(f"{source}: is only {float(total / fps):.2f} seconds long", "choose an earlier --start")
+        return first, last
+
+
+def _concatenated(clips: Sequence[LatentArrays]) -> LatentArrays:
+    return (
+        clips[0] if len(clips) == 1 else LatentArrays(*(np.concatenate(column) for column in zip(*clips, strict=True)))
+    )
+
+
+def matching_weights(header: Header, wanted: str | None) -> weights.Entry:
+    """The weights a file was made with.
+
+    Args:
+        header: names them by digest.
+        wanted: what the user asked for instead of looking them up; must have that digest.
+
+    Raises:
+        VidtwinError: they are not on this machine, or others were asked for.
+    """
+    name, digest = header.weights_name, header.weights_sha256
+    if wanted is None:
+        found = weights.find_by_digest(digest)
+        if found is None:
+            raise VidtwinError(
+                f"this file was made with weights {name!r} (SHA-256 {digest[:12]}…), which are not on this machine",
+                f"get them: 'vidtwin weights fetch {name}', 'vidtwin weights import FILE', or pass --weights FILE",
+            )
+        return found
+    entry = weights.resolve(wanted)
+    if entry.sha256 != digest:
+        raise VidtwinError(
+            f"this file was made with weights {name!r} (SHA-256 {digest[:12]}…), "
+            f"not {entry.name!r} (SHA-256 {entry.sha256[:12]}…)",
+            "leave --weights out to use the ones the file names",
+        )
+    return entry

@@ -1,0 +1,118 @@
+"""Encode: media → geometry → network → coding → container, each on its own thread where that helps."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from typing import BinaryIO
+
+from vidtwin_codec import weights
+from vidtwin_codec.batch.ray.segments import Segment, write_joined
+from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.rate.control import Controller
+from vidtwin_codec.encoding.rate.wide import WideController
+from vidtwin_codec.encoding.writing import Sound, Written, extract_sound, write_vtw
+from vidtwin_codec.files import atomic_path, check_output, is_pipe, temporary_folder
+from vidtwin_codec.media import MediaInfo, opus_limit, probe, spool_stdin
+from vidtwin_codec.network.runner import Codec, LoadCodec, announce_compiling
+from vidtwin_codec.options.choices import EncodeOptions, EncodeResult, Reporter
+
+PathLike = str | os.PathLike[str]
+
+
+def encode(
+    source: PathLike,
+    output: PathLike,
+    options: EncodeOptions | None = None,
+    *,
+    reporter: Reporter | None = None,
+    load: LoadCodec = Codec.load,
+    info: MediaInfo | None = None,
+    segments: Sequence[Segment] = (),
+) -> EncodeResult:
+    """Encode a video to a .vtw file.
+
+    Args:
+        source: a video, an image sequence (``frames_%04d.png``) or ``-`` for standard input.
+        output: the .vtw to write, or ``-`` for standard output. It appears when it is complete.
+        options: defaults for everything left out.
+        reporter: is told of progress and warnings.
+        load: reads the network; :meth:`Codecs.load` of one object for many files reads it once.
+        info: of the source, where it has been probed before with the same ``options.fps``.
+        segments: the whole video, of :func:`~vidtwin_codec.batch.ray.segments.encode_segment` with the same ``options``
+            (which have no target): they are joined, and the network does nothing.
+
+    Raises:
+        VidtwinError: the input holds no video, the output cannot be written, the weights cannot be read.
+    """
+    options, reporter = options or EncodeOptions(), reporter or Reporter()
+    began = time.monotonic()
+    check_output(output, source, force=options.force)
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        reporter.warned(text)
+
+    with ExitStack() as stack:
+        path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
+        info = info or probe(path, fps=options.fps, playlists=options.allow_playlists)
+        entry = weights.resolve(options.weights)
+        codec = load(entry, options, "encoder")
+        announce_compiling(codec.layout, codec.device, reporter)
+        temporary = stack.enter_context(atomic_path(output, force=options.force))
+        folder = stack.enter_context(temporary_folder())
+        sound = extract_sound(info, folder, options)
+        if sound is not None and options.audio == "opus":
+            most = opus_limit(info.audio_streams[0])
+            if (options.audio_kbps or 0) > most:
+                warn(f"{options.audio_kbps} kbit/s of Opus are more than mono can have: the sound has {most}")
+        stream = stack.enter_context(temporary.open("wb"))
+        if segments:
+            encoder = Encoder(info, codec, entry, options)
+            for text in info.warnings:
+                warn(text)
+            counts = write_joined(stream, encoder, segments, quality=options.quality, sound=sound)
+            written = Written(counts, encoder, options.quality)
+        elif options.target is None:
+            written = _write(stream, Encoder(info, codec, entry, options, warn), sound, reporter)
+        else:
+            steer = Controller if codec.layout.patterns is None else WideController
+            controller = steer(
+                *(info, codec, entry, options),
+                sound=sound,
+                load=load,
+                folder=folder,
+                reporter=reporter,
+                warned=warn,
+            )
+            written = controller.write(stream)
+    counts, encoder = written.counts, written.encoder
+    return EncodeResult(
+        source=os.fspath(source),
+        output=os.fspath(output),
+        width=info.width,
+        height=info.height,
+        frames=counts.frames,
+        fps=encoder.fps,
+        vtw_bytes=counts.vtw_bytes,
+        video_bytes=counts.video_bytes,
+        audio_bytes=counts.audio_bytes,
+        source_bytes=info.file_bytes,
+        quality=written.quality,
+        short_side=encoder.options.short_side,
+        weights=entry.name,
+        device=str(codec.device),
+        seconds=time.monotonic() - began + sum(segment.seconds for segment in segments),
+        target=written.achieved,
+        warnings=warnings,
+    )
+
+
+def _write(stream: BinaryIO, encoder: Encoder, sound: Sound | None, reporter: Reporter) -> Written:
+    quality = encoder.options.quality
+    # packing overlaps with the network, which overlaps with reading
+    with closing(encoder.pieces(reporter)) as pieces:
+        return Written(write_vtw(stream, encoder, pieces, quality=quality, sound=sound), encoder, quality)

@@ -1,0 +1,171 @@
+"""A video as a stream of latents: frames read ahead, the network behind them. Quality plays no part yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec import weights
+from vidtwin_codec.coding import GroupSpan, LatentArrays
+from vidtwin_codec.coding.placement import Placement
+from vidtwin_codec.media import FrameReader, MediaInfo
+from vidtwin_codec.network.following import Follower, Stretch, placed_geometry, seen_shares
+from vidtwin_codec.network.geometry import Frames, scaled_size
+from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.options.choices import EncodeOptions, Reporter
+from vidtwin_codec.stages import Prefetch, depth_for
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Consecutive clips of a video.
+
+    Attributes:
+        span: which part of the video they are.
+        tiles: of each clip.
+        latents: posterior means, float32 ``[clips · tiles, …]``, clip-major.
+        placement: of a clip that has a canvas of its own, and is alone then; its latents have the canvas' grid.
+    """
+
+    span: GroupSpan
+    tiles: int
+    latents: LatentArrays
+    placement: Placement | None = None
+
+    @property
+    def clips(self) -> Iterator[LatentArrays]:
+        """Latents of each clip, ``[tiles, …]``."""
+        for start in range(0, self.span.clips * self.tiles, self.tiles):
+            yield LatentArrays(*(part[start : start + self.tiles] for part in self.latents))
+
+
+class Encoder:
+    """One video, ready to be turned into latents.
+
+    Args:
+        info: of the video.
+        codec: the network's encoder.
+        entry: the weights it was read from.
+        options: of these ``short_side``, ``fps``, ``overlap`` and ``camera``.
+        warned: is told what is remarkable about the video.
+
+    Attributes:
+        fps: frames a second that are coded.
+        geometry: clips and tiles. layout: shapes of one tile's latents.
+        clips_per_group: where the scene moves. most_clips_per_group: where it stands still; no group reaches across
+            multiples of it.
+        follows: clips may have canvases of their own, which follow the camera.
+    """
+
+    def __init__(
+        self,
+        info: MediaInfo,
+        codec: Codec,
+        entry: weights.Entry,
+        options: EncodeOptions,
+        warned: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.info, self.codec, self.entry, self.options, self._warned = info, codec, entry, options, warned
+        self.fps = options.fps or info.fps
+        width, height = scaled_size(info.width, info.height, options.short_side)
+        self.geometry = codec.geometry(width, height, options.overlap)
+        self.layout = codec.layout_of(self.geometry)
+        self.clips_per_group = self.geometry.clips_per_group(self.fps)
+        self.most_clips_per_group = self.geometry.most_clips_per_group(self.fps)
+        self.follows = options.camera and self.layout.patterns is not None and len(self.geometry.tiles) == 1
+
+    def pieces(
+        self, reporter: Reporter | None = None, *, first: int = 0, count: int | None = None
+    ) -> Generator[Piece, None, None]:
+        """All clips in order, a few at a time; reads the video anew each time.
+
+        Pieces do not reach across multiples of ``clips_per_group``.
+
+        Args:
+            first: the clip to begin with, a multiple of ``most_clips_per_group``. count: of clips, likewise; None: to
+                the end. They are what they are in a run over the whole video, to the last bit.
+
+        Raises:
+            VidtwinError: the video cannot be read, or the memory does not suffice for one tile.
+        """
+        reporter = reporter or Reporter()
+        for text in self.info.warnings:
+            self._warned(text)
+        geometry, at = self.geometry, GroupSpan(first * self.geometry.clip_frames, 0, first, 0)
+        with self._open(at.first_frame, None if count is None else count * geometry.clip_frames) as frames:
+            reporter.started(frames.frames, str(self.codec.device))
+            clip_bytes = geometry.width * geometry.height * 3 * geometry.clip_frames
+            with Prefetch(self._seen(frames, first), depth_for(clip_bytes * self.clips_at_once)) as stretches:
+                for count_frames, stretch in stretches:
+                    at = GroupSpan(at.end_frame, count_frames, at.end_clip, geometry.clips(count_frames))
+                    of_clip = placed_geometry(geometry, self.layout, stretch.placements[0])
+                    latents = self.codec.encode(stretch.frames, of_clip)
+                    reporter.advanced(count_frames)
+                    yield from self._pieces(at, latents, stretch.placements)
+        for text in frames.warnings[len(self.info.warnings) :]:
+            self._warned(text)
+
+    def weights_of(self, placement: Placement | None) -> NDArray[np.float32] | None:
+        """How much of each patch of a clip is seen, ``[rows, columns]``; None where all of it counts."""
+        if self.layout.patterns is None or len(self.geometry.tiles) > 1:
+            return None
+        return seen_shares(
+            placement, self.layout, self.geometry.height, self.geometry.width, self.codec.model.config.lapping
+        )
+
+    def _pieces(
+        self, span: GroupSpan, latents: LatentArrays, placements: tuple[Placement | None, ...]
+    ) -> Iterator[Piece]:
+        tiles, length = len(self.geometry.tiles), self.geometry.clip_frames
+        whole = Piece(span, tiles, latents)
+        if not any(placements):
+            yield whole
+            return
+        for number, (clip, placement) in enumerate(zip(whole.clips, placements, strict=True)):
+            frames = min(length, span.frames - number * length)
+            of_clip = GroupSpan(span.first_frame + number * length, frames, span.first_clip + number, 1)
+            yield Piece(of_clip, tiles, clip, placement)
+
+    def _seen(self, frames: FrameReader, first: int) -> Iterator[tuple[int, Stretch]]:
+        """Clips as the network sees them, and how many frames of the video they are."""
+        follower = Follower(self.geometry, self.layout, self.most_clips_per_group) if self.follows else None
+        for piece in self._read(frames):
+            if follower is None:
+                yield len(piece), Stretch(piece, (None,))
+                continue
+            left = len(piece)
+            for stretch in follower.follow(piece, first):
+                clips = len(stretch.placements)
+                count_frames = min(left, clips * self.geometry.clip_frames)
+                yield count_frames, stretch
+                left -= count_frames
+                first += clips
+
+    @property
+    def clips_at_once(self) -> int:
+        """Most clips of a piece."""
+        return min(self.codec.clips_at_once(self.geometry), self.clips_per_group)
+
+    def _open(self, first_frame: int, limit: int | None) -> FrameReader:
+        return FrameReader(
+            self.info,
+            width=self.geometry.width,
+            height=self.geometry.height,
+            fps=self.options.fps,
+            start=first_frame / self.fps,
+            max_frames=limit,
+        )
+
+    def _read(self, frames: FrameReader) -> Iterator[Frames]:
+        """Frames of a few whole clips at a time, up to the end of a group."""
+        missing = self.clips_per_group
+        while True:
+            clips = min(self.clips_at_once, missing)
+            piece = frames.read(clips * self.geometry.clip_frames)
+            if not len(piece):
+                return
+            missing = missing - clips or self.clips_per_group
+            yield piece

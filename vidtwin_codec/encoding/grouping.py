@@ -1,0 +1,175 @@
+"""Latents to packed groups. Dense ones are collected, chosen and coded by the group, wide ones clip by clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from vidtwin_codec.coding import (
+    SPARSE,
+    Group,
+    GroupSpan,
+    LatentArrays,
+    LatentLayout,
+    PlacedClip,
+    Steps,
+    pack_body,
+    pack_group,
+)
+from vidtwin_codec.coding.effort import choose_symbols, quality_steps
+from vidtwin_codec.coding.group import MAX_SPARSE_BYTES
+from vidtwin_codec.coding.sparse import SparseGroupEncoder
+from vidtwin_codec.encoding.encoder import Encoder, Piece
+from vidtwin_codec.encoding.stillness import Joiner, goes_on
+
+_FULL_BITS = 8 * MAX_SPARSE_BYTES // 4
+"""A group of so many bits is closed in any case; its last clip may have taken as many again."""
+
+
+class Packed(NamedTuple):
+    """A group as it is stored: one Zstandard frame, and which part of the video it holds."""
+
+    data: bytes
+    span: GroupSpan
+
+
+class GroupPacker(Protocol):
+    """Takes clips as they come and gives back groups as they close.
+
+    Attributes:
+        steps: of quantisation.
+    """
+
+    steps: Steps
+
+    def add(self, piece: Piece) -> Iterator[Packed]:
+        """Take the next clips; the groups that are closed with them. To be iterated to the end."""
+
+    def rest(self) -> Iterator[Packed]:
+        """What was not closed yet."""
+
+
+Watch = Callable[[LatentArrays, PlacedClip], None]
+"""Is given the latents of each clip, and the symbols that were chosen for them."""
+
+
+def group_packer(encoder: Encoder, quality: float, level: int, watch: Watch | None = None) -> GroupPacker:
+    """What packs the clips of a video.
+
+    Args:
+        encoder: where they come from. quality: 0 to 100. level: zstd's, 1 to 22.
+        watch: is told of wide latents, on whatever thread packs them.
+    """
+    base = encoder.entry.metadata.steps
+    assert base is not None  # weights without steps are not resolved
+    steps = quality_steps(base, quality, encoder.options.effort)
+    if encoder.layout.patterns is None:
+        return DensePacker(encoder, steps, level)
+    return SparsePacker(encoder, steps, watch or (lambda latents, symbols: None))
+
+
+class DensePacker:
+    """Groups of ten seconds whose symbols are chosen together, joined where the scene stands still."""
+
+    def __init__(self, encoder: Encoder, steps: Steps, level: int) -> None:
+        self.steps = steps
+        self._layout, self._effort, self._level = encoder.layout, encoder.options.effort, level
+        self._least = encoder.clips_per_group
+        self._joiner = Joiner(encoder.most_clips_per_group)
+        self._pieces: list[Piece] = []
+
+    def add(self, piece: Piece) -> Iterator[Packed]:
+        """See `GroupPacker`; a piece does not reach across the end of a group of ten seconds."""
+        self._pieces.append(piece)
+        if piece.span.end_clip % self._least == 0:
+            yield from self._close()
+
+    def rest(self) -> Iterator[Packed]:
+        """See `GroupPacker`."""
+        if self._pieces:
+            yield from self._close()
+        yield from self._packed(self._joiner.rest())
+
+    def _close(self) -> Iterator[Packed]:
+        pieces, self._pieces = self._pieces, []
+        spans = [piece.span for piece in pieces]
+        frames, clips = (sum(sizes) for sizes in zip(*((span.frames, span.clips) for span in spans), strict=True))
+        columns = zip(*(piece.latents for piece in pieces), strict=True)
+        latents, tiles = LatentArrays(*(np.concatenate(column) for column in columns)), pieces[0].tiles
+        symbols = choose_symbols(latents, self.steps, self._layout, clips=clips, tiles=tiles, effort=self._effort)
+        group = Group(spans[0].first_frame, frames, spans[0].first_clip, clips, tiles, symbols)
+        yield from self._packed(self._joiner.add(group))
+
+    def _packed(self, group: Group | None) -> Iterator[Packed]:
+        if group is not None:
+            yield Packed(pack_group(group, self._layout, self._level), group.span)
+
+
+class SparsePacker:
+    """Groups that are coded as their clips come, and closed after ten seconds unless the scene stands still."""
+
+    def __init__(self, encoder: Encoder, steps: Steps, watch: Watch) -> None:
+        self.steps, self._watch, self._weights_of = steps, watch, encoder.weights_of
+        self._clip_frames = encoder.geometry.clip_frames
+        # what a scene costs that stands still shows in the second clip
+        self._least, self._most = max(2, encoder.clips_per_group), encoder.most_clips_per_group
+        self._writer = GroupWriter(encoder.layout, len(encoder.geometry.tiles), steps, rdo=encoder.options.effort > 0)
+
+    def add(self, piece: Piece) -> Iterator[Packed]:
+        """See `GroupPacker`."""
+        end = piece.span.end_frame
+        for clip, latents in enumerate(piece.clips, piece.span.first_clip):
+            if self._ends_before(clip):
+                yield from self._writer.close()
+            start = clip * self._clip_frames
+            span = GroupSpan(start, min(self._clip_frames, end - start), clip, 1)
+            weights = self._weights_of(piece.placement)
+            symbols = self._writer.encoder_for(span).add(latents, piece.placement, weights)
+            self._watch(latents, PlacedClip(symbols, piece.placement))
+
+    def rest(self) -> Iterator[Packed]:
+        """See `GroupPacker`."""
+        yield from self._writer.close()
+
+    def _ends_before(self, clip: int) -> bool:
+        bits = self._writer.clip_bits
+        if not bits:
+            return False
+        if clip % self._most == 0 or sum(bits) >= _FULL_BITS:
+            return True
+        return len(bits) % self._least == 0 and not goes_on(bits)
+
+
+class GroupWriter:
+    """Groups of a wide layout, one open at a time.
+
+    Args:
+        layout: of the latents. tiles: of each clip. steps: of quantisation. rdo: symbols are chosen, not rounded.
+    """
+
+    def __init__(self, layout: LatentLayout, tiles: int, steps: Steps, *, rdo: bool = True) -> None:
+        self._layout, self._tiles, self._steps, self._rdo = layout, tiles, steps, rdo
+        self._encoder: SparseGroupEncoder | None = None
+        self._span = GroupSpan(0, 0, 0, 0)
+
+    @property
+    def clip_bits(self) -> list[float]:
+        """Bits of each clip of the open group; empty where none is open."""
+        return [] if self._encoder is None else self._encoder.clip_bits
+
+    def encoder_for(self, clip: GroupSpan) -> SparseGroupEncoder:
+        """What codes a clip: the open group, which it follows, or a new one that begins with it."""
+        if self._encoder is None:
+            self._encoder = SparseGroupEncoder(self._layout, self._tiles, self._steps, rdo=self._rdo)
+            self._span = GroupSpan(clip.first_frame, 0, clip.first_clip, 0)
+        first_frame, frames, first_clip, clips = self._span
+        self._span = GroupSpan(first_frame, frames + clip.frames, first_clip, clips + clip.clips)
+        return self._encoder
+
+    def close(self) -> Iterator[Packed]:
+        """The open group, if there is one."""
+        if self._encoder is not None:
+            body, self._encoder = self._encoder.finish(), None
+            yield Packed(pack_body(SPARSE, self._span, self._tiles, body), self._span)

@@ -1,0 +1,92 @@
+"""Latents to a .vtw: header, sound, groups, index. The same latents can be packed at any number of qualities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, BinaryIO
+
+from vidtwin_codec import __version__
+from vidtwin_codec.coding import DEFAULT_LEVEL, coder_of
+from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
+from vidtwin_codec.encoding.encoder import Encoder, Piece
+from vidtwin_codec.encoding.grouping import Packed, Watch, group_packer
+from vidtwin_codec.options.choices import EncodeOptions
+
+
+class Packer:
+    """Writes one .vtw front to back: the header at once, then sound, then groups as they come.
+
+    Args:
+        stream: binary, open for writing; stays open. Its OSErrors pass through.
+        encoder: where the groups come from; the header describes its video.
+        quality: 0 to 100. level: zstd's, 1 to 22.
+        audio: announces the sound that :meth:`add_audio` will be given.
+        watch: see :func:`~vidtwin_codec.encoding.grouping.group_packer`.
+
+    Attributes:
+        header: already written.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        encoder: Encoder,
+        *,
+        quality: float,
+        level: int = DEFAULT_LEVEL,
+        audio: AudioInfo | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._groups = group_packer(encoder, quality, level, watch)
+        info, geometry = encoder.info, encoder.geometry
+        self.header = Header(
+            weights_name=encoder.entry.name,
+            weights_sha256=encoder.entry.sha256,
+            layout=encoder.layout,
+            steps=self._groups.steps,
+            coder=coder_of(encoder.layout),
+            width=info.width,
+            height=info.height,
+            coded_width=geometry.width,
+            coded_height=geometry.height,
+            fps=encoder.fps,
+            sample_aspect=info.sample_aspect,
+            clip_frames=geometry.clip_frames,
+            tile_height=geometry.tile_height,
+            tile_width=geometry.tile_width,
+            overlap=geometry.overlap,
+            abutting=geometry.abutting,
+            camera=encoder.follows,
+            clips_per_group=encoder.most_clips_per_group,
+            audio=audio,
+            options={"quality": quality, "short_side": encoder.options.short_side, **_told(encoder.options)},
+            source={"bytes": info.file_bytes},
+            created_by=f"vidtwin {__version__}",
+        )
+        self._writer = VtwWriter(stream, self.header)
+
+    def add_audio(self, chunks: Iterable[bytes]) -> None:
+        """Store the audio file that ``chunks`` make up; before the first group, so that a file cut short has it."""
+        self._writer.write_audio(chunks)
+
+    def add(self, piece: Piece) -> None:
+        """Take the next clips, and store the groups that are closed with them."""
+        for packed in self._groups.add(piece):
+            self.store(packed)
+
+    def store(self, packed: Packed) -> None:
+        """Store a group that is packed already."""
+        self._writer.write_group(packed.data, packed.span)
+
+    def finish(self) -> Counts:
+        """Store what was not closed yet, write the index and flush."""
+        for packed in self._groups.rest():
+            self.store(packed)
+        return self._writer.finish()
+
+
+def _told(options: EncodeOptions) -> dict[str, Any]:
+    """What else the header says of the choices; nothing of those that files from before did not know."""
+    target = {} if options.target is None else {"target": options.target.json}
+    effort = {"effort": options.effort} if options.effort else {}
+    return target | effort

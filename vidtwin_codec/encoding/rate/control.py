@@ -1,0 +1,173 @@
+"""Encoding to a target: probe a sample, run the network once, pack until it fits."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from vidtwin_codec.coding import DEFAULT_QUALITY
+from vidtwin_codec.container import Counts
+from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.rate.choose import (
+    BYTES_SLOPE,
+    PSNR_START,
+    Choice,
+    choose_for_bytes,
+    choose_for_psnr,
+    logarithms,
+    quality_for_psnr,
+)
+from vidtwin_codec.encoding.rate.probes import Probe, Probes, nowhere
+from vidtwin_codec.encoding.rate.sample import affordable_clips, count_frames, take_sample
+from vidtwin_codec.encoding.rate.search import find
+from vidtwin_codec.encoding.rate.sides import candidate_sides
+from vidtwin_codec.encoding.rate.spool import LatentSpool
+from vidtwin_codec.encoding.rate.steering import Steered
+from vidtwin_codec.encoding.writing import Written, write_vtw
+from vidtwin_codec.media import MediaInfo
+from vidtwin_codec.network.geometry import scaled_size
+from vidtwin_codec.options.target import Achieved, Band, Frame
+
+_SIDE_CLIPS = (2, 4)
+"""Least and most clips that sizes are compared on: what they differ in varies little from clip to clip."""
+_PSNR_CLIPS = (8, 32)
+"""Least and most clips whose PSNR stands for the video's."""
+_SAMPLED = 8
+"""Between least and most, one clip in so many."""
+_REPACKS = 6
+
+
+class Controller(Steered):
+    """Dense latents on their way to a target."""
+
+    def __init__(self, *args: Any, **choices: Any) -> None:
+        super().__init__(*args, **choices)
+        self._sides, self._tiles = self._candidates()
+        self._spools: dict[int, tuple[Encoder, LatentSpool]] = {}
+
+    def write(self, stream: BinaryIO) -> Written:
+        """Write the .vtw.
+
+        Args:
+            stream: open for writing, and can be sought and cut off: a file may be packed more than once.
+
+        Raises:
+            VidtwinError: the video cannot be read, or the disk is full.
+        """
+        first = self._encoder(self._info, 0)
+        audio_bytes = write_vtw(nowhere(), first, [], quality=DEFAULT_QUALITY, sound=self._sound).audio_bytes
+        frames = count_frames(self._info, first.fps)
+        frame = Frame(self._info.width, self._info.height, frames, first.fps, audio_bytes)
+        probes, sampled = self._probes(frame, _SIDE_CLIPS)
+        if self._target.name == "psnr":
+            return self._write_psnr(stream, frame, probes, sampled)
+        if len(self._sides) > 1 or sampled:
+            # more sound than there is room for leaves nothing: the smallest is then the nearest
+            wanted = Band(*(max(value, 1.0) for value in self._target.video_bytes(frame)))
+            choice = choose_for_bytes(probes, self._tiles, wanted)
+        else:
+            choice = Choice(0, DEFAULT_QUALITY)
+        tried: set[int] = set()
+        while True:
+            done, beyond = self._write_bytes(stream, choice)
+            tried.add(choice.side)
+            following = choice.side + beyond
+            if not beyond or not 0 <= following < len(self._sides) or following in tried:
+                return self._explained(done)
+            # the sample misled: the next size takes more, or fewer, bytes
+            choice = Choice(following, DEFAULT_QUALITY)
+
+    def _write_bytes(self, stream: BinaryIO, choice: Choice) -> tuple[Written, int]:
+        """One size at the quality that fits best, and whether a smaller (-1) or larger (1) one would fit better."""
+        written = choice.quality
+        counts, encoder, spool = self._first_pack(stream, choice)
+        frame = Frame(self._info.width, self._info.height, counts.frames, encoder.fps, counts.audio_bytes)
+        band = self._target.video_bytes(frame)
+        known = {written: math.log(counts.video_bytes)}
+
+        def repack(quality: float) -> float:
+            nonlocal counts, written
+            counts, written = self._pack(stream, encoder, spool, quality), quality
+            return math.log(counts.video_bytes)
+
+        best = find(repack, logarithms(band), known, start=written, slope=BYTES_SLOPE, tries=_REPACKS)
+        if best != written:
+            repack(best)
+        value = self._target.achieved(counts.video_bytes, frame)
+        done = Written(counts, encoder, best, Achieved(self._target, value))
+        if self._target.met_by(value) or best not in (0, 100):
+            return done, 0
+        return done, 1 if counts.video_bytes < band.aim else -1
+
+    def _write_psnr(self, stream: BinaryIO, frame: Frame, probes: Probes, sampled: bool) -> Written:
+        band = self._target.psnr_band
+        choice = Choice(0, PSNR_START)
+        if len(self._sides) > 1:
+            choice = choose_for_psnr(probes, len(self._sides), band)
+        if sampled:  # few clips compare sizes well, but clips differ in PSNR more than sizes do
+            probes, sampled = self._probes(frame, _PSNR_CLIPS)
+        probe = probes.at(choice.side)
+        choice = Choice(choice.side, quality_for_psnr(probe, band, choice.quality))
+        found = probe.measured(choice.quality)
+        counts, encoder, _ = self._first_pack(stream, choice)
+        clips = encoder.geometry.clips(counts.frames)
+        error = found.deviation / math.sqrt(found.clips) * math.sqrt(1 - found.clips / clips) if sampled else 0.0
+        achieved = Achieved(self._target, found.psnr, error)
+        return self._explained(Written(counts, encoder, choice.quality, achieved))
+
+    def _first_pack(self, stream: BinaryIO, choice: Choice) -> tuple[Counts, Encoder, LatentSpool]:
+        """The network runs, unless its latents of this size are on the disk already, and packing goes along."""
+        if choice.side in self._spools:
+            encoder, spool = self._spools[choice.side]
+            return self._pack(stream, encoder, spool, choice.quality), encoder, spool
+        encoder = self._encoder(self._info, choice.side)
+        spool = LatentSpool(self._folder / f"latents-{choice.side}", encoder)
+        with closing(encoder.pieces(self._reporter)) as pieces:
+            counts = self._pack(stream, encoder, spool.keeping(pieces), choice.quality)
+        self._spools[choice.side] = encoder, spool
+        return counts, encoder, spool
+
+    def _probes(self, frame: Frame, limits: tuple[int, int]) -> tuple[Probes, bool]:
+        """Probes, and whether they are of a sample: a short video stands for itself, and its latents are kept."""
+        clip_frames = self._codec.model.config.frames
+        least, most = limits
+        wanted = min(max(frame.frames // clip_frames // _SAMPLED, least), most)
+        clips = affordable_clips(self._info, clip_frames, wanted)
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        sample = take_sample(self._info, frame.fps, frame.frames, clip_frames, clips, folder)
+        share = 1.0 if sample is None else (sample.frames or clips * clip_frames) / frame.frames
+
+        def make(index: int) -> Probe:
+            encoder = self._encoder(sample or self._info, index)
+            reporter = self._reporter.stage(f"probing {encoder.geometry.width}x{encoder.geometry.height}")
+            probe = Probe(encoder, share, self._load, folder, reporter)
+            if sample is None:
+                self._spools[index] = encoder, probe.latents
+            return probe
+
+        return Probes(make), sample is not None
+
+    def _encoder(self, info: MediaInfo, index: int) -> Encoder:
+        if info is self._info:
+            return self._encoder_at(self._sides[index])
+        options = replace(self._options, short_side=self._sides[index])
+        # the sample has the rate it is coded at, and what is remarkable about it is not the user's doing
+        return Encoder(info, self._codec, self._entry, replace(options, fps=None))
+
+    def _candidates(self) -> tuple[list[int | None], list[int]]:
+        """Short sides, None for the video's own, and the tiles of each."""
+        width, height = self._info.width, self._info.height
+
+        def tiles(side: int | None) -> int:
+            size = scaled_size(width, height, side)
+            return len(self._codec.geometry(*size, self._options.overlap).tiles)
+
+        if self._options.short_side is not None:
+            return [self._options.short_side], [tiles(self._options.short_side)]
+        short = min(width, height)
+        sides = candidate_sides(short, tiles)
+        return [None if side == short else side for side in sides], [tiles(side) for side in sides]

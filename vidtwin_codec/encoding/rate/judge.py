@@ -1,0 +1,122 @@
+"""A few clips decoded: they say what comes back of all clips, since errors of latents are known of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from vidtwin_codec.coding import LatentArrays, Steps, dequantize
+from vidtwin_codec.coding.placement import Placement
+from vidtwin_codec.coding.sparse_group import SparseGroup
+from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.rate.sample import sample_runs
+from vidtwin_codec.media import FrameReader
+from vidtwin_codec.metrics import psnr
+from vidtwin_codec.network.geometry import Frames, resize_frames
+from vidtwin_codec.network.runner import LoadCodec
+
+FEW, MANY = 3, 8
+_MAX_BYTES = 256 << 20
+
+
+class Judged(NamedTuple):
+    """One clip as it came back: PSNR in dB, mean over frames, and squared error of an element in [-1, 1]."""
+
+    psnr: float
+    error: float
+
+
+class Judge:
+    """Clips spread over a video.
+
+    Args:
+        encoder: of the video. frames: it has. load: reads the decoder.
+        wanted: clips; fewer where frames are large.
+
+    Attributes:
+        numbers: of the clips.
+    """
+
+    def __init__(self, encoder: Encoder, frames: int, load: LoadCodec, wanted: int) -> None:
+        self._encoder, self._load = encoder, load
+        info, length = encoder.info, encoder.geometry.clip_frames
+        most = max(2, min(wanted, _MAX_BYTES // (info.width * info.height * 3 * length)))
+        runs = sample_runs(frames, length, min(most, frames // length)) or [(0, frames)]
+        self.numbers = [first // length for first, _ in runs]
+        self._runs = runs
+
+    @cached_property
+    def _sources(self) -> list[Frames]:
+        with FrameReader(self._encoder.info, fps=self._encoder.options.fps, runs=self._runs) as reader:
+            return [reader.read(count) for _, count in self._runs]
+
+    def prospect(self, symbols: Mapping[int, SparseGroup], steps: Steps, errors: list[float]) -> Prospect:
+        """Decode the clips and compare; what follows for all.
+
+        Args:
+            symbols: of each of :attr:`numbers`, a group of one clip. steps: of quantisation.
+            errors: of all clips' latents, for each element.
+        """
+        layout, tiles = self._encoder.layout, len(self._encoder.geometry.tiles)
+        clips = (symbols[number].clip(0, layout, tiles) for number in self.numbers)
+        judged = [
+            self._compare(source, dequantize(clip.symbols, steps), clip.placement)
+            for source, clip in zip(self._sources, clips, strict=True)
+        ]
+        return Prospect(judged, self.numbers, errors)
+
+    def beside(self) -> float:
+        """Squared error of an element in [-1, 1] that is there without quantisation: of one clip in the middle."""
+        source, geometry = self._sources[len(self._sources) // 2], self._encoder.geometry
+        sized = resize_frames(torch.from_numpy(source), geometry.width, geometry.height).numpy()
+        return self._compare(source, self._encoder.codec.encode(sized, geometry)).error
+
+    def _compare(self, source: Frames, latents: LatentArrays, placement: Placement | None = None) -> Judged:
+        encoder = self._encoder
+        codec = self._load(encoder.entry, encoder.options, "decoder")
+        (decoded,) = codec.decode_placed(latents, encoder.geometry, [placement])
+        shown = torch.from_numpy(decoded[: len(source)])
+        values = psnr(source, resize_frames(shown, encoder.info.width, encoder.info.height).numpy())
+        # of the frames' errors, not of their logarithms
+        return Judged(float(values.mean()), 4 * float(np.mean(10.0 ** (-values / 10))))
+
+
+class Prospect:
+    """PSNR of a video at any quality, from errors of latents and from clips that were judged.
+
+    Errors of an orthonormal transform's latents are errors of its pixels, up to what the network leaves out in any case
+    and what clipping takes away again.
+
+    Scenes differ, so a clip is taken to be like the judged one that is nearest in time.
+
+    Args:
+        judged: clips. numbers: of them. errors: of all clips' latents at that quality, for each element.
+    """
+
+    def __init__(self, judged: list[Judged], numbers: list[int], errors: list[float]) -> None:
+        self._numbers = np.array(numbers)
+        self._beside = [clip.error - errors[number] for clip, number in zip(judged, numbers, strict=True)]
+        # frames differ within a clip: the mean of their PSNR is above that of their mean error
+        self._above = [clip.psnr - decibels(clip.error) for clip in judged]
+        # had the clip next to each not been judged itself
+        neighbours = [max(0, place - 1) or min(1, len(judged) - 1) for place in range(len(judged))]
+        pairs = zip(judged, numbers, neighbours, strict=True)
+        misses = [clip.psnr - self._like(other, errors[number]) for clip, number, other in pairs]
+        self.deviation = float(np.sqrt(np.mean(np.square(misses))))
+
+    def psnr(self, number: int, error: float) -> float:
+        """dB of a clip whose latents have this error for each element."""
+        return self._like(int(np.abs(self._numbers - number).argmin()), error)
+
+    def _like(self, place: int, error: float) -> float:
+        return decibels(max(error + self._beside[place], 0.2 * error, 1e-9)) + self._above[place]
+
+
+def decibels(error: float) -> float:
+    """PSNR of a squared error in [-1, 1]."""
+    return 10 * math.log10(4 / max(error, 1e-9))

@@ -1,0 +1,40 @@
+"""Why a target was missed, in one line that says what would help."""
+
+from __future__ import annotations
+
+from vidtwin_codec.options.target import Target
+
+_MUCH_SOUND = 0.5
+"""From this share of the wanted bytes on, sound is the first thing to save on."""
+
+
+def why_missed(
+    target: Target, achieved: float, *, quality: float, short_side: int | None, chosen: bool, audio_share: float
+) -> str:
+    """The line.
+
+    Args:
+        target: what was wanted. achieved: in its unit.
+        quality, short_side: of the file. chosen: the short side was free.
+        audio_share: bytes of sound over the bytes that the whole file may have; 0 where sound does not count.
+    """
+    size = "the video's own size" if short_side is None else f"short side {short_side}"
+    coded = f"quality {quality:g} at {size} comes to {target.show(achieved)}"
+    return f"the target of {target} cannot be met: {coded}; {_remedy(target, achieved, quality, chosen, audio_share)}"
+
+
+def _remedy(target: Target, achieved: float, quality: float, chosen: bool, audio_share: float) -> str:
+    # of a ratio, less is more bytes
+    larger = (achieved > target.value) != (target.name == "ratio")
+    if target.name == "psnr":
+        if not larger:
+            return "more takes other --weights" if chosen else "leave --short-side out, or try other --weights"
+        return "nothing coarser can be coded"
+    if larger and audio_share >= _MUCH_SOUND:
+        return f"sound alone takes {100 * audio_share:.0f} % of the target: lower --audio-kbps, or pass --audio none"
+    if larger and quality == 0:
+        fewer = "a lower --fps or other --weights take fewer bytes"
+        return fewer if chosen else f"leave --short-side out, or make it smaller; {fewer}"
+    if not larger and quality == 100:
+        return "these weights have no use for more" if chosen else "leave --short-side out, or make it larger"
+    return "no quality comes nearer"

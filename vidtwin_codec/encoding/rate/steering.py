@@ -1,0 +1,98 @@
+"""What all rate control has in common: a video, its target, files that are written again, and what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from vidtwin_codec import weights
+from vidtwin_codec.container import Counts
+from vidtwin_codec.encoding.encoder import Encoder, Piece
+from vidtwin_codec.encoding.grouping import Watch
+from vidtwin_codec.encoding.rate.reasons import why_missed
+from vidtwin_codec.encoding.writing import Sound, Written, write_vtw
+from vidtwin_codec.media import MediaInfo
+from vidtwin_codec.network.runner import Codec, Codecs, LoadCodec
+from vidtwin_codec.options.choices import EncodeOptions, Reporter
+from vidtwin_codec.options.target import Frame, Target
+
+
+class Steered:
+    """One video on its way to a target.
+
+    Args:
+        info: of the video. codec: the network's encoder. entry: its weights.
+        options: with a target; with a short side, only the quality is chosen.
+        sound: already extracted, so that its bytes are known. load: reads the decoder.
+        folder: for temporary files. reporter, warned: are told of progress and of what is remarkable.
+    """
+
+    def __init__(
+        self,
+        info: MediaInfo,
+        codec: Codec,
+        entry: weights.Entry,
+        options: EncodeOptions,
+        *,
+        sound: Sound | None,
+        load: LoadCodec,
+        folder: Path,
+        reporter: Reporter,
+        warned: Callable[[str], None],
+    ) -> None:
+        assert options.target is not None  # without one there is nothing to steer
+        self._target: Target = options.target
+        self._info, self._codec, self._entry, self._options = info, codec, entry, options
+        self._sound, self._folder, self._reporter = sound, folder, reporter
+        self._load = Codecs(load).load
+        self._said: set[str] = set()
+        self._warned = warned
+
+    def _encoder_at(self, short_side: int | None) -> Encoder:
+        options = replace(self._options, short_side=short_side)
+        return Encoder(self._info, self._codec, self._entry, options, self._warn_once)
+
+    def _pack(
+        self,
+        stream: BinaryIO,
+        encoder: Encoder,
+        pieces: Iterable[Piece],
+        quality: float,
+        watch: Watch | None = None,
+    ) -> Counts:
+        """Write the file anew."""
+        stream.seek(0)
+        stream.truncate()
+        return write_vtw(stream, encoder, pieces, quality=quality, sound=self._sound, watch=watch)
+
+    def _explained(self, done: Written) -> Written:
+        """With the reason for a miss, which is also said."""
+        assert done.achieved is not None  # every file here is steered
+        if self._target.met_by(done.achieved.value):
+            return done
+        reason = why_missed(
+            self._target,
+            done.achieved.value,
+            quality=done.quality,
+            short_side=done.encoder.options.short_side,
+            chosen=self._options.short_side is None,
+            audio_share=self._audio_share(done),
+        )
+        self._warned(reason)
+        return replace(done, achieved=replace(done.achieved, reason=reason))
+
+    def _audio_share(self, done: Written) -> float:
+        """Bytes of sound over all bytes that the target allows."""
+        if self._target.name in ("psnr", "ratio"):
+            return 0.0
+        audio_bytes, counts = done.counts.audio_bytes, done.counts
+        frame = Frame(self._info.width, self._info.height, counts.frames, done.encoder.fps, audio_bytes)
+        return audio_bytes / max(1.0, self._target.video_bytes(frame).most + audio_bytes)
+
+    def _warn_once(self, text: str) -> None:
+        """A video that is read more than once is as remarkable as one that is read once."""
+        if text not in self._said:
+            self._said.add(text)
+            self._warned(text)

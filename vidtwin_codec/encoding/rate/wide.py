@@ -1,0 +1,202 @@
+"""Wide latents to a target: the quality scale is long enough for nearly any, so that only the quality is looked for.
+
+What a quality will cost and lose is foretold from how many latents there are of each size, and corrected by what
+packing says. So the network runs once, the first pack is near and the second one mostly right. A smaller size is tried
+only where the coarsest quality takes more bytes than are wanted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+from vidtwin_codec.coding import DEFAULT_QUALITY, LatentArrays, PlacedClip
+from vidtwin_codec.coding.effort import step_factor
+from vidtwin_codec.coding.sparse_group import SparseGroup
+from vidtwin_codec.container import Counts
+from vidtwin_codec.encoding.rate.forecast import Forecast, solve
+from vidtwin_codec.encoding.rate.judge import FEW, MANY, Judge, Prospect, decibels
+from vidtwin_codec.encoding.rate.probes import nowhere
+from vidtwin_codec.encoding.rate.run import WideRun
+from vidtwin_codec.encoding.rate.sample import count_frames
+from vidtwin_codec.encoding.rate.steering import Steered
+from vidtwin_codec.encoding.rate.tally import ClipError
+from vidtwin_codec.encoding.writing import Written, write_vtw
+from vidtwin_codec.options.target import Achieved, Band, Frame
+
+_NEAR = 0.035
+"""Once this near a target of bytes, a file is not packed again."""
+_PACKS = 4
+_NEAR_PSNR = 0.07
+_UNEVEN = 0.12
+"""dB that clips may differ from their neighbours by, where few are to stand for all."""
+_PSNR_PACKS = 3
+_CODED_ERROR = 1.28
+"""Times the error of rounding: choosing symbols by their bits adds some."""
+_HOPELESS = 1.25
+"""Bytes of the coarsest quality over those wanted, as tried on a few clips, beyond which a smaller size is taken."""
+_LEAST_SIDE = 16
+_SIZES = 6
+_AREA_POWER = 0.8
+"""Bytes grow about as this power of the area."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one size came to; ``excess``: its least bytes over the most that will do."""
+
+    done: Written | None
+    excess: float
+
+
+class WideController(Steered):
+    """Wide latents on their way to a target."""
+
+    def write(self, stream: BinaryIO) -> Written:
+        """Write the .vtw.
+
+        Args:
+            stream: open for writing, and can be sought and cut off: a file may be packed more than once.
+
+        Raises:
+            VidtwinError: the video cannot be read, or the disk is full.
+        """
+        side = self._options.short_side
+        if self._target.name == "psnr":
+            return self._explained(self._fit_psnr(stream, side))
+        for tries_left in reversed(range(_SIZES)):
+            encoder = self._encoder_at(side)
+            short = min(encoder.geometry.width, encoder.geometry.height)
+            last = tries_left == 0 or self._options.short_side is not None or short <= _LEAST_SIDE
+            outcome = self._fit_bytes(stream, side, last)
+            if outcome.done is not None and (last or outcome.excess <= 1):
+                break
+            side = max(_LEAST_SIDE, min(short - 1, int(short * (1.05 * outcome.excess) ** (-0.5 / _AREA_POWER))))
+        assert outcome.done is not None  # the last size is always encoded
+        return self._explained(outcome.done)
+
+    def _fit_bytes(self, stream: BinaryIO, side: int | None, last: bool) -> _Outcome:
+        run = WideRun(self._encoder_at(side), self._folder, self._reporter)
+        encoder, effort = run.encoder, run.encoder.options.effort
+        frame, empty = self._frame(run)
+        if not run.tallies:  # no frames at all: packing says so
+            counts = self._pack(stream, encoder, run.pieces(DEFAULT_QUALITY), DEFAULT_QUALITY)
+            return _Outcome(Written(counts, encoder, DEFAULT_QUALITY), 0.0)
+        band = _less(self._target.video_bytes(frame, _NEAR), empty)
+        share = min(1.0, len(run.tallies) / encoder.geometry.clips(frame.frames))
+        forecast = Forecast(run.total(), effort)
+        quality = forecast.quality_for(band.aim * share)
+        forecast.learn(quality, run.trial(quality))
+        quality = forecast.quality_for(band.aim * share)
+        if not last:
+            excess = forecast.bytes(0) / (band.most * share)
+            if excess > _HOPELESS:
+                run.close()
+                return _Outcome(None, excess)
+        counts, written = self._pack(stream, encoder, run.pieces(quality), quality), quality
+        # the frames are counted now
+        frame = Frame(frame.width, frame.height, counts.frames, frame.fps, frame.audio_bytes)
+        band = _less(self._target.video_bytes(frame, _NEAR), empty)
+        forecast, known = Forecast(run.total(), effort), {quality: counts}
+        while not band.holds(counts.video_bytes - empty) and len(known) < _PACKS:
+            forecast.learn(written, counts.video_bytes - empty)
+            following = forecast.quality_for(band.aim)
+            if following in known:
+                break
+            counts, written = self._pack(stream, encoder, run.pieces(following), following), following
+            known[following] = counts
+        best = min(known, key=lambda each: _miss(band, known[each].video_bytes - empty))
+        if best != written:
+            counts = self._pack(stream, encoder, run.pieces(best), best)
+        value = self._target.achieved(counts.video_bytes, frame)
+        excess = (counts.video_bytes - empty) / band.most if best == 0 else 0.0
+        return _Outcome(Written(counts, encoder, best, Achieved(self._target, value)), excess)
+
+    def _fit_psnr(self, stream: BinaryIO, side: int | None) -> Written:
+        run = WideRun(self._encoder_at(side), self._folder, self._reporter)
+        encoder, effort = run.encoder, run.encoder.options.effort
+        geometry = encoder.geometry
+        frames = count_frames(self._info, encoder.fps)
+        few, many = (Judge(encoder, frames, self._load, wanted) for wanted in (FEW, MANY))
+        judge = few
+
+        def foretold(quality: float) -> float:
+            """dB, from the latents alone."""
+            scale = step_factor(quality, effort)
+            pairs = zip(run.tallies, run.elements, strict=True)
+            errors = [_CODED_ERROR * tally.error(scale) / elements + beside for tally, elements in pairs]
+            return sum(map(decibels, errors)) / len(errors)
+
+        beside = judge.beside()
+        quality = solve(foretold, self._target.value) if run.tallies else DEFAULT_QUALITY
+        tried: dict[float, float] = {}
+        while True:
+            counts, errors, symbols = self._watched_pack(stream, run, quality, {*few.numbers, *many.numbers})
+            per_element = [error / elements for error, elements in zip(errors, run.elements, strict=True)]
+            prospect = judge.prospect(symbols, run.steps(quality), per_element)
+            if judge is few and prospect.deviation > _UNEVEN:
+                judge = many
+                prospect = judge.prospect(symbols, run.steps(quality), per_element)
+            value = _mean_psnr(prospect, per_element, counts, geometry.clip_frames)
+            tried[quality] = value
+            # as rounding has it, times what choosing symbols made of that
+            pairs, scale = zip(per_element, run.tallies, strict=True), step_factor(quality, effort)
+            shares = [error / max(tally.error(scale), 1e-9) for error, tally in pairs]
+            expected = partial(self._expected, run, prospect, shares, counts)
+            following = solve(expected, self._target.value)
+            if abs(value - self._target.value) <= _NEAR_PSNR or following in tried or len(tried) == _PSNR_PACKS:
+                break
+            quality = following
+        best = min(tried, key=lambda each: abs(tried[each] - self._target.value))
+        if best != quality:
+            counts = self._pack(stream, encoder, run.pieces(best), best)
+        clips, seen = len(run.tallies), len(judge.numbers)
+        spread = prospect.deviation / math.sqrt(seen) * math.sqrt(max(0.0, 1 - seen / clips))
+        return Written(counts, encoder, best, Achieved(self._target, tried[best], spread))
+
+    def _expected(self, run: WideRun, prospect: Prospect, shares: list[float], counts: Counts, quality: float) -> float:
+        """dB at a quality, each clip's error being its share of what rounding leaves."""
+        scale = step_factor(quality, run.encoder.options.effort)
+        errors = [share * tally.error(scale) for share, tally in zip(shares, run.tallies, strict=True)]
+        return _mean_psnr(prospect, errors, counts, run.encoder.geometry.clip_frames)
+
+    def _watched_pack(
+        self, stream: BinaryIO, run: WideRun, quality: float, wanted: set[int]
+    ) -> tuple[Counts, list[float], dict[int, SparseGroup]]:
+        """Counts, the error of each clip's latents, and the symbols of those that are wanted."""
+        errors, kept = ClipError(run.steps(quality)), dict[int, SparseGroup]()
+
+        def watch(latents: LatentArrays, clip: PlacedClip) -> None:
+            number = len(errors.sums)
+            errors.add(latents, clip.symbols, run.energies[number], run.encoder.weights_of(clip.placement))
+            if number in wanted:
+                kept[number] = SparseGroup.of([clip])
+
+        counts = self._pack(stream, run.encoder, run.pieces(quality), quality, watch)
+        return counts, errors.sums, kept
+
+    def _frame(self, run: WideRun) -> tuple[Frame, int]:
+        """What bytes are set against, and bytes of latents that a file without clips takes."""
+        counts = write_vtw(nowhere(), run.encoder, [], quality=DEFAULT_QUALITY, sound=self._sound)
+        frames = count_frames(self._info, run.encoder.fps)
+        frame = Frame(self._info.width, self._info.height, frames, run.encoder.fps, counts.audio_bytes)
+        return frame, counts.video_bytes
+
+
+def _less(band: Band, taken: int) -> Band:
+    """What is left when some bytes are gone; more sound than there is room for leaves next to nothing."""
+    return Band(*(max(1.0, value - taken) for value in band))
+
+
+def _miss(band: Band, size: float) -> float:
+    """How far a size is from what is wanted; what is too large is worse."""
+    return abs(math.log(max(size, 1.0) / band.aim)) + (1.0 if size > band.most else 0.0)
+
+
+def _mean_psnr(prospect: Prospect, errors: list[float], counts: Counts, clip_frames: int) -> float:
+    """Over frames: the last clip may have fewer."""
+    lengths = [min(clip_frames, counts.frames - number * clip_frames) for number in range(len(errors))]
+    pairs = enumerate(zip(errors, lengths, strict=True))
+    return sum(prospect.psnr(number, error) * length for number, (error, length) in pairs) / counts.frames

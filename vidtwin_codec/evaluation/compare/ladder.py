@@ -1,0 +1,164 @@
+"""vidtwin's side: every quality at every short side. The network encodes once for each size; all else is done anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+from vidtwin_codec import weights
+from vidtwin_codec.coding import DEFAULT_QUALITY
+from vidtwin_codec.decoding.decoder import Decoder
+from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.rate.spool import LatentSpool
+from vidtwin_codec.encoding.writing import write_vtw
+from vidtwin_codec.evaluation.compare.job import Job
+from vidtwin_codec.evaluation.compare.measuring import MEASURING, Measured, measure
+from vidtwin_codec.evaluation.compare.options import CompareOptions
+from vidtwin_codec.evaluation.compare.results import VIDTWIN, Point, Series
+from vidtwin_codec.evaluation.compare.work import code_digest
+from vidtwin_codec.files import atomic_path
+from vidtwin_codec.media import probe
+from vidtwin_codec.metrics import Frames
+from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions
+
+_CODE = (*MEASURING, "coding", "compare/ladder", "container", "model", "motion", "pipeline", "rate/spool")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One setting of the ladder; ``short_side`` in pixels, or None for the native size."""
+
+    quality: float
+    short_side: int | None
+
+    @property
+    def title(self) -> str:
+        return f"quality {self.quality:g}" + (f", {self.short_side} px" if self.short_side else "")
+
+
+def rungs(options: CompareOptions, width: int, height: int) -> list[Rung]:
+    """Settings that differ on frames of this size: a short side that would not shrink it is the native one."""
+    short = min(width, height)
+    sides = dict.fromkeys(None if side is None or side >= short else side for side in options.short_sides)
+    return [Rung(quality, side) for side in sides for quality in options.qualities]
+
+
+def climb(job: Job, options: CompareOptions, load: LoadCodec, machine: str) -> tuple[Series, dict[str, str]]:
+    """Encode, decode and measure every rung.
+
+    Args:
+        job: the clip.
+        options: the ladder and the network.
+        load: reads the networks.
+        machine: what speeds depend on.
+
+    Returns:
+        The series, with its matched point (see :func:`matched_rung`), and metrics that could not be computed.
+
+    Raises:
+        VidtwinError: the weights cannot be read or the device is not there.
+    """
+    reference = job.reference
+    steps = rungs(options, reference.width, reference.height)
+    matched = matched_rung(steps)
+    entry = weights.resolve(options.weights)
+    same = {"codec": VIDTWIN, "weights": entry.sha256, "machine": machine, "code": code_digest(*_CODE)}
+    same |= {name: getattr(options, name) for name in ("device", "precision", "batch", "camera")}
+    coded: dict[int | None, _Coded] = {}
+    found: list[tuple[Point, Measured]] = []
+    for step in steps:
+        if step.short_side not in coded:
+            coded[step.short_side] = _Coded(job, entry, options, step.short_side, load)
+        take = partial(_measure, step, coded[step.short_side], job)
+        found.append(job.once({**same, **asdict(step)}, take, viewed=step == matched))
+        job.said(f"vidtwin {step.title}")
+    chosen = found[steps.index(matched)]
+    found.sort(key=lambda pair: pair[0].bytes)
+    points = [point for point, _ in found]
+    series = Series(VIDTWIN, VIDTWIN, None, points, points.index(chosen[0]), views=chosen[1].views)
+    return series, chosen[1].reasons
+
+
+def matched_rung(steps: list[Rung]) -> Rung:
+    """The setting whose bytes the viewer's other codecs come near to: the default quality, or the middle one."""
+    first_side = [step for step in steps if step.short_side == steps[0].short_side]
+    ordered = sorted(first_side, key=lambda step: step.quality)
+    return next((step for step in ordered if step.quality == DEFAULT_QUALITY), ordered[len(ordered) // 2])
+
+
+class _Coded:
+    """The reference as latents of one size, computed when first needed and packed at any quality."""
+
+    def __init__(
+        self, job: Job, entry: weights.Entry, options: CompareOptions, side: int | None, load: LoadCodec
+    ) -> None:
+        self._reference, self._entry, self._load = job.reference, entry, load
+        self._finest = max(options.qualities)
+        self._path = job.folder / f"latents-{side}"
+        network = {name: getattr(options, name) for name in ("weights", "device", "precision", "batch")}
+        self._encoding = EncodeOptions(**network, short_side=side, camera=options.camera)
+        self._decoding = DecodeOptions(**network)
+
+    @cached_property
+    def _latents(self) -> tuple[Encoder, LatentSpool, float]:
+        """With the seconds that reading and the network took."""
+        codec = self._load(self._entry, self._encoding, "encoder")
+        encoder = Encoder(probe(self._reference.rgb), codec, self._entry, self._encoding)
+        began = time.perf_counter()
+        spool = LatentSpool(self._path, encoder, self._finest)
+        for _ in spool.keeping(encoder.pieces()):
+            pass
+        return encoder, spool, time.perf_counter() - began
+
+    def pack(self, target: Path, quality: float) -> tuple[int, float]:
+        """Write a .vtw.
+
+        Returns:
+            Its bytes, and the seconds that encoding took: reading, network and packing, one after the other.
+        """
+        encoder, spool, seconds = self._latents
+        began = time.perf_counter()
+        with atomic_path(target) as temporary, temporary.open("wb") as stream:
+            counts = write_vtw(stream, encoder, spool, quality=quality)
+        return counts.video_bytes, seconds + time.perf_counter() - began
+
+    def decoder(self, packed: Path) -> Decoder:
+        return Decoder(packed, self._decoding, load=self._load)
+
+
+def _measure(step: Rung, coded: _Coded, job: Job, wanted: list[int]) -> tuple[Point, Measured]:
+    packed, stopwatch = job.folder / "rung.vtw", _Stopwatch()
+    size, encode_seconds = coded.pack(packed, step.quality)
+    with coded.decoder(packed) as decoder:
+        measured = measure(job.reference, stopwatch.watch(decoder.frames()), wanted)
+    packed.unlink()
+    point = measured.point(
+        job.reference,
+        step.title,
+        size,
+        encode_seconds=encode_seconds,
+        decode_seconds=stopwatch.seconds,
+        short_side=step.short_side or min(job.reference.width, job.reference.height),
+    )
+    return point, measured
+
+
+class _Stopwatch:
+    """Counts only the time inside, not what others do with what comes out."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def watch(self, frames: Iterator[Frames]) -> Iterator[Frames]:
+        """The same frames."""
+        while True:
+            began = time.perf_counter()
+            piece = next(frames, None)
+            self.seconds += time.perf_counter() - began
+            if piece is None:
+                return
+            yield piece

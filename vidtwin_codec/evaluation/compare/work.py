@@ -1,0 +1,113 @@
+"""The work folder: finished measurements on disk, so that a comparison that was cut short goes on where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.evaluation.compare.results import Image
+from vidtwin_codec.files import atomic_path, explain_os_error
+
+_MARK = "vidtwin-compare"
+"""A file by which a work folder is told from others."""
+_IMAGES, _RECORD = "image_{}", "record"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished measurement: plain values, and the frames kept for looking at."""
+
+    values: dict[str, Any]
+    images: list[Image]
+
+
+class Work:
+    """Records by what they are of; one file each, complete or not there.
+
+    Args:
+        folder: made when there is something to keep; None remembers nothing.
+
+    Raises:
+        VidtwinError: the folder cannot be read, or holds something else.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        try:
+            foreign = folder is not None and folder.exists() and not (folder / _MARK).exists() and any(folder.iterdir())
+        except OSError as error:
+            raise explain_os_error(error, folder or "") from error
+        if foreign:
+            raise VidtwinError(f"{folder}: is not a work folder of vidtwin compare", "name a new one")
+
+    def recall(self, key: Mapping[str, Any]) -> Record | None:
+        """What was kept under exactly this key; None if nothing was, or if it cannot be read."""
+        if self.folder is None:
+            return None
+        try:
+            # opened here: numpy leaves a file open that it cannot make sense of
+            with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                content = json.loads(str(stored[_RECORD]))
+                images = [stored[_IMAGES.format(number)] for number in range(len(stored.files) - 1)]
+        except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
+            return None
+        return Record(content["values"], images) if content["key"] == _plain(key) else None
+
+    def keep(self, key: Mapping[str, Any], values: Mapping[str, Any], images: list[Image]) -> None:
+        """Remember a measurement.
+
+        Raises:
+            VidtwinError: the disk is full or the folder has gone.
+        """
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / _MARK).touch()
+        except OSError as error:
+            raise explain_os_error(error, self.folder) from error
+        record = json.dumps({"key": _plain(key), "values": values}, allow_nan=False)
+        arrays: dict[str, Any] = {_IMAGES.format(number): image for number, image in enumerate(images)}
+        arrays[_RECORD] = np.array(record)
+        with atomic_path(self._path(key)) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)
+
+    def remove(self) -> None:
+        """Delete all records, and the folder if nothing else is in it."""
+        if self.folder is None or not (self.folder / _MARK).exists():
+            return
+        with contextlib.suppress(OSError):
+            for path in (*self.folder.glob("*.npz"), self.folder / _MARK):
+                path.unlink()
+            self.folder.rmdir()
+
+    def _path(self, key: Mapping[str, Any]) -> Path:
+        assert self.folder is not None
+        return self.folder / (hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32] + ".npz")
+
+
+def _plain(key: Mapping[str, Any]) -> Any:
+    """As it comes back from JSON."""
+    return json.loads(json.dumps(key))
+
+
+@functools.cache
+def code_digest(*parts: str) -> str:
+    """SHA-256 over some packages and modules of this program: another version of them may give other numbers."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for part in parts:
+        for path in sorted((root / part).rglob("*.py")) or [root / f"{part}.py"]:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,127 @@
+"""What a caller may choose to measure, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.metrics import METRICS, ClipBoundaries, Scores
+from vidtwin_codec.options.choices import EncodeOptions, Extent
+
+PROTOCOLS = ("codec", "vidtwin")
+COUNTS = ("source_bytes", "raw_bytes", "vtw_bytes", "video_bytes", "audio_bytes")
+RATES = ("compression_ratio", "ratio_to_source", "bits_per_pixel", "kbps")
+BOUNDARIES = ("psnr_clip_ends", "psnr_clip_middle", "clip_boundary_drop")
+KEYS = (
+    *("source", "output", "files", "protocol", "width", "height", "frames", "clips", "fps", "duration"),
+    *(*COUNTS, *RATES, "quality", "short_side", "weights", "device", "seconds"),
+    *(*METRICS, "luma_matrix", *BOUNDARIES, "reasons", "warnings"),
+)
+"""Of the JSON, in order; the columns of the CSV."""
+NOT_ASKED = "not asked for"
+NOT_PACKED = "the vidtwin protocol packs no bytes"
+
+
+@dataclass(frozen=True)
+class MeasureOptions(EncodeOptions):
+    """Choices of :func:`vidtwin_codec.measure`; those of encoding count where no .vtw is given."""
+
+    protocol: Literal["codec", "vidtwin"] = "codec"
+    metrics: tuple[str, ...] = METRICS
+    side_by_side: str | None = None
+    """Write source, decoded and amplified difference beside each other to this video; ``force`` replaces it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.protocol not in PROTOCOLS:
+            raise VidtwinError(f"protocol {self.protocol!r} is none of {', '.join(PROTOCOLS)}")
+        for name in self.metrics:
+            if name not in METRICS:
+                raise VidtwinError(f"no metric is called {name!r}", f"there are {', '.join(METRICS)}")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of one .vtw: all of it, its latents (headers and index included), its sound."""
+
+    vtw_bytes: int
+    video_bytes: int
+    audio_bytes: int
+
+
+@dataclass(frozen=True)
+class Measurement(Extent):
+    """One video, measured. Sizes in pixels and bytes, times in seconds.
+
+    Attributes:
+        output: the .vtw that was given; None where one was made for the purpose, or none at all.
+        width: of the frames compared.
+        height: of the frames compared.
+        frames: compared; those that fill up a last clip left out.
+        clips: how many the network coded.
+        fps: of the frames compared.
+        sizes: None under the vidtwin protocol.
+        quality: what the .vtw was encoded with, where it says so.
+        short_side: the same.
+        scores: of all metrics asked for.
+        boundaries: None for a video shorter than a clip, or without PSNR.
+        luma_matrix: by which luma was made for psnr_y, vmaf and xpsnr.
+        seconds: everything, encoding included.
+    """
+
+    source: str
+    output: str | None
+    protocol: str
+    width: int
+    height: int
+    frames: int
+    clips: int
+    fps: Fraction
+    source_bytes: int | None
+    sizes: Sizes | None
+    quality: float | None
+    short_side: int | None
+    weights: str
+    device: str
+    seconds: float
+    scores: Scores
+    boundaries: ClipBoundaries | None
+    luma_matrix: str
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The values of :data:`KEYS`; what cannot be given is None and has its reason in ``reasons``."""
+        plain = ("source", "output", "protocol", "width", "height", "frames", "clips", "duration", "source_bytes")
+        other = ("raw_bytes", "quality", "short_side", "weights", "device", "seconds", "luma_matrix", "warnings")
+        values = {name: getattr(self, name) for name in (*plain, *other)}
+        values |= {"files": 1, "fps": str(self.fps)}
+        values |= dict.fromkeys(("vtw_bytes", "video_bytes", "audio_bytes", *RATES, *METRICS, *BOUNDARIES))
+        reasons = dict(self.scores.reasons)
+        if self.sizes is None:
+            reasons |= dict.fromkeys(("vtw_bytes", "video_bytes", "audio_bytes", *RATES), NOT_PACKED)
+        else:
+            values |= vars(self.sizes)
+            values |= rates(values)
+        values |= self.scores.means
+        reasons |= {name: NOT_ASKED for name in METRICS if name not in self.scores.means}
+        if self.boundaries is None:
+            why = "needs psnr" if "psnr" not in self.scores.means else "needs a whole clip of four frames or more"
+            reasons |= dict.fromkeys(BOUNDARIES, why)
+        else:
+            edges = self.boundaries
+            values |= dict(zip(BOUNDARIES, (edges.ends, edges.middle, edges.drop), strict=True))
+        return {name: {**values, "reasons": reasons}[name] for name in KEYS}
+
+
+def rates(values: dict[str, Any]) -> dict[str, float | None]:
+    """:data:`RATES` from counts: of one file, or sums over several."""
+    pixels = values["raw_bytes"] / 3
+    source = values["source_bytes"]
+    return {
+        "compression_ratio": values["raw_bytes"] / values["video_bytes"],
+        "ratio_to_source": None if source is None else source / values["vtw_bytes"],
+        "bits_per_pixel": 8 * values["video_bytes"] / pixels,
+        "kbps": 8 * values["vtw_bytes"] / 1000 / values["duration"],
+    }

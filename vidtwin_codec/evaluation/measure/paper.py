@@ -1,0 +1,166 @@
+"""Protocol ``vidtwin``: the evaluation of the paper (arXiv 2412.17726), of the network alone.
+
+Short side to the network's (224) by antialiased bilinear, centre crop, 25 frames a second, clips of 16 one after the
+other, the last one filled up with its last frame; latents are the posterior means, not quantised; what the network
+gives is compared as it is, not rounded to 8 bits. PSNR and SSIM are means over frames, then over clips, then over
+videos; frames that fill up a clip count like all others.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+from vidtwin_codec import weights
+from vidtwin_codec.coding import LatentArrays
+from vidtwin_codec.evaluation.measure.codec import read_exactly
+from vidtwin_codec.evaluation.measure.options import Measurement, MeasureOptions
+from vidtwin_codec.evaluation.measure.side_by_side import side_by_side
+from vidtwin_codec.files import is_pipe
+from vidtwin_codec.media import FrameReader, MediaInfo, probe, spool_stdin
+from vidtwin_codec.media.color import luma_matrix
+from vidtwin_codec.metrics import ClipBoundaries, MetricSet
+from vidtwin_codec.model import Latents, load_checkpoint
+from vidtwin_codec.network.device import select_device
+from vidtwin_codec.network.geometry import pixels_from_levels
+from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.options.choices import NetworkOptions, Reporter
+
+PAPER_FPS = Fraction(25)
+Clip = NDArray[np.uint8]
+"""uint8 ``[T, H, W, 3]`` RGB, of the network's size."""
+
+
+class Network:
+    """Weights at work on clips of exactly their own size.
+
+    Attributes:
+        entry: the weights. codec: the network on its device. size: ``(height, width)`` of a clip. frames: of a clip.
+
+    Raises:
+        VidtwinError: the weights cannot be read, or the device is not there.
+    """
+
+    def __init__(self, options: NetworkOptions) -> None:
+        self.entry = weights.resolve(options.weights)
+        device = select_device(
+            options.device, options.precision, self.entry.metadata.compute_dtype, tf32=self.entry.metadata.tf32
+        )
+        self.codec = Codec(load_checkpoint(self.entry.path), device, options.batch)
+        config = self.codec.model.config
+        self.size, self.frames = (config.height, config.width), config.frames
+
+    @torch.inference_mode()
+    def encode(self, clips: NDArray[np.uint8]) -> LatentArrays:
+        """Posterior means of uint8 ``[n, T, H, W, 3]``."""
+        device, levels = self.codec.device, torch.from_numpy(clips).permute(0, 4, 1, 2, 3)
+
+        def run(piece: slice) -> tuple[torch.Tensor, ...]:
+            pixels = pixels_from_levels(levels[piece].to(device.device), torch.float32)
+            with device.autocast():
+                return tuple(part.float().cpu() for part in self.codec.model.encode(pixels))
+
+        parts = zip(*self.codec.batches.run(run, len(clips)), strict=True)
+        return LatentArrays(*(torch.cat(column).numpy() for column in parts))
+
+    @torch.inference_mode()
+    def decode(self, latents: LatentArrays) -> NDArray[np.float32]:
+        """float32 ``[n, T, H, W, 3]`` in [0, 1]: clipped, not rounded."""
+        device, tensors = self.codec.device, [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
+
+        def run(piece: slice) -> torch.Tensor:
+            with device.autocast():
+                out = self.codec.model.decode(Latents(*(part[piece].to(device.device) for part in tensors)))
+            return out.float().clamp_(-1, 1).add_(1).div_(2).permute(0, 2, 3, 4, 1).cpu()
+
+        decoded: NDArray[np.float32] = torch.cat(list(self.codec.batches.run(run, len(tensors[0])))).numpy()
+        return decoded
+
+
+def clips_of(
+    info: MediaInfo, size: tuple[int, int], frames: int, fps: Fraction | None = None
+) -> Iterator[tuple[Clip, int]]:
+    """Each clip of a video in order, and how many frames of it are the video's own.
+
+    Args:
+        info: of the video. size: ``(height, width)`` of a clip. frames: of a clip.
+        fps: rate at which frames are taken; the video's own if None.
+    """
+    with FrameReader(info, fps=fps) as reader:
+        while len(piece := read_exactly(reader, frames)):
+            yield prepare(np.concatenate([piece, np.repeat(piece[-1:], frames - len(piece), axis=0)]), size), len(piece)
+
+
+def prepare(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Scale uint8 ``[n, H, W, 3]`` until both sides reach ``(height, width)``, then cut out the centre."""
+    height, width = frames.shape[1:3]
+    scale = max(Fraction(size[0], height), Fraction(size[1], width))
+    scaled = max(size[0], round(height * scale)), max(size[1], round(width * scale))
+    planes = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    if scaled != (height, width):
+        planes = interpolate(planes, scaled, mode="bilinear", antialias=True)
+    top, left = ((whole - part) // 2 for whole, part in zip(scaled, size, strict=True))
+    cut = planes[:, :, top : top + size[0], left : left + size[1]].permute(0, 2, 3, 1)
+    return np.ascontiguousarray(cut.numpy())
+
+
+def measure_paper(
+    source: str | os.PathLike[str], network: Network, options: MeasureOptions, reporter: Reporter
+) -> Measurement:
+    """Measure one video under the paper's protocol; see :func:`vidtwin_codec.measure`.
+
+    Raises:
+        VidtwinError: the video cannot be read.
+    """
+    began = time.monotonic()
+    height, width = network.size
+    clips = frames = 0
+    with ExitStack() as stack:
+        path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
+        info = probe(path, fps=PAPER_FPS, playlists=options.allow_playlists)
+        # what it says of the rate does not hold: frames are taken at 25 a second from the times they have
+        warnings = [text for text in info.warnings if not text.startswith("variable frame rate")]
+        for text in warnings:
+            reporter.warned(text)
+        expected = None if info.duration is None else round(info.duration * PAPER_FPS)
+        reporter.started(expected, str(network.codec.device))
+        matrix = luma_matrix(info)
+        metrics = stack.enter_context(MetricSet(options.metrics, width, height, fps=PAPER_FPS, matrix=matrix))
+        shown = stack.enter_context(side_by_side(options.side_by_side, width, height, PAPER_FPS, force=options.force))
+        for clip, own in clips_of(info, network.size, network.frames, PAPER_FPS):
+            decoded = network.decode(network.encode(clip[None]))[0]
+            metrics.add(clip, decoded)
+            shown.add(clip[:own], decoded[:own])
+            reporter.advanced(own)
+            clips, frames = clips + 1, frames + own
+        scores = metrics.finish()
+    psnr = scores.per_frame.get("psnr")
+    return Measurement(
+        source=os.fspath(source),
+        output=None,
+        protocol="vidtwin",
+        width=width,
+        height=height,
+        frames=frames,
+        clips=clips,
+        fps=PAPER_FPS,
+        source_bytes=info.file_bytes,
+        sizes=None,
+        quality=None,
+        short_side=None,
+        weights=network.entry.name,
+        device=str(network.codec.device),
+        seconds=time.monotonic() - began,
+        scores=scores,
+        boundaries=None if psnr is None else ClipBoundaries.of(psnr, network.frames),
+        luma_matrix=matrix,
+        warnings=warnings,
+    )

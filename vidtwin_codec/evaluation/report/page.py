@@ -1,0 +1,155 @@
+"""The HTML page: one file that needs nothing else and asks nothing of the network."""
+
+from __future__ import annotations
+
+from html import escape
+from string import Template
+from typing import Any
+
+from vidtwin_codec.evaluation.compare.results import CURVES, Clip, Comparison, Series, Variant
+from vidtwin_codec.evaluation.report.images import LONGEST_SIDE, data_uri
+from vidtwin_codec.evaluation.report.lines import clip_lines, mean_lines
+from vidtwin_codec.evaluation.report.method import method
+from vidtwin_codec.evaluation.report.plots import DIGITS, TITLES, rd_plot
+from vidtwin_codec.evaluation.report.resources import resource
+from vidtwin_codec.evaluation.report.tables import NAMES, clip_table, mean_table, point_table, speed_table
+from vidtwin_codec.evaluation.report.text import NBSP, count, kilobytes, variant_name
+from vidtwin_codec.evaluation.report.verdicts import introduction, verdicts
+from vidtwin_codec.media.ffmpeg import video_encoders
+from vidtwin_codec.text import to_json
+
+
+def render(comparison: Comparison) -> str:
+    """The whole page.
+
+    Raises:
+        VidtwinError: ffmpeg cannot write an image.
+    """
+    clips = comparison.clips
+    every = sum(clip.frames for clip in clips)
+    labels = list(comparison.codecs.values())
+    numbers = "".join(
+        f"<details><summary>{escape(clip.name)}</summary>{point_table(comparison, clip)}</details>" for clip in clips
+    )
+    return Template(resource("page.html")).substitute(
+        title=escape(f"vidtwin against {_listed(labels)}"),
+        lede=escape(
+            f"{count(len(clips), 'clip')}, {count(every, 'frame')}. Network weights: {comparison.used['weights']}; "
+            f"run on {comparison.used['device']}."
+        ),
+        style=resource("plots.css") + resource("page.css"),
+        script=resource("plots.js") + resource("viewer.js"),
+        verdicts=f"<p>{escape(introduction(comparison))}</p>" + _paragraphs(verdicts(comparison)),
+        clip_options=_clip_options(clips),
+        variant_options=_variant_options(comparison),
+        figures=_figures(comparison),
+        means=mean_table(comparison),
+        by_clip="".join(clip_table(comparison, clip) for clip in clips),
+        machine=escape(comparison.used["processor"]),
+        device=escape(comparison.used["device"]),
+        longest_side=LONGEST_SIDE,
+        image_format="WebP" if "libwebp" in video_encoders() else "JPEG",
+        speed=speed_table(comparison),
+        method=method(comparison),
+        numbers=numbers,
+        views=_script_safe(_views(comparison)),
+    )
+
+
+def _paragraphs(found: list[tuple[str, str]]) -> str:
+    return "".join(f"<p><strong>{escape(label)}</strong> {escape(text)}</p>" for label, text in found)
+
+
+def _figures(comparison: Comparison) -> str:
+    """Plots of every clip and variant; the script shows one set at a time."""
+    parts = []
+    for variant in comparison.variants:
+        if len(comparison.clips) > 1:
+            note = (
+                "Every codec at exactly vidtwin’s bytes on each clip, interpolated between its encodings; left out "
+                "where it cannot be had on every clip."
+            )
+            lines = {metric: mean_lines(comparison.clips, comparison.codecs, variant, metric) for metric in CURVES}
+            parts.append(_figure("all", f"All {len(comparison.clips)} clips", note, variant, lines, comparison))
+        for number, clip in enumerate(comparison.clips):
+            lines = {metric: clip_lines(clip, comparison.codecs, variant, metric) for metric in CURVES}
+            parts.append(_figure(str(number), clip.name, _clip_note(clip, variant), variant, lines, comparison))
+    return "".join(parts)
+
+
+def _figure(key: str, name: str, note: str, variant: Variant, lines: dict[str, Any], comparison: Comparison) -> str:
+    way = variant_name(variant, comparison.clip_frames)
+    plots = "".join(
+        f"<div><h3>{TITLES[metric]}</h3>{rd_plot(lines[metric], metric, f'{TITLES[metric]} of {name}, {way}')}</div>"
+        for metric in CURVES
+    )
+    caption = f"<strong>{escape(name)}</strong>; conventional codecs: {escape(way)}. {escape(note)}"
+    return (
+        f'<figure class="curves" data-clip="{key}" data-variant="{escape(variant.key)}">'
+        f'<div class="plots">{plots}</div><figcaption>{caption}</figcaption></figure>'
+    )
+
+
+def _clip_note(clip: Clip, variant: Variant) -> str:
+    notes = [f"{s.label} {note}." for s in clip.others if s.variant == variant for note in s.notes]
+    notes += [f"{NAMES[metric]} could not be computed: {reason}." for metric, reason in clip.reasons.items()]
+    return " ".join([f"{clip.width} × {clip.height}, {count(clip.frames, 'frame')}.", *notes])
+
+
+def _clip_options(clips: list[Clip]) -> str:
+    options = [f'<option value="{number}">{escape(clip.name)}</option>' for number, clip in enumerate(clips)]
+    return "".join([f'<option value="all">All {len(clips)} clips</option>' if len(clips) > 1 else "", *options])
+
+
+def _variant_options(comparison: Comparison) -> str:
+    return "".join(
+        f'<label><input type="radio" name="variant" value="{escape(variant.key)}"{"" if number else " checked"}> '
+        f"{escape(variant_name(variant, comparison.clip_frames))}</label>"
+        for number, variant in enumerate(comparison.variants)
+    )
+
+
+def _views(comparison: Comparison) -> list[dict[str, Any]]:
+    """What the viewer shows: for each clip its versions, each with its images and a line of facts."""
+    found = []
+    for clip in comparison.clips:
+        versions: list[dict[str, Any]] = [
+            {"name": "source", "codec": "source", "facts": "The source.", "images": clip.views}
+        ]
+        versions += [_version(comparison, clip, series) for series in (clip.vidtwin, *clip.others) if series.views]
+        for version in versions:
+            version["images"] = [data_uri(image) for image in version["images"]]
+        frames = [f"Frame {index + 1} of {clip.frames}" for index in clip.view_frames]
+        found.append(
+            {"name": clip.name, "width": clip.width, "height": clip.height, "frames": frames, "versions": versions}
+        )
+    return found
+
+
+def _version(comparison: Comparison, clip: Clip, series: Series) -> dict[str, Any]:
+    assert series.matched is not None
+    assert clip.vidtwin.matched is not None
+    point = series.points[series.matched]
+    name, beside = series.label, ""
+    if series.variant is not None:
+        name += f" ({variant_name(series.variant, comparison.clip_frames)})"
+        ratio = point.bytes / clip.vidtwin.points[clip.vidtwin.matched].bytes
+        beside = f", {ratio:.2f}{NBSP}× vidtwin’s bytes"
+        if ratio > 1.1:
+            beside += " (it cannot go lower)" if series.matched == 0 else ""
+    values = [
+        f"{NAMES[metric]} {value:.{DIGITS[metric]}f}{' dB' if metric == 'psnr' else ''}"
+        for metric in CURVES
+        if (value := point.metrics.get(metric)) is not None
+    ]
+    facts = f"{name}, {point.setting}: {kilobytes(point.bytes)}{beside}; over all frames {', '.join(values)}"
+    return {"name": name, "codec": series.codec, "facts": facts, "images": series.views}
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _script_safe(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return to_json(value).replace("<", "\\u003c")

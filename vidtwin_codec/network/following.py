@@ -1,0 +1,139 @@
+"""Windows that follow the camera: clips as the network sees them, on canvases where what they show stands still.
+
+Each clip of a network that sees whole frames may have a canvas of its own, somewhat larger than a frame, in a world
+that goes on from clip to clip. Segments of a video can be encoded apart, so a new world begins wherever one may begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidtwin_codec.coding import LatentLayout
+from vidtwin_codec.coding.layout import MAX_CLIP_ELEMENTS
+from vidtwin_codec.coding.placement import MAX_ORIGIN, Placement
+from vidtwin_codec.motion import Camera, Canvas
+from vidtwin_codec.network.geometry import Frames, Geometry
+
+
+class Stretch(NamedTuple):
+    """Consecutive clips that the network can see in one call.
+
+    Attributes:
+        frames: uint8 ``[n, height, width, 3]``: of the video's size or, all clips being full, of a canvas'.
+        placements: of each clip.
+    """
+
+    frames: Frames
+    placements: tuple[Placement | None, ...]
+
+
+class Follower:
+    """Finds where clips lie; takes them in order.
+
+    Args:
+        geometry: of the video; one window a clip.
+        layout: of the window's latents.
+        restart: a new world begins at clips whose numbers are multiples of this.
+    """
+
+    def __init__(self, geometry: Geometry, layout: LatentLayout, restart: int) -> None:
+        assert layout.patterns is not None  # others never follow
+        self._geometry, self._layout, self._restart = geometry, layout, restart
+        self._patch = layout.patterns.size
+        self._camera = Camera(self._patch)
+
+    def follow(self, frames: Frames, first: int) -> Iterator[Stretch]:
+        """The clips of frames ``[n, height, width, 3]``, as few stretches as can be.
+
+        Args:
+            frames: whole clips; a part of one at the end is filled up.
+            first: number of the first clip.
+        """
+        placed = [self._next(clip, first + number) for number, clip in enumerate(self._clips(frames))]
+        for _, run in groupby(placed, lambda pair: None if pair[1] is None else (pair[1].rows, pair[1].columns)):
+            parts, placements = zip(*run, strict=True)
+            yield Stretch(parts[0] if len(parts) == 1 else np.concatenate(parts), placements)
+
+    def _clips(self, frames: Frames) -> Iterator[Frames]:
+        length = self._geometry.clip_frames
+        for start in range(0, len(frames), length):
+            clip = frames[start : start + length]
+            missing = length - len(clip)
+            yield np.concatenate([clip, np.repeat(clip[-1:], missing, axis=0)]) if missing else clip
+
+    def _next(self, clip: Frames, number: int) -> tuple[Frames, Placement | None]:
+        if number % self._restart == 0:
+            self._camera = Camera(self._patch)
+        canvas = self._camera.follow(clip)
+        if not canvas.positions.any() or not self._can_be_coded(canvas):
+            return clip, None
+        top, left = (side // self._patch for side in canvas.origin)
+        corners = np.array(canvas.corners, np.int16)
+        return canvas.place(clip), Placement(canvas.rows, canvas.columns, top, left, corners)
+
+    def _can_be_coded(self, canvas: Canvas) -> bool:
+        slots, _, _, channels = self._layout.structure
+        lines, frames, _ = self._layout.dynamics_x
+        elements = slots * canvas.rows * canvas.columns * channels + lines * frames * (canvas.rows + canvas.columns)
+        return elements <= MAX_CLIP_ELEMENTS and max(map(abs, canvas.origin)) <= MAX_ORIGIN * self._patch
+
+
+def placed_geometry(geometry: Geometry, layout: LatentLayout, placement: Placement | None) -> Geometry:
+    """The geometry of a clip: the canvas being the frame, where it has one."""
+    if placement is None:
+        return geometry
+    assert layout.patterns is not None  # of layouts with placements
+    return geometry.canvas(placement.rows * layout.patterns.size, placement.columns * layout.patterns.size)
+
+
+def cut_out(canvases: Frames, placement: Placement | None, height: int, width: int) -> Frames:
+    """The frames ``[T, height, width, 3]`` of a clip out of its canvases ``[T, H, W, 3]``, exactly."""
+    if placement is None:
+        return canvases
+    frames = np.empty((len(canvases), height, width, canvases.shape[3]), canvases.dtype)
+    for frame, canvas, (y, x) in zip(frames, canvases, placement.corners.tolist(), strict=True):
+        frame[:] = canvas[y : y + height, x : x + width]
+    return frames
+
+
+def seen_shares(
+    placement: Placement | None, layout: LatentLayout, height: int, width: int, reach: int
+) -> NDArray[np.float32]:
+    """How much of each patch of a clip's grid is seen, in its frames: float32 ``[rows, columns]``, 0 to 1.
+
+    Args:
+        placement: of the clip. layout: of the video's windows. height, width: of a frame, in pixels.
+        reach: pixels by which patches lap into their neighbours.
+    """
+    assert layout.patterns is not None
+    size = layout.patterns.size
+    if placement is None:
+        (rows, columns), corners = layout.structure[1:3], np.zeros((1, 2), np.int16)
+    else:
+        rows, columns, corners = placement.rows, placement.columns, placement.corners
+    down = _shares(corners[:, 0], height, rows, size, reach)
+    across = _shares(corners[:, 1], width, columns, size, reach)
+    shares: NDArray[np.float32] = (down.T @ across / len(corners)).astype(np.float32).clip(0, 1)
+    return shares
+
+
+def _shares(starts: NDArray[np.int16], length: int, patches: int, size: int, reach: int) -> NDArray[np.float64]:
+    """Of the energy of each patch along a side, ``[frames, patches]``."""
+    places = np.arange(-reach, size + reach)
+    # what laps is faded in and out: one patch's energy and its neighbour's add up to 1
+    inner = np.minimum(places + 0.5, size - 0.5 - places)
+    energy = np.clip((inner + reach) / (2 * reach), 0, 1) if reach else np.ones(size)
+    at = np.arange(patches)[:, None] * size + places
+    first, last = starts.astype(np.int64)[:, None, None], starts.astype(np.int64)[:, None, None] + length
+    # beyond the grid nothing laps: the outermost patch has all of its border
+    inside = np.where((at >= 0) & (at < patches * size), energy, 0)
+    inside[0, reach : 2 * reach] = 1
+    inside[-1, len(places) - 2 * reach : len(places) - reach] = 1
+    seen = (at >= first) & (at < last)
+    shares: NDArray[np.float64] = (seen * inside).sum(axis=2) / inside.sum(axis=1)
+    return shares

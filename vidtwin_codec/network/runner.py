@@ -1,0 +1,204 @@
+"""The network at work on tiles or windows: uint8 frames to latent arrays and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from vidtwin_codec.coding import LatentArrays, LatentLayout
+from vidtwin_codec.coding.placement import Placement
+from vidtwin_codec.coding.sparse.jit import must_compile
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig, load_checkpoint
+from vidtwin_codec.network.device import Device, select_device, tiles_per_batch, windows_per_batch
+from vidtwin_codec.network.following import cut_out, placed_geometry
+from vidtwin_codec.network.geometry import Frames, Geometry, pixels_from_levels
+from vidtwin_codec.network.windows import window_layout, window_size
+from vidtwin_codec.options.choices import NetworkOptions, Reporter
+from vidtwin_codec.pipeline.memory import Batches
+from vidtwin_codec.weights import Entry
+
+
+class Codec:
+    """A VidTwin on a device, working on whole frames of any size.
+
+    Args:
+        model: with the halves that will be used.
+        device: where it runs.
+        batch: tiles (or windows) in one call of the network; None chooses from the device's memory.
+    """
+
+    def __init__(self, model: VidTwin, device: Device, batch: int | None = None) -> None:
+        self.model = model.to(device.device)
+        self.device = device
+        self.batches = Batches(batch or tiles_per_batch(model.config, device))
+        self._batch = batch
+        self._window_batches: dict[tuple[int, int], Batches] = {}
+
+    @classmethod
+    def load(cls, entry: Entry, options: NetworkOptions, part: str) -> Codec:
+        """Read one half (``encoder`` or ``decoder``) of the weights onto the device that ``options`` ask for.
+
+        Raises:
+            VidtwinError: the weights cannot be read, or the device is not there.
+        """
+        device = select_device(
+            options.device, options.precision, entry.metadata.compute_dtype, tf32=entry.metadata.tf32
+        )
+        return cls(load_checkpoint(entry.path, parts=(part,), device=device.device), device, options.batch)
+
+    @property
+    def layout(self) -> LatentLayout:
+        """Shapes of the latents of a tile of the weights' own size."""
+        config = self.model.config
+        return window_layout(config, config.height, config.width)
+
+    def layout_of(self, geometry: Geometry) -> LatentLayout:
+        """Shapes of the latents of one tile, or window, of this geometry."""
+        return window_layout(self.model.config, geometry.tile_height, geometry.tile_width)
+
+    def geometry(self, width: int, height: int, overlap: int) -> Geometry:
+        """See :func:`network_geometry`."""
+        return network_geometry(self.model.config, width, height, overlap)
+
+    def check_geometry(self, geometry: Geometry, source: str | os.PathLike[str]) -> None:
+        """Make sure that these weights can decode a file of this geometry. Windows may have any size.
+
+        Raises:
+            VidtwinError: they make other clips or tiles; names ``source``.
+        """
+        expected = self.geometry(geometry.width, geometry.height, geometry.overlap)
+        if expected.abutting and geometry.abutting:
+            sides = geometry.tile_height, geometry.tile_width
+            if not any(side % self.model.config.patch_size for side in sides):
+                expected = replace(expected, tile_height=sides[0], tile_width=sides[1])
+        if geometry != expected:
+            raise VidtwinError(f"{os.fspath(source)}: its clips and tiles do not have the size these weights make")
+
+    def batches_of(self, geometry: Geometry) -> Batches:
+        """Calls of the network for tiles, or windows, of this geometry."""
+        return self.window_batches(geometry.tile_height, geometry.tile_width) if geometry.abutting else self.batches
+
+    def window_batches(self, height: int, width: int) -> Batches:
+        """Calls of the network for windows of this size in pixels; the same object for the same size."""
+        size = height, width
+        if size not in self._window_batches:
+            self._window_batches[size] = Batches(
+                self._batch or windows_per_batch(self.model.config, self.device, *size)
+            )
+        return self._window_batches[size]
+
+    def clips_at_once(self, geometry: Geometry) -> int:
+        """Clips that fill one batch."""
+        return max(1, self.batches_of(geometry).size // len(geometry.tiles))
+
+    @torch.inference_mode()
+    def encode(self, frames: Frames, geometry: Geometry) -> LatentArrays:
+        """Posterior means of ``frames`` uint8 ``[n, H, W, 3]``, float32, clip by clip and tile by tile."""
+        tiles = geometry.cut(torch.from_numpy(frames))
+        network: Callable[[torch.Tensor], Latents] = self.encode_tiles
+        if geometry.abutting:
+            tiles, network = tiles.permute(0, 2, 3, 4, 1), self.encode_windows
+        parts = list(self.batches_of(geometry).run(lambda piece: network(tiles[piece]), len(tiles)))
+        if len(parts) == 1:
+            return LatentArrays(*(part.numpy() for part in parts[0]))
+        return LatentArrays(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+
+    @torch.inference_mode()
+    def decode(self, latents: LatentArrays, geometry: Geometry, only: Any = None) -> Iterator[Frames]:
+        """Frames of whole clips, uint8 ``[clip_frames, H, W, 3]`` each, from ``clips · tiles`` latents."""
+        tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
+
+        network: Callable[[Latents, Any], torch.Tensor] = self.decode_tiles
+        join: Callable[[Iterable[torch.Tensor]], torch.Tensor] = geometry.join
+        if geometry.abutting:
+            network, join = self.decode_windows, geometry.join_levels
+
+        def run(piece: slice) -> torch.Tensor:
+            return network(Latents(*(tensor[piece] for tensor in tensors)), only)
+
+        stream = (tile for out in self.batches_of(geometry).run(run, len(tensors[0])) for tile in out.unbind(0))
+        per_clip = len(geometry.tiles)
+        for _ in range(len(tensors[0]) // per_clip):
+            yield join(islice(stream, per_clip)).cpu().numpy()
+
+    def decode_placed(
+        self, latents: LatentArrays, geometry: Geometry, placements: Sequence[Placement | None], only: Any = None
+    ) -> Iterator[Frames]:
+        """As :meth:`decode`, for clips with placements of one grid: frames are cut out of canvases."""
+        of_clip = placed_geometry(geometry, self.layout_of(geometry), placements[0])
+        for clip, placement in zip(self.decode(latents, of_clip, only), placements, strict=True):
+            yield cut_out(clip, placement, geometry.height, geometry.width)
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: torch.Tensor) -> Latents:
+        """One call of the network: uint8 ``[n, 3, T, H, W]`` to posterior means, on the CPU."""
+        pixels = pixels_from_levels(tiles.to(self.device.device), torch.float32)
+        with self.device.autocast():
+            return Latents(*(part.cpu() for part in self.model.encode(pixels)))
+
+    @torch.inference_mode()
+    def decode_tiles(self, latents: Latents, only: Any = None) -> torch.Tensor:
+        """One call of the network: latents of n tiles to ``[n, 3, T, H, W]`` in [-1, 1], on the device."""
+        part = Latents(*(tensor.to(self.device.device) for tensor in latents))
+        with self.device.autocast():
+            return self.model.decode(part, only=only)
+
+    @torch.inference_mode()
+    def encode_windows(self, windows: torch.Tensor) -> Latents:
+        """One call of the network: uint8 ``[n, T, H, W, 3]`` to posterior means, on the CPU."""
+        with self.device.autocast():
+            return Latents(*(part.cpu() for part in self.model.encode_levels(windows.to(self.device.device))))
+
+    @torch.inference_mode()
+    def decode_windows(self, latents: Latents, only: Any = None) -> torch.Tensor:
+        """One call of the network: latents of n windows to uint8 ``[n, T, H, W, 3]``, on the device."""
+        part = Latents(*(tensor.to(self.device.device) for tensor in latents))
+        with self.device.autocast():
+            return self.model.decode_levels(part, only=only)
+
+
+def announce_compiling(layout: LatentLayout, device: Device, reporter: Reporter) -> None:
+    """Say why nothing seems to happen, where the coder's inner loops are compiled first."""
+    if layout.patterns is not None and must_compile():
+        reporter.stage("compiling the coder, once on this machine,").started(None, str(device))
+
+
+def network_geometry(config: VidTwinConfig, width: int, height: int, overlap: int) -> Geometry:
+    """Clips and tiles, or windows, of a video of this size for these weights.
+
+    Args:
+        config: of the weights.
+        width: of the frames the network sees, in pixels. height: likewise.
+        overlap: of tiles; windows have none.
+    """
+    if config.any_grid:
+        return Geometry(width, height, config.frames, *window_size(config, width, height), 0, abutting=True)
+    # neighbours may share at most half a tile, or small tiles would never get anywhere
+    overlap = min(overlap, min(config.height, config.width) // 2)
+    return Geometry(width, height, config.frames, config.height, config.width, overlap)
+
+
+LoadCodec = Callable[[Entry, NetworkOptions, str], Codec]
+"""What reads a network: :meth:`Codec.load`, or :meth:`Codecs.load` of an object that keeps what it has read."""
+
+
+class Codecs:
+    """Networks for work on several files: each half is read once, by ``read`` (:meth:`Codec.load`), and kept."""
+
+    def __init__(self, read: LoadCodec | None = None) -> None:
+        self._read = read or Codec.load
+        self._kept: dict[tuple[object, ...], Codec] = {}
+
+    def load(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
+        """As :meth:`Codec.load`; the same object for the same weights, device, precision and batch."""
+        key = (entry.sha256, part, options.device, options.precision, options.batch)
+        if key not in self._kept:
+            self._kept[key] = self._read(entry, options, part)
+        return self._kept[key]

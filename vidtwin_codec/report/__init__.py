@@ -1,5 +1,0 @@
-"""A comparison as something to read: sentences, tables, plots, one HTML page."""
-
-from vidtwin_codec.report.page import render
-
-__all__ = ["render"]
