@@ -32,7 +32,7 @@ from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.source import file_url
 from vidtwin_codec.network.runner import Codec
-from vidtwin_codec.options.choices import EncodeOptions
+from vidtwin_codec.options import EncodeOptions
 
 COMPARED = 4
 

@@ -20,7 +20,7 @@ from paper_protocol import packed_clip, score, wanted_clips
 from vidtwin_codec.coding import LatentArrays, dequantize
 from vidtwin_codec.coding.effort import DEFAULT_EFFORT, quality_steps
 from vidtwin_codec.evaluation.measure.paper import Network
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.options import NetworkOptions
 
 Curve = list[tuple[float, float]]
 """Bits per pixel and PSNR in decibels, ascending."""

@@ -36,7 +36,7 @@ from vidtwin_codec.evaluation.compare.streams import decode_stream, encode_strea
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.excerpt import write_lossless
 from vidtwin_codec.network.runner import Codecs
-from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions
+from vidtwin_codec.options import DecodeOptions, EncodeOptions
 
 STEP = 3
 """Pixels a frame that the window moves to the side."""

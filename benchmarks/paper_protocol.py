@@ -41,7 +41,7 @@ from vidtwin_codec.coding.effort import DEFAULT_EFFORT, choose_symbols, quality_
 from vidtwin_codec.evaluation.measure.paper import Network, clips_of
 from vidtwin_codec.media import probe
 from vidtwin_codec.media.ffmpeg import executable
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.options import NetworkOptions
 
 RATES = (0.02, 0.031, 0.05)
 """Bits per pixel."""

@@ -22,7 +22,7 @@ from vidtwin_codec.evaluation.measure.codec import measure_codec
 from vidtwin_codec.evaluation.measure.options import MeasureOptions
 from vidtwin_codec.media import FrameReader, FrameWriter, OutputOptions, probe
 from vidtwin_codec.network.runner import Codecs
-from vidtwin_codec.options.choices import Reporter
+from vidtwin_codec.options import Reporter
 from vidtwin_codec.options.target import NAMES
 
 HEADER = f"{'':28}{'target':>18}{'achieved':>12}{'error':>9}{'quality':>9}{'side':>7}{'PSNR':>8}{'time':>7}"

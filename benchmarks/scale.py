@@ -26,7 +26,7 @@ from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.excerpt import pieces
 from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.source import file_url
-from vidtwin_codec.options.choices import EncodeOptions
+from vidtwin_codec.options import EncodeOptions
 
 
 def processor_seconds() -> float:

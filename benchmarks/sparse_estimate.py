@@ -24,7 +24,7 @@ from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.evaluation.measure.paper import clips_of
 from vidtwin_codec.media import probe
 from vidtwin_codec.network.runner import Codec
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.options import NetworkOptions
 
 SIDE = 224
 ESCAPE = 15

@@ -26,7 +26,7 @@ from vidtwin_codec.encoding.packer import Packer
 from vidtwin_codec.media import probe
 from vidtwin_codec.media.ffmpeg import executable
 from vidtwin_codec.network.runner import Codec
-from vidtwin_codec.options.choices import EncodeOptions
+from vidtwin_codec.options import EncodeOptions
 
 SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
 MOTION_SECONDS = 10

@@ -11,7 +11,7 @@ from typing import Any
 from vidtwin_codec.batch.engine import Ended
 from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.run import Batch
-from vidtwin_codec.options.choices import EncodeOptions
+from vidtwin_codec.options import EncodeOptions
 
 
 def spread(video: Path, folder: Path, *names: str) -> Path:

@@ -23,7 +23,7 @@ from vidtwin_codec.container import verify
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.options import KEYS
 from vidtwin_codec.media import probe
-from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions
+from vidtwin_codec.options import DecodeOptions, EncodeOptions
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from vidtwin_codec import weights
 from vidtwin_codec.batch import network as network_module
 from vidtwin_codec.batch.lanes import LEAST_JOBS, MOST_CALLS, AtOnce
 from vidtwin_codec.batch.network import NetworkThreads, SharedCodecs, StoppedError
-from vidtwin_codec.options.choices import EncodeOptions
+from vidtwin_codec.options import EncodeOptions
 
 
 def rows(*values: int) -> tuple[torch.Tensor]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pans import pan, picture, write_pan
 
 from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, VtwDataset, VtwFile, encode, weights
-from vidtwin_codec.batch.ray.segments import encode_segment
+from vidtwin_codec.batch.ray.segments import encode_segment, joining
 from vidtwin_codec.cli.main import cli
 from vidtwin_codec.coding import SPARSE, CorruptGroupError, OpenGroup, SparseGroupEncoder, pack_body, zstd_frame
 from vidtwin_codec.coding.group import PREFIX
@@ -172,7 +172,7 @@ def test_segments_are_what_the_whole_is(options: EncodeOptions, load: LoadCodec,
         encode_segment(probe(source), tmp_path / f"{first}", options, first=first, count=count, load=load)
         for first, count in ((0, most), (most, most), (2 * most, None))
     ]
-    encode(source, tmp_path / "joined.vtw", options, load=load, segments=segments)
+    encode(source, tmp_path / "joined.vtw", options, load=load, write=joining(segments))
     assert (tmp_path / "joined.vtw").read_bytes() == (tmp_path / "whole.vtw").read_bytes()
 
 

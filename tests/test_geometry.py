@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidtwin_codec.container.fields import tile_offsets
+from vidtwin_codec.container.tiling import tile_offsets
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.network.geometry import Geometry, pixels_from_levels, resize_frames, scaled_size
 from vidtwin_codec.network.runner import network_geometry

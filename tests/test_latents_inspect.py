@@ -16,7 +16,7 @@ from vidtwin_codec import EncodeOptions, VidtwinError, VtwFile, encode
 from vidtwin_codec.evaluation.report.information import measure_information
 from vidtwin_codec.evaluation.report.latents import inspect_page
 from vidtwin_codec.evaluation.report.pictures import dynamics_maps, structure_maps
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.options import NetworkOptions
 
 WHITE, ORANGE, BLUE = [252, 252, 250], [194, 65, 12], [15, 55, 96]
 

@@ -18,7 +18,7 @@ from vidtwin_codec.cli.main import cli
 from vidtwin_codec.evaluation.measure.options import KEYS
 from vidtwin_codec.metrics import METRICS
 from vidtwin_codec.network.runner import Codec
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.weights import Entry
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from vidtwin_codec.pipeline.memory import Batches, allocate, is_broken_device, is_out_of_memory
 
 from vidtwin_codec.batch.engine import Ended, Event, Job, Warned
 from vidtwin_codec.batch.local import LocalEngine
@@ -19,7 +18,8 @@ from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network import device as device_module
 from vidtwin_codec.network.device import Device, select_device
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.network.memory import Batches, allocate, is_broken_device, is_out_of_memory
+from vidtwin_codec.options import NetworkOptions
 
 FULL = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),

@@ -11,13 +11,13 @@ import torch
 from conftest import MakeVideo
 from media_samples import read_all
 from micro import micro_config, pipeline_model
-from vidtwin_codec.pipeline.memory import Batches
 
 from vidtwin_codec import DecodeOptions, EncodeOptions, Reporter, VidtwinError, decode, decode_frames, encode
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.media import probe
 from vidtwin_codec.model.checkpoint import save_checkpoint
 from vidtwin_codec.network.device import Device, select_device, tiles_per_batch
+from vidtwin_codec.network.memory import Batches
 from vidtwin_codec.network.runner import Codec
 
 

@@ -24,7 +24,7 @@ from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.media import FrameReader, MediaInfo, probe
 from vidtwin_codec.metrics import psnr
 from vidtwin_codec.network.runner import LoadCodec
-from vidtwin_codec.options.choices import Reporter
+from vidtwin_codec.options import Reporter
 
 CONFIG = window_config(structure_channels=60, patterns=(40, 12, 8))
 

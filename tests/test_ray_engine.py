@@ -23,7 +23,7 @@ from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.batch.rows import DONE, LEFT, SKIPPED
 from vidtwin_codec.batch.run import Batch
 from vidtwin_codec.container import verify
-from vidtwin_codec.options.choices import DecodeOptions
+from vidtwin_codec.options import DecodeOptions
 
 # a cluster of several processes takes its time on a busy machine
 pytestmark = pytest.mark.timeout(300)

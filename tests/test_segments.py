@@ -14,12 +14,12 @@ from conftest import MakeVideo
 from media_samples import ffmpeg
 
 from vidtwin_codec import VidtwinError, encode, weights
-from vidtwin_codec.batch.ray.segments import Segment, can_be_split, encode_segment
+from vidtwin_codec.batch.ray.segments import Segment, can_be_split, encode_segment, joining
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.media import probe
 from vidtwin_codec.network.runner import Codec
-from vidtwin_codec.options.choices import EncodeOptions
+from vidtwin_codec.options import EncodeOptions
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "big_buck_bunny.mp4"
 SEGMENT = 8  # clips of 4 frames, of a video of a frame in two seconds
@@ -45,7 +45,7 @@ def check(source: Path, options: EncodeOptions, firsts: Sequence[int], folder: P
     encode(source, folder / "whole.vtw", options)
     segments = in_segments(source, options, firsts, folder)
     assert all(not segment.warnings for segment in segments)
-    result = encode(source, folder / "joined.vtw", options, segments=segments)
+    result = encode(source, folder / "joined.vtw", options, write=joining(segments))
     assert (folder / "joined.vtw").read_bytes() == (folder / "whole.vtw").read_bytes()
     with VtwReader(folder / "joined.vtw") as reader:
         assert result.frames == reader.frames == segments[-1].frames[1]
@@ -124,4 +124,4 @@ def test_a_segment_says_what_went_wrong(make_video: MakeVideo, micro_weights: Pa
     # and a segment that was damaged
     (tmp_path / "a.part").write_bytes(bytes(len((tmp_path / "a.part").read_bytes())))
     with pytest.raises(VidtwinError, match="segment is damaged"):
-        encode(make_video("b.mkv"), tmp_path / "b.vtw", options, segments=[segment])
+        encode(make_video("b.mkv"), tmp_path / "b.vtw", options, write=joining([segment]))

@@ -18,11 +18,11 @@ from torch.nn import functional
 from vidtwin_codec.calibration import importing
 from vidtwin_codec.calibration.clips import synthetic_clips, video_clips
 from vidtwin_codec.calibration.importing import ImportOptions, import_checkpoint
+from vidtwin_codec.calibration.precision import RoundedProducts, rounded_to_tf32
 from vidtwin_codec.calibration.steps import calibrate, calibrate_steps, steps_from_sigma
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, load_checkpoint, save_checkpoint
 from vidtwin_codec.weights import resolve
-from vidtwin_codec.weights.precision import RoundedProducts, rounded_to_tf32
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from vidtwin_codec.coding.sparse.prior import Prior
 from vidtwin_codec.evaluation.measure.paper import clips_of
 from vidtwin_codec.media import probe
 from vidtwin_codec.network.runner import Codec
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.options import NetworkOptions
 
 PACES = (16, 12, 8)  # of the weights, round by round
 SLOWEST = 500  # decisions that a probability remembers while it is trained

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vidtwin_codec.evaluation.measure.run import measure
     from vidtwin_codec.latents.dataset import VtwDataset
     from vidtwin_codec.latents.file import VtwFile
-    from vidtwin_codec.options.choices import DecodeOptions, DecodeResult, EncodeOptions, EncodeResult, Reporter
+    from vidtwin_codec.options import DecodeOptions, DecodeResult, EncodeOptions, EncodeResult, Reporter
 
 # Loaded on first use: torch takes seconds to import, and --help needs none of it.
 _HOMES = {
@@ -31,11 +31,11 @@ _HOMES = {
     "measure": "evaluation.measure.run",
     "MeasureOptions": "evaluation.measure.options",
     "Measurement": "evaluation.measure.options",
-    "DecodeResult": "options.choices",
-    "DecodeOptions": "options.choices",
-    "EncodeOptions": "options.choices",
-    "EncodeResult": "options.choices",
-    "Reporter": "options.choices",
+    "DecodeResult": "options",
+    "DecodeOptions": "options",
+    "EncodeOptions": "options",
+    "EncodeResult": "options",
+    "Reporter": "options",
     "VtwDataset": "latents.dataset",
     "VtwFile": "latents.file",
 }

@@ -11,7 +11,7 @@ from vidtwin_codec.batch.ray.segments import Segment
 from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.network.runner import LoadCodec
-from vidtwin_codec.options.choices import Reporter
+from vidtwin_codec.options import Reporter
 
 Row = dict[str, Any]
 """A line of the report."""

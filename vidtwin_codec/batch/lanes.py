@@ -18,9 +18,9 @@ from vidtwin_codec.batch.network import NetworkThreads, SharedCodecs, StoppedErr
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import end_children
+from vidtwin_codec.network.memory import is_broken_device
 from vidtwin_codec.network.runner import LoadCodec
-from vidtwin_codec.options.choices import Reporter
-from vidtwin_codec.pipeline.memory import is_broken_device
+from vidtwin_codec.options import Reporter
 
 LEAST_JOBS = 4
 """Enough that one file always waits for the network while others are opened and packed."""

@@ -15,7 +15,7 @@ from vidtwin_codec.batch.engine import Ended, Event, Job, Perform
 from vidtwin_codec.batch.lanes import AtOnce, Busy, Lanes
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network.device import select_device
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.options import NetworkOptions
 
 
 class LocalEngine:

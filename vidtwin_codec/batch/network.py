@@ -23,9 +23,9 @@ from vidtwin_codec import machine
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.network.device import Device, tiles_in_memory
+from vidtwin_codec.network.memory import forget, is_out_of_memory
 from vidtwin_codec.network.runner import Codec, Codecs
-from vidtwin_codec.options.choices import NetworkOptions
-from vidtwin_codec.pipeline.memory import forget, is_out_of_memory
+from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.weights import Entry
 
 Tensors = tuple[torch.Tensor, ...]

@@ -11,7 +11,7 @@ from typing import Any
 from vidtwin_codec.batch.shards import Shard
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import VIDEO_SUFFIXES
-from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions, NetworkOptions
+from vidtwin_codec.options import DecodeOptions, EncodeOptions, NetworkOptions
 
 # Where and how fast something is made; what is made is the same. Weights are told apart by their digest.
 _NOT_IN_THE_OUTPUT = frozenset({"weights", "device", "batch", "force", "allow_playlists"})

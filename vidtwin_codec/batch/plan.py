@@ -25,7 +25,7 @@ from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.network.device import MAX_BATCH
 from vidtwin_codec.network.geometry import Geometry, scaled_size
 from vidtwin_codec.network.runner import network_geometry
-from vidtwin_codec.options.choices import EncodeOptions
+from vidtwin_codec.options import EncodeOptions
 
 NEW = "new"
 NOT_OURS = "an output of that name exists and no batch has made it; --force replaces it"

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from vidtwin_codec.batch.options import same_options
 from vidtwin_codec.files import explain_os_error
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.options import NetworkOptions
 
 FOLDER = ".vidtwin"
 _JOURNALS = "journal-*.jsonl"

@@ -8,7 +8,7 @@ from typing import Any
 from vidtwin_codec.batch.engine import Row
 from vidtwin_codec.evaluation.measure.options import BOUNDARIES, COUNTS, KEYS, NOT_ASKED
 from vidtwin_codec.metrics import METRICS
-from vidtwin_codec.options.choices import DecodeResult, EncodeResult
+from vidtwin_codec.options import DecodeResult, EncodeResult
 
 DONE, SKIPPED, FAILED, LEFT = "done", "skipped", "failed", "left"
 """How it ended: made now, made by an earlier or another run, not made, or not reached before an interrupt."""

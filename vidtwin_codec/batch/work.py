@@ -12,6 +12,7 @@ from vidtwin_codec.batch.locks import OutputLocks
 from vidtwin_codec.batch.network import StoppedError
 from vidtwin_codec.batch.options import BatchOptions, fingerprint
 from vidtwin_codec.batch.plan import NOT_OURS, Planner
+from vidtwin_codec.batch.ray.segments import joining
 from vidtwin_codec.batch.records import FOLDER, Record, Records, Stamp, file_sha256
 from vidtwin_codec.batch.rows import MEASURED, SKIPPED, decoded_row, encoded_row
 from vidtwin_codec.container import VtwReader
@@ -22,7 +23,7 @@ from vidtwin_codec.evaluation.measure.codec import measure_codec
 from vidtwin_codec.evaluation.measure.options import MeasureOptions
 from vidtwin_codec.files import atomic_path, check_output, explain_os_error
 from vidtwin_codec.network.runner import LoadCodec
-from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions, NetworkOptions, Reporter
+from vidtwin_codec.options import DecodeOptions, EncodeOptions, NetworkOptions, Reporter
 from vidtwin_codec.weights import same_weights, whole_name
 
 
@@ -107,9 +108,10 @@ class Worker:
         """The row, and the digest of the weights."""
         work = replace(self._options.work, force=True)  # the target is ours, and empty
         if isinstance(work, EncodeOptions):
-            result = encode(
-                job.source, target, work, reporter=reporter, load=load, info=job.info, segments=job.segments
-            )
+            write = joining(job.segments) if job.segments else None
+            result = encode(job.source, target, work, reporter=reporter, load=load, info=job.info, write=write)
+            spent = sum(segment.seconds for segment in job.segments)
+            result = replace(result, seconds=result.seconds + spent)
             with VtwReader(target) as reader:
                 clips = sum(group.clips for group in reader.groups)
                 return encoded_row(result, clips), reader.header.weights_sha256

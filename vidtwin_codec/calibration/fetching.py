@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,29 +15,10 @@ from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, imp
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.weights import store
+from vidtwin_codec.weights.hub import FETCHABLE, Remote
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A checkpoint on the hub."""
-
-    repository: str
-    file: str
-    description: str
-    origin: str
-
-
-FETCHABLE = {
-    "base": Remote(
-        "microsoft/vidtwin",
-        "checkpoints/vidtwin_structure_7_7_8_dynamics_7_8.ckpt",
-        "the released VidTwin, 313 M parameters",
-        "https://huggingface.co/microsoft/vidtwin (MIT licence)",
-    )
-}
 
 
 def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) -> ImportResult:
@@ -48,7 +28,7 @@ def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) 
     chooses another server, as for every program that uses the hub's library.
 
     Args:
-        name: one of :data:`FETCHABLE`.
+        name: one of :data:`~vidtwin_codec.weights.hub.FETCHABLE`.
         progress: is told what is being done (the download shows a bar of its own).
 
     Raises:

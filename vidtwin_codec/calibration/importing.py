@@ -98,9 +98,9 @@ def import_checkpoint(path: str | Path, options: ImportOptions | None = None) ->
 def _convert(path: Path, made: Path, name: str, options: ImportOptions) -> list[str]:
     import torch
 
+    from vidtwin_codec.calibration.precision import RoundedProducts
     from vidtwin_codec.calibration.steps import calibrate, reconstruction_psnr
     from vidtwin_codec.model import open_checkpoint, save_checkpoint
-    from vidtwin_codec.weights.precision import RoundedProducts
 
     checkpoint = open_checkpoint(path, config=read_config(options.config))
     notes = [f"assumed, since the file does not say: {what}" for what in checkpoint.assumed]

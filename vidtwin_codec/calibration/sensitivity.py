@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidtwin_codec.calibration.clock import Clock
 from vidtwin_codec.model.sensitivity import squared_derivatives
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
-from vidtwin_codec.weights.clock import Clock
 
 Channels = tuple[NDArray[np.float64], ...]
 """A number for each channel: structure ``[n_q, d_S]``, dynamics x ``[d_D]``, dynamics y ``[d_D]``."""

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from vidtwin_codec.calibration import sensitivity
+from vidtwin_codec.calibration.clock import Clock
 from vidtwin_codec.calibration.sensitivity import Channels
 from vidtwin_codec.calibration.sigma import LEAST_STEP, SPREAD_STEP, Moments
 from vidtwin_codec.calibration.trial import DEFAULT_LOSS, Point, Trial, change, factor_for_default
 from vidtwin_codec.coding import Steps
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
-from vidtwin_codec.weights.clock import Clock
 
 GRID = 8
 """Steps are rounded to this many values an octave. Rounding in float32 differs a little between machines; on so

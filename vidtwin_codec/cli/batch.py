@@ -26,7 +26,7 @@ from vidtwin_codec.cli.common import (
     refuse_several_targets,
 )
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions
+from vidtwin_codec.options import DecodeOptions, EncodeOptions
 
 NETWORK_OPTIONS = ("weights", "device", "precision", "batch")
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from vidtwin_codec.cli.streams import check_stdout
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.coding.effort import DEFAULT_EFFORT, MAX_EFFORT
-from vidtwin_codec.options.choices import AUDIO_MODES, DEFAULT_OVERLAP, Reporter
+from vidtwin_codec.options import AUDIO_MODES, DEFAULT_OVERLAP, Reporter
 from vidtwin_codec.options.target import NAMES, parse_size
 from vidtwin_codec.text import printable, to_json
 

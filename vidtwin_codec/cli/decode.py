@@ -17,7 +17,7 @@ from vidtwin_codec.cli.common import (
     progress,
     refuse_mixed_stdout,
 )
-from vidtwin_codec.options.choices import DecodeOptions
+from vidtwin_codec.options import DecodeOptions
 
 
 @click.command("decode")

@@ -19,7 +19,7 @@ from vidtwin_codec.cli.common import (
     refuse_mixed_stdout,
     refuse_several_targets,
 )
-from vidtwin_codec.options.choices import EncodeOptions, EncodeResult
+from vidtwin_codec.options import EncodeOptions, EncodeResult
 from vidtwin_codec.options.target import Achieved
 
 

@@ -8,7 +8,7 @@ import click
 
 from vidtwin_codec.cli.common import console, network_options, progress
 from vidtwin_codec.files import atomic_path, check_output
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.text import valid
 
 

@@ -21,7 +21,7 @@ from vidtwin_codec.cli.measure_output import print_csv, print_report
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.options import PROTOCOLS, MeasureOptions
 from vidtwin_codec.metrics import METRICS
-from vidtwin_codec.options.choices import Reporter
+from vidtwin_codec.options import Reporter
 
 
 def parse_metrics(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:

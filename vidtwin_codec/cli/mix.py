@@ -20,7 +20,7 @@ from vidtwin_codec.cli.common import (
     video_options,
 )
 from vidtwin_codec.latents.mixing import LENGTHS, SOUNDS, MixOptions, mix, mix_to_vtw
-from vidtwin_codec.options.choices import DecodeOptions
+from vidtwin_codec.options import DecodeOptions
 
 
 @click.command("mix")

@@ -10,6 +10,8 @@ import click
 from rich.table import Table
 
 from vidtwin_codec import weights
+from vidtwin_codec.calibration.fetching import fetch
+from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
 from vidtwin_codec.cli.common import Screen, print_json
 from vidtwin_codec.cli.streams import say
 from vidtwin_codec.errors import VidtwinError
@@ -85,8 +87,8 @@ def import_command(file: Path, as_json: bool, **values: Any) -> None:
     Only tensors are read; a checkpoint that would run code is refused. Weights that come without
     quantisation steps get them by calibration on --clips.
     """
-    options = weights.ImportOptions(**{**values, "clips": tuple(values["clips"])}, progress=_say)
-    _report(weights.import_checkpoint(file, options), "imported", as_json)
+    options = ImportOptions(**{**values, "clips": tuple(values["clips"])}, progress=_say)
+    _report(import_checkpoint(file, options), "imported", as_json)
 
 
 @weights_command.command("fetch")
@@ -98,7 +100,7 @@ def fetch_command(name: str, as_json: bool) -> None:
     Needs the extra: pip install "vidtwin-codec[hub]". An interrupted download goes on where it
     stopped. HF_ENDPOINT chooses a mirror.
     """
-    _report(weights.fetch(name, progress=_say), "fetched", as_json)
+    _report(fetch(name, progress=_say), "fetched", as_json)
 
 
 @weights_command.command("verify")
@@ -124,7 +126,7 @@ def _say(doing: str) -> None:
     say(f"{doing} …")
 
 
-def _report(result: weights.ImportResult, done: str, as_json: bool) -> None:
+def _report(result: ImportResult, done: str, as_json: bool) -> None:
     entry = result.entry
     for note in result.notes:
         say(f"note: {note}")

@@ -31,6 +31,7 @@ from vidtwin_codec.container.format import (
 )
 from vidtwin_codec.container.packed_json import pack_json, unpack_json
 from vidtwin_codec.container.packed_steps import pack_steps, unpack_steps
+from vidtwin_codec.container.tiling import tile_count
 from vidtwin_codec.errors import VidtwinError
 
 _START = struct.Struct("<BBBBI")  # major, minor, JSON encoding, encoding of steps, stored JSON bytes
@@ -100,8 +101,8 @@ class Header:
     @property
     def tile_grid(self) -> tuple[int, int]:
         """Rows and columns of tiles."""
-        rows = fields.tile_count(self.coded_height, self.tile_height, self.overlap)
-        return rows, fields.tile_count(self.coded_width, self.tile_width, self.overlap)
+        rows = tile_count(self.coded_height, self.tile_height, self.overlap)
+        return rows, tile_count(self.coded_width, self.tile_width, self.overlap)
 
     def check_span(self, span: GroupSpan) -> None:
         """Make sure that a group can hold these frames and clips.

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From a .vtw to frames, and to a video."""

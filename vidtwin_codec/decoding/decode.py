@@ -16,7 +16,7 @@ from vidtwin_codec.files import atomic_path, check_output, explain_os_error, is_
 from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, open_sound, spool_stdin
 from vidtwin_codec.network.geometry import Frames
 from vidtwin_codec.network.runner import Codec, LoadCodec, announce_compiling
-from vidtwin_codec.options.choices import DecodeOptions, DecodeResult, Reporter
+from vidtwin_codec.options import DecodeOptions, DecodeResult, Reporter
 from vidtwin_codec.stages import Sink, depth_for
 
 PathLike = str | os.PathLike[str]

@@ -18,7 +18,7 @@ from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network.geometry import Frames, Geometry, resize_frames
 from vidtwin_codec.network.runner import Codec, LoadCodec
-from vidtwin_codec.options.choices import DecodeOptions
+from vidtwin_codec.options import DecodeOptions
 from vidtwin_codec.stages import Prefetch, depth_for
 
 

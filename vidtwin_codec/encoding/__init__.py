@@ -1,1 +1,1 @@
-"""TODO."""
+"""From a video to a .vtw, at a quality or to a target."""

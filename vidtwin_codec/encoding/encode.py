@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import BinaryIO
 
 from vidtwin_codec import weights
-from vidtwin_codec.batch.ray.segments import Segment, write_joined
+from vidtwin_codec.container import Counts
 from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.encoding.rate.control import Controller
 from vidtwin_codec.encoding.rate.wide import WideController
@@ -17,9 +17,11 @@ from vidtwin_codec.encoding.writing import Sound, Written, extract_sound, write_
 from vidtwin_codec.files import atomic_path, check_output, is_pipe, temporary_folder
 from vidtwin_codec.media import MediaInfo, opus_limit, probe, spool_stdin
 from vidtwin_codec.network.runner import Codec, LoadCodec, announce_compiling
-from vidtwin_codec.options.choices import EncodeOptions, EncodeResult, Reporter
+from vidtwin_codec.options import EncodeOptions, EncodeResult, Reporter
 
 PathLike = str | os.PathLike[str]
+WriteVideo = Callable[[BinaryIO, Encoder, Sound | None], Counts]
+"""Writes a whole .vtw to a stream: the encoder describes the video, the sound comes first."""
 
 
 def encode(
@@ -30,7 +32,7 @@ def encode(
     reporter: Reporter | None = None,
     load: LoadCodec = Codec.load,
     info: MediaInfo | None = None,
-    segments: Sequence[Segment] = (),
+    write: WriteVideo | None = None,
 ) -> EncodeResult:
     """Encode a video to a .vtw file.
 
@@ -41,8 +43,8 @@ def encode(
         reporter: is told of progress and warnings.
         load: reads the network; :meth:`Codecs.load` of one object for many files reads it once.
         info: of the source, where it has been probed before with the same ``options.fps``.
-        segments: the whole video, of :func:`~vidtwin_codec.batch.ray.segments.encode_segment` with the same ``options``
-            (which have no target): they are joined, and the network does nothing.
+        write: writes the .vtw in place of the network, from what was encoded before with the same ``options``, which
+            have no target.
 
     Raises:
         VidtwinError: the input holds no video, the output cannot be written, the weights cannot be read.
@@ -70,12 +72,11 @@ def encode(
             if (options.audio_kbps or 0) > most:
                 warn(f"{options.audio_kbps} kbit/s of Opus are more than mono can have: the sound has {most}")
         stream = stack.enter_context(temporary.open("wb"))
-        if segments:
-            encoder = Encoder(info, codec, entry, options)
+        if write is not None:
             for text in info.warnings:
                 warn(text)
-            counts = write_joined(stream, encoder, segments, quality=options.quality, sound=sound)
-            written = Written(counts, encoder, options.quality)
+            encoder = Encoder(info, codec, entry, options)
+            written = Written(write(stream, encoder, sound), encoder, options.quality)
         elif options.target is None:
             written = _write(stream, Encoder(info, codec, entry, options, warn), sound, reporter)
         else:
@@ -105,7 +106,7 @@ def encode(
         short_side=encoder.options.short_side,
         weights=entry.name,
         device=str(codec.device),
-        seconds=time.monotonic() - began + sum(segment.seconds for segment in segments),
+        seconds=time.monotonic() - began,
         target=written.achieved,
         warnings=warnings,
     )

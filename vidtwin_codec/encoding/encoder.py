@@ -15,7 +15,7 @@ from vidtwin_codec.media import FrameReader, MediaInfo
 from vidtwin_codec.network.following import Follower, Stretch, placed_geometry, seen_shares
 from vidtwin_codec.network.geometry import Frames, scaled_size
 from vidtwin_codec.network.runner import Codec
-from vidtwin_codec.options.choices import EncodeOptions, Reporter
+from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.stages import Prefetch, depth_for
 
 

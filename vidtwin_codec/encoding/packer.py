@@ -10,7 +10,7 @@ from vidtwin_codec.coding import DEFAULT_LEVEL, coder_of
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
 from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.grouping import Packed, Watch, group_packer
-from vidtwin_codec.options.choices import EncodeOptions
+from vidtwin_codec.options import EncodeOptions
 
 
 class Packer:

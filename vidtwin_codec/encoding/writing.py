@@ -12,7 +12,7 @@ from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.grouping import Watch
 from vidtwin_codec.encoding.packer import Packer
 from vidtwin_codec.media import MediaInfo, extract_audio
-from vidtwin_codec.options.choices import EncodeOptions
+from vidtwin_codec.options import EncodeOptions
 from vidtwin_codec.options.target import Achieved
 from vidtwin_codec.stages import Sink, depth_for
 

@@ -18,7 +18,7 @@ from vidtwin_codec.latents.cache import GroupCache
 from vidtwin_codec.latents.description import Description, dump
 from vidtwin_codec.latents.file import VtwFile
 from vidtwin_codec.latents.tensor_files import check_suffix, tensor_writer
-from vidtwin_codec.options.choices import Reporter
+from vidtwin_codec.options import Reporter
 from vidtwin_codec.text import valid
 
 PathLike = str | os.PathLike[str]

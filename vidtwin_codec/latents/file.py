@@ -149,7 +149,7 @@ class VtwFile(Closing):
         """
         from vidtwin_codec.decoding.decoder import Decoder
         from vidtwin_codec.network.runner import Codecs
-        from vidtwin_codec.options.choices import DecodeOptions
+        from vidtwin_codec.options import DecodeOptions
 
         wanted = _numbers(slice(start, stop), self.frame_count, "frame")
         if not wanted:

@@ -19,7 +19,7 @@ from vidtwin_codec.latents.exporting import describe, tensor_name
 from vidtwin_codec.latents.file import VtwFile
 from vidtwin_codec.latents.tensor_files import TensorReader, open_tensors
 from vidtwin_codec.latents.writing import even_groups, write_symbols
-from vidtwin_codec.options.choices import Reporter
+from vidtwin_codec.options import Reporter
 
 PathLike = str | os.PathLike[str]
 _NO_METADATA_HINT = "pass --like FILE.vtw, a file of the same weights, size and rate"

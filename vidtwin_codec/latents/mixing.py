@@ -20,12 +20,12 @@ from vidtwin_codec import __version__
 from vidtwin_codec.coding import DEFAULT_LEVEL, PLAIN, LatentArrays, Steps, coder_of
 from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Counts, Header, VtwReader
-from vidtwin_codec.container.fields import tile_offsets
+from vidtwin_codec.container.tiling import tile_offsets
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, renamed, temporary_folder
 from vidtwin_codec.latents.file import VtwFile, check_same_latents
 from vidtwin_codec.latents.writing import even_groups, write_symbols
-from vidtwin_codec.options.choices import DecodeOptions, DecodeResult, Reporter
+from vidtwin_codec.options import DecodeOptions, DecodeResult, Reporter
 
 PathLike = str | os.PathLike[str]
 LENGTHS = ("shortest", "structure", "dynamics")

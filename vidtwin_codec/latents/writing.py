@@ -19,7 +19,7 @@ from vidtwin_codec.coding import (
 )
 from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Counts, Header, VtwWriter
-from vidtwin_codec.options.choices import Reporter
+from vidtwin_codec.options import Reporter
 
 ReadSymbols = Callable[[int, int], LatentArrays]
 """Symbols of clips ``first`` … ``end`` - 1, integers ``[clips, tiles, …]``. Wide ones are read clip by clip."""

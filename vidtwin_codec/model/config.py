@@ -270,3 +270,21 @@ def _sizes(config: VidTwinConfig) -> list[tuple[str, int]]:
                 raise VidtwinError(f"weights configuration: {field.name} = {value!r:.40} is not a whole number")
             found.append((field.name, value))
     return found
+
+
+def check_clip(config: VidTwinConfig, shape: Shape) -> None:
+    """Make sure that the network takes clips ``[B, 3, T, H, W]`` of this shape.
+
+    Raises:
+        ValueError: it does not.
+    """
+    sides = config.patch_size if config.any_grid else (config.height, config.width)
+    fits = len(shape) == 5 and tuple(shape[1:3]) == (3, config.frames)
+    if config.any_grid:
+        fits = fits and not (shape[3] % config.patch_size or shape[4] % config.patch_size)
+        expected = f"[B, 3, {config.frames}, H, W], sides being multiples of {sides}"
+    else:
+        fits = fits and tuple(shape[3:]) == sides
+        expected = f"[B, {(3, config.frames, config.height, config.width)}]"
+    if not fits:
+        raise ValueError(f"these weights take clips of shape {expected}, not {list(shape)}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vidtwin_codec.model.config import check_clip
 from vidtwin_codec.model.transformer import patchify, unpatchify
 
 if TYPE_CHECKING:
@@ -28,10 +29,8 @@ def encode_levels(encoder: VidTwinEncoder, frames: Tensor) -> Latents:
     Raises:
         ValueError: the clip is not of a size the network takes.
     """
-    from vidtwin_codec.model.vidtwin import check_clip
-
     batch, count, height, width, colours = frames.shape
-    check_clip(encoder.config, torch.Size((batch, colours, count, height, width)))
+    check_clip(encoder.config, (batch, colours, count, height, width))
     patch = encoder.config.patch_size
     grid = height // patch, width // patch
     flat = frames.flatten(0, 1)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model.branches import DynamicsDecoder, DynamicsEncoder, StructureDecoder, StructureEncoder
-from vidtwin_codec.model.config import VidTwinConfig
+from vidtwin_codec.model.config import VidTwinConfig, check_clip
 from vidtwin_codec.model.lapping import Lapping
 from vidtwin_codec.model.levels import decode_levels, encode_levels
 from vidtwin_codec.model.transformer import OutputHead, PatchEmbedding, Transformer, patchify, unpatchify
@@ -138,24 +138,6 @@ class VidTwinDecoder(nn.Module):
         tokens = tokens.expand(latents.structure.shape[0], *shape)
         out: Tensor = self.transformer(tokens.flatten(2, 3))
         return out
-
-
-def check_clip(config: VidTwinConfig, shape: torch.Size) -> None:
-    """Make sure that the network takes clips ``[B, 3, T, H, W]`` of this shape.
-
-    Raises:
-        ValueError: it does not.
-    """
-    sides = config.patch_size if config.any_grid else (config.height, config.width)
-    fits = len(shape) == 5 and tuple(shape[1:3]) == (3, config.frames)
-    if config.any_grid:
-        fits = fits and not (shape[3] % config.patch_size or shape[4] % config.patch_size)
-        expected = f"[B, 3, {config.frames}, H, W], sides being multiples of {sides}"
-    else:
-        fits = fits and tuple(shape[3:]) == sides
-        expected = f"[B, {(3, config.frames, config.height, config.width)}]"
-    if not fits:
-        raise ValueError(f"these weights take clips of shape {expected}, not {list(shape)}")
 
 
 def _linear_in_full(config: VidTwinConfig, like: Tensor) -> AbstractContextManager[object]:

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from vidtwin_codec.container import Header
-from vidtwin_codec.container.fields import abutting_offsets, tile_offsets
-from vidtwin_codec.pipeline.memory import allocate
+from vidtwin_codec.container.tiling import abutting_offsets, tile_offsets
+from vidtwin_codec.network.memory import allocate
 
 Frames = NDArray[np.uint8]
 

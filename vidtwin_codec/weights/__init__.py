@@ -1,7 +1,6 @@
-"""Weights: names to files to digests. Nothing here imports torch until it converts or calibrates."""
+"""Weights: names to files to digests. Nothing here imports torch."""
 
-from vidtwin_codec.calibration.fetching import FETCHABLE, fetch
-from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
+from vidtwin_codec.weights.hub import FETCHABLE
 from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
 from vidtwin_codec.weights.store import (
     DEFAULT_NAME,
@@ -20,14 +19,10 @@ __all__ = [
     "DEFAULT_NAME",
     "FETCHABLE",
     "Entry",
-    "ImportOptions",
-    "ImportResult",
     "Verdict",
     "WeightsMetadata",
     "cache_folder",
-    "fetch",
     "find_by_digest",
-    "import_checkpoint",
     "list_entries",
     "read_metadata",
     "resolve",

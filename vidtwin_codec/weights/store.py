@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error, user_cache
+from vidtwin_codec.weights.hub import FETCHABLE
 from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
 
 DEFAULT_NAME = "mini"
@@ -101,8 +102,6 @@ def resolve(spec: str | os.PathLike[str] | None = None) -> Entry:
 
 def unknown_name(text: str) -> VidtwinError:
     """The error for a name that means nothing here, with what would."""
-    from vidtwin_codec.calibration.fetching import FETCHABLE
-
     known = ", ".join(dict.fromkeys(_name_of(path) for path in _files())) or "none"
     if text in FETCHABLE:
         return VidtwinError(f"the weights {text!r} are not on this machine", f"get them: vidtwin weights fetch {text}")

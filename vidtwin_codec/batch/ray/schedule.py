@@ -14,7 +14,7 @@ from vidtwin_codec.batch.ray.pool import Hand, Lost, Pool
 from vidtwin_codec.batch.ray.splitting import PartJob, SplitJob, count_parts, split
 from vidtwin_codec.batch.ray.worker import Order, Told
 from vidtwin_codec.batch.rows import DONE, SKIPPED
-from vidtwin_codec.options.choices import EncodeOptions
+from vidtwin_codec.options import EncodeOptions
 from vidtwin_codec.temporaries import remove_marked
 
 MOST_LOSSES = 3

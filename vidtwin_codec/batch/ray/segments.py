@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from vidtwin_codec import weights
 from vidtwin_codec.container import Counts, GroupEntry
+from vidtwin_codec.encoding.encode import WriteVideo
 from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.grouping import Packed, group_packer
 from vidtwin_codec.encoding.packer import Packer
@@ -24,7 +25,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.network.runner import LoadCodec
-from vidtwin_codec.options.choices import EncodeOptions, Reporter
+from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.stages import Sink
 
 
@@ -126,19 +127,22 @@ def encode_segment(
     return Segment(target, tuple(groups), tuple(said[len(info.warnings) :]), time.monotonic() - began)
 
 
-def write_joined(
-    stream: BinaryIO, encoder: Encoder, segments: Sequence[Segment], *, quality: float, sound: Sound | None = None
-) -> Counts:
-    """Write a whole .vtw of segments that follow each other; :func:`write_vtw` without the network.
+def joining(segments: Sequence[Segment]) -> WriteVideo:
+    """What writes a whole .vtw of segments that follow each other, without the network; see :func:`encode`.
 
-    Raises:
-        VidtwinError: a segment cannot be read, or is not what was written.
+    Args:
+        segments: the whole video, encoded with the options that the .vtw is written with.
     """
-    audio = None if sound is None else sound.info
-    packer = Packer(stream, encoder, quality=quality, level=encoder.options.level, audio=audio)
-    if sound is not None:
-        packer.add_audio(sound.chunks())
-    for segment in segments:
-        for packed in segment.packed():
-            packer.store(packed)
-    return packer.finish()
+
+    def write(stream: BinaryIO, encoder: Encoder, sound: Sound | None) -> Counts:
+        options = encoder.options
+        audio = None if sound is None else sound.info
+        packer = Packer(stream, encoder, quality=options.quality, level=options.level, audio=audio)
+        if sound is not None:
+            packer.add_audio(sound.chunks())
+        for segment in segments:
+            for packed in segment.packed():
+                packer.store(packed)
+        return packer.finish()
+
+    return write

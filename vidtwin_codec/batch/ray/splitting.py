@@ -16,7 +16,7 @@ from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.reader import expected_frames
 from vidtwin_codec.network.runner import LoadCodec
-from vidtwin_codec.options.choices import EncodeOptions, Reporter
+from vidtwin_codec.options import EncodeOptions, Reporter
 
 
 @dataclass(frozen=True, eq=False)

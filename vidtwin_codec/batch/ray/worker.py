@@ -22,7 +22,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import limit_threads
 from vidtwin_codec.network.device import select_device
 from vidtwin_codec.network.runner import LoadCodec
-from vidtwin_codec.options.choices import EncodeOptions, Reporter
+from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.temporaries import mark_temporaries
 
 TALK_SECONDS = 0.5

@@ -18,7 +18,7 @@ from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.media import FrameReader
 from vidtwin_codec.metrics import psnr
 from vidtwin_codec.network.runner import LoadCodec
-from vidtwin_codec.options.choices import DecodeOptions, Reporter
+from vidtwin_codec.options import DecodeOptions, Reporter
 
 
 class Quality(NamedTuple):

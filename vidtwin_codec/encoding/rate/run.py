@@ -12,7 +12,7 @@ from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.rate.spool import KEPT, LatentSpool
 from vidtwin_codec.encoding.rate.tally import Tally, Weights, seen_energy
 from vidtwin_codec.network.following import placed_geometry
-from vidtwin_codec.options.choices import Reporter
+from vidtwin_codec.options import Reporter
 
 _FIRST_CLIPS = 4
 """What the first quality is foretold from, and tried on."""

@@ -15,7 +15,7 @@ from vidtwin_codec.encoding.rate.reasons import why_missed
 from vidtwin_codec.encoding.writing import Sound, Written, write_vtw
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.network.runner import Codec, Codecs, LoadCodec
-from vidtwin_codec.options.choices import EncodeOptions, Reporter
+from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.options.target import Frame, Target
 
 

@@ -23,7 +23,7 @@ from vidtwin_codec.files import atomic_path
 from vidtwin_codec.media import probe
 from vidtwin_codec.metrics import Frames
 from vidtwin_codec.network.runner import LoadCodec
-from vidtwin_codec.options.choices import DecodeOptions, EncodeOptions
+from vidtwin_codec.options import DecodeOptions, EncodeOptions
 
 _CODE = (*MEASURING, "coding", "compare/ladder", "container", "model", "motion", "pipeline", "rate/spool")
 

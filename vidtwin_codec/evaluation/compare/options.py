@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vidtwin_codec.coding import DEFAULT_QUALITY
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.compare.codecs import CODECS, PRESETS, Gop
-from vidtwin_codec.options.choices import NetworkOptions
+from vidtwin_codec.options import NetworkOptions
 
 DEFAULT_SECONDS = 10.0
 

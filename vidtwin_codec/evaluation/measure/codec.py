@@ -21,7 +21,7 @@ from vidtwin_codec.media.color import luma_matrix
 from vidtwin_codec.metrics import ClipBoundaries, MetricSet, Scores
 from vidtwin_codec.network.geometry import Frames
 from vidtwin_codec.network.runner import Codec, LoadCodec
-from vidtwin_codec.options.choices import DecodeOptions, Reporter
+from vidtwin_codec.options import DecodeOptions, Reporter
 from vidtwin_codec.stages import Sink
 
 PathLike = str | os.PathLike[str]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.metrics import METRICS, ClipBoundaries, Scores
-from vidtwin_codec.options.choices import EncodeOptions, Extent
+from vidtwin_codec.options import EncodeOptions, Extent
 
 PROTOCOLS = ("codec", "vidtwin")
 COUNTS = ("source_bytes", "raw_bytes", "vtw_bytes", "video_bytes", "audio_bytes")

@@ -32,7 +32,7 @@ from vidtwin_codec.model import Latents, load_checkpoint
 from vidtwin_codec.network.device import select_device
 from vidtwin_codec.network.geometry import pixels_from_levels
 from vidtwin_codec.network.runner import Codec
-from vidtwin_codec.options.choices import NetworkOptions, Reporter
+from vidtwin_codec.options import NetworkOptions, Reporter
 
 PAPER_FPS = Fraction(25)
 Clip = NDArray[np.uint8]

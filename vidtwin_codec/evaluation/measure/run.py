@@ -11,7 +11,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.options import BOUNDARIES, COUNTS, KEYS, RATES, Measurement, MeasureOptions, rates
 from vidtwin_codec.files import VIDEO_SUFFIXES, check_output, files_in
 from vidtwin_codec.metrics import METRICS
-from vidtwin_codec.options.choices import Reporter
+from vidtwin_codec.options import Reporter
 
 PathLike = str | os.PathLike[str]
 

@@ -19,7 +19,7 @@ from vidtwin_codec.evaluation.report.pictures import dynamics_maps, structure_ma
 from vidtwin_codec.evaluation.report.resources import resource
 from vidtwin_codec.evaluation.report.text import NBSP, count, kilobytes, percent
 from vidtwin_codec.latents.file import VtwFile
-from vidtwin_codec.options.choices import NetworkOptions, Reporter
+from vidtwin_codec.options import NetworkOptions, Reporter
 
 DEFAULT_FRAMES = 4
 MAX_CLIPS_SHOWN = 60

@@ -1,0 +1,111 @@
+"""Memory that runs out: how that is told from other errors, and calls that become smaller when it does."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from vidtwin_codec.errors import VidtwinError
+
+T = TypeVar("T")
+
+_TEXTS = re.compile(
+    # Linux's allocator of torch; Windows's; what malloc's callers say
+    r"DefaultCPUAllocator: can't allocate memory|not enough memory|[Cc]annot allocate memory"
+    # CUDA and HIP, their allocators, and their libraries' handles and workspaces on a full card
+    r"|(CUDA|HIP)( error:)? out of memory|CU(BLAS|DNN|FFT|SOLVER)_STATUS_ALLOC_FAILED"
+    r"|MPS backend out of memory|Invalid buffer size"
+)
+_BROKEN = re.compile(r"^(CUDA|HIP) error: (?!out of memory)|an illegal memory access was encountered")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _TEXTS.search(str(error)) is not None
+
+
+def is_broken_device(error: BaseException) -> bool:
+    """Whether an error leaves the device of no use to this process: the driver reports it again at every call."""
+    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and bool(_BROKEN.search(str(error)))
+
+
+def forget(error: BaseException) -> None:
+    """Let go of what the frames of an error hold, such as the activations of the call that failed."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+
+
+def release() -> None:
+    """Give memory that is held in reserve back to the device."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def allocate(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Memory for so many numbers, of the type of ``like``, on its device or, where that is full, on the CPU.
+
+    Raises:
+        VidtwinError: the CPU's memory is full too.
+    """
+    try:
+        return like.new_empty(tuple(shape))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    release()
+    try:
+        return like.new_empty(tuple(shape), device="cpu")
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise VidtwinError("not enough memory for the frames of one clip", "pass --short-side") from error
+
+
+class Batches:
+    """Runs the network over many tiles, some at a time; fewer for good once memory has run out.
+
+    Attributes:
+        size: most tiles in one call.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def run(self, network: Callable[[slice], T], count: int) -> Iterator[T]:
+        """``network(slice)`` over 0 … count in slices of at most ``size``, which is halved whenever memory runs out.
+
+        Raises:
+            VidtwinError: not even one tile fits.
+        """
+        start = 0
+        while start < count:
+            piece = slice(start, min(start + self.size, count))
+            try:
+                out = network(piece)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                forget(error)
+                if piece.stop - piece.start == 1:
+                    raise VidtwinError(
+                        "not enough memory for one tile", "close other programs, or pass --device cpu"
+                    ) from error
+            else:
+                yield out
+                del out  # or it would lie beside the next one
+                start = piece.stop
+                continue
+            # only here is the error gone, and with it what it held
+            self.size = (piece.stop - piece.start) // 2
+            release()

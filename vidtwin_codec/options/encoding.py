@@ -1,0 +1,81 @@
+"""What encoding can be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
+from vidtwin_codec.coding.effort import DEFAULT_EFFORT, MAX_EFFORT
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.options.network import NetworkOptions
+from vidtwin_codec.options.target import NAMES, Target
+
+AUDIO_MODES = ("opus", "copy", "none")
+DEFAULT_OVERLAP = 16
+
+
+@dataclass(frozen=True)
+class EncodeOptions(NetworkOptions):
+    """Choices of :func:`vidtwin_codec.encode`."""
+
+    quality: float = DEFAULT_QUALITY
+    """0 (smallest) to 100 (no visible loss from quantisation); left alone where there is a target."""
+    short_side: int | None = None
+    """Scale the shorter side down to this many pixels before encoding. With a target and None, it is chosen, too."""
+    target_kbps: float | None = None
+    """Kilobits of the whole .vtw a second, sound included. Of the four targets at most one; see
+    :class:`~vidtwin_codec.options.target.Target`."""
+    target_ratio: float | None = None
+    """Bytes of raw RGB over bytes of latents, as ``compression_ratio``."""
+    target_size: float | None = None
+    """Bytes of the whole .vtw, which it shall not exceed."""
+    target_psnr: float | None = None
+    """dB, RGB, at the video's own size."""
+    fps: Fraction | None = None
+    """Frame rate to resample to (of images: at which they follow each other); None keeps the source's."""
+    audio: Literal["opus", "copy", "none"] = "opus"
+    audio_kbps: int | None = None
+    overlap: int = DEFAULT_OVERLAP
+    """Least number of pixels that neighbouring tiles share."""
+    effort: int = DEFAULT_EFFORT
+    """0 rounds latents to symbols, 1 chooses symbols by what error and bits they cost together."""
+    camera: bool = True
+    """Let windows follow the camera, where the network sees whole frames: fewer bytes where the picture pans."""
+    level: int = DEFAULT_LEVEL
+    """zstd level, 1 to 22."""
+    allow_playlists: bool = False
+    """Take HLS, DASH, ffconcat and IMF playlists as sources, which read the other local files that they name."""
+    force: bool = False
+    """Replace an existing output."""
+
+    def __post_init__(self) -> None:
+        if self.audio not in AUDIO_MODES:
+            raise VidtwinError(f"audio {self.audio!r} is none of {', '.join(AUDIO_MODES)}")
+        if self.short_side is not None and self.short_side < 1:
+            raise VidtwinError("the short side must be at least 1 pixel")
+        if self.overlap < 0:
+            raise VidtwinError("the overlap of tiles cannot be negative")
+        if not 0 <= self.effort <= MAX_EFFORT:
+            raise VidtwinError(f"effort {self.effort} is out of range", f"choose 0 (fastest) to {MAX_EFFORT} (best)")
+        if not 1 <= self.level <= 22:
+            raise VidtwinError(f"zstd level {self.level} is out of range", "choose 1 (fast) to 22 (smallest)")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise VidtwinError(f"a frame rate of {self.fps} is out of range")
+        if self.target is not None and self.quality != DEFAULT_QUALITY:
+            raise VidtwinError("a target chooses the quality", "give one or the other")
+
+    @property
+    def target(self) -> Target | None:
+        """The one target that is set.
+
+        Raises:
+            VidtwinError: there are two, or its value is out of range.
+        """
+        values = {name: getattr(self, f"target_{name}") for name in NAMES}
+        targets = [Target(name, value) for name, value in values.items() if value is not None]
+        if len(targets) > 1:
+            both = " and ".join(target.name for target in targets[:2])
+            raise VidtwinError(f"a file cannot have targets of {both} at once", "choose one")
+        return targets[0] if targets else None

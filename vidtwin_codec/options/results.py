@@ -1,0 +1,104 @@
+"""What encoding and decoding say when they are done."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from vidtwin_codec.options.target import Achieved
+
+
+class Extent:
+    """What follows from how large, long and fast a video is; for results that say so."""
+
+    width: int
+    height: int
+    frames: int
+    fps: Fraction
+
+    @property
+    def duration(self) -> float:
+        """Seconds of video."""
+        return float(self.frames / self.fps)
+
+    @property
+    def raw_bytes(self) -> int:
+        """Width · height · 3 · frames: what the video is as 8-bit RGB."""
+        return self.width * self.height * 3 * self.frames
+
+
+@dataclass(frozen=True)
+class EncodeResult(Extent):
+    """Counts of one encoded file; sizes in bytes, times in seconds."""
+
+    source: str
+    output: str
+    width: int
+    height: int
+    frames: int
+    fps: Fraction
+    vtw_bytes: int
+    video_bytes: int
+    """Bytes of latents: headers, index and checksums included, audio not."""
+    audio_bytes: int
+    source_bytes: int | None
+    quality: float
+    short_side: int | None
+    """What was asked for or, with a target, chosen; None: not scaled down."""
+    weights: str
+    device: str
+    seconds: float
+    target: Achieved | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def compression_ratio(self) -> float:
+        """Raw bytes over bytes of latents."""
+        return self.raw_bytes / self.video_bytes
+
+    @property
+    def ratio_to_source(self) -> float | None:
+        """Bytes of the source file over bytes of the whole .vtw."""
+        return None if self.source_bytes is None else self.source_bytes / self.vtw_bytes
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of latents per pixel of the display size."""
+        return 8 * self.video_bytes / (self.width * self.height * self.frames)
+
+    @property
+    def kbps(self) -> float:
+        """Kilobits of the whole .vtw, audio included, per second."""
+        return 8 * self.vtw_bytes / 1000 / self.duration
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys that ``--json`` prints."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        derived = ("duration", "raw_bytes", "compression_ratio", "ratio_to_source", "bits_per_pixel", "kbps")
+        values |= {"fps": str(self.fps), "target": self.target and self.target.to_json()}
+        return values | {name: getattr(self, name) for name in derived}
+
+
+@dataclass(frozen=True)
+class DecodeResult(Extent):
+    """Counts of one decoded file; sizes in bytes, times in seconds."""
+
+    source: str
+    output: str
+    width: int
+    height: int
+    frames: int
+    fps: Fraction
+    vtw_bytes: int
+    output_bytes: int
+    weights: str
+    device: str
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys that ``--json`` prints."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**values, "fps": str(self.fps), "duration": self.duration}
