@@ -55,6 +55,11 @@ def _with_parent() -> tuple[str, ...]:
     return command if tried.returncode == 0 else ()
 
 
+def _abandon(started: Future[subprocess.Popen[bytes]]) -> None:
+    if started.exception() is None:
+        started.result().kill()
+
+
 class _Starter:
     """A thread that starts all children and ends with the process: Linux's parent of a child is a thread."""
 
@@ -66,7 +71,11 @@ class _Starter:
     def start(self, command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
         future: Future[subprocess.Popen[bytes]] = Future()
         self._asked.put((command, options, future))
-        return future.result()
+        try:
+            return future.result()
+        except BaseException:
+            future.add_done_callback(_abandon)  # an interrupt came first: nobody will know of the child
+            raise
 
     def _run(self) -> None:
         while True:
