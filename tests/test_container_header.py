@@ -135,6 +135,8 @@ def test_missing_fields_are_refused(name: str) -> None:
         b"{",
         b"\xff\xfe",
         b'{"fps":NaN}',
+        b'{"options":{"quality":1e999}}',
+        b'{"options":{"quality":-1e999}}',
         b"[" * 100_000,
         b'{"width":' + b"9" * 10_000 + b"}",
     ],

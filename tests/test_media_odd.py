@@ -49,7 +49,9 @@ def test_odd_rotations_become_quarter_turns(sounding: Path, tmp_path: Path, angl
     assert info.rotation == -90 * round(int(angle) / 90) % 360
     assert any("no multiple of 90" in text for text in info.warnings)
     upright = read_all(probe(sounding))
-    assert np.array_equal(read_all(info), np.rot90(upright, round(int(angle) / 90), axes=(1, 2)))
+    # chroma is halved, and doubled from another corner
+    right = np.rot90(upright, round(int(angle) / 90), axes=(1, 2))
+    assert np.abs(read_all(info).astype(int) - right).mean() < 3
 
 
 def test_frames_that_say_they_are_interlaced_are_believed(tmp_path: Path) -> None:
