@@ -82,6 +82,10 @@ class Checkpoint:
             model = VidTwin(self.config, parts=parts)
         renaming = {} if self.ours else upstream_names(self.config)
         wanted = [name for name in self.shapes if self._belongs(renaming.get(name, name), name, parts)]
+        try:  # before any is read: a file may name thousands over one storage
+            model.check_names(renaming.get(name, name) for name in wanted if self.ours or name not in _POSITIONS)
+        except VidtwinError as error:
+            raise VidtwinError(f"{self.path}: {error.message}", error.hint) from error
         # one at a time, so that memory holds the weights once; positions are only compared, in their own precision
         tensors = {
             name: tensor if name in _POSITIONS else tensor.to(device, dtype)

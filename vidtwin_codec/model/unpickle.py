@@ -186,6 +186,9 @@ def read_pickle(stream: BinaryIO) -> bytes:
     return data[:end]
 
 
+_LOAD: dict[int, Callable[..., None]] = dict(pickle._Unpickler.dispatch)
+
+
 # The unpickler in Python: the one in C keeps an array as long as the largest number that a pickle gives its memo, and
 # cannot be told which keys to refuse.
 class InertUnpickler(pickle._Unpickler):
@@ -199,7 +202,8 @@ class InertUnpickler(pickle._Unpickler):
         Exception: whatever a damaged pickle makes of itself; callers report the file as damaged.
     """
 
-    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(_LOAD)
+    stack: list[Any]
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
@@ -242,27 +246,27 @@ class InertUnpickler(pickle._Unpickler):
 
     def _setitem(self) -> None:
         _check_key(self.stack[-2])
-        pickle._Unpickler.dispatch[pickle.SETITEM[0]](self)
+        _LOAD[pickle.SETITEM[0]](self)
 
     def _setitems(self) -> None:
         for key in self.stack[::2]:
             _check_key(key)
-        pickle._Unpickler.dispatch[pickle.SETITEMS[0]](self)
+        _LOAD[pickle.SETITEMS[0]](self)
 
     def _elements(self) -> None:
         for element in self.stack:
             _check_key(element)
-        pickle._Unpickler.dispatch[pickle.ADDITEMS[0]](self)
+        _LOAD[pickle.ADDITEMS[0]](self)
 
     def _frozen(self) -> None:
         for element in self.stack:
             _check_key(element)
-        pickle._Unpickler.dispatch[pickle.FROZENSET[0]](self)
+        _LOAD[pickle.FROZENSET[0]](self)
 
     def _dict(self) -> None:
         for key in self.stack[::2]:
             _check_key(key)
-        pickle._Unpickler.dispatch[pickle.DICT[0]](self)
+        _LOAD[pickle.DICT[0]](self)
 
     dispatch[pickle.SETITEM[0]] = _setitem
     dispatch[pickle.SETITEMS[0]] = _setitems

@@ -11,7 +11,7 @@ Source: arXiv 2412.17726v2 (CVPR 2025), and the released model it describes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple
 
@@ -220,20 +220,34 @@ class VidTwin(nn.Module):
         """
         self.load_tensors(from_upstream_names(tensors, self.config))
 
+    def check_names(self, names: Iterable[str]) -> set[str]:
+        """Make sure that these are our names of all tensors there must be; return those that are wanted.
+
+        Args:
+            names: those of a half that was left out are ignored.
+
+        Raises:
+            VidtwinError: a name is missing or unexpected.
+        """
+        absent = tuple(f"{half}." for half in ("encoder", "decoder") if getattr(self, half) is None)
+        ours = {name for name in names if not absent or not name.startswith(absent)}
+        expected = self.state_dict().keys()
+        missing, unexpected = sorted(expected - ours), sorted(ours - expected)
+        for kind, wrong in (("lack", missing), ("have the unexpected", unexpected)):
+            if wrong:
+                more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+                raise VidtwinError(f"these weights {kind} tensor {wrong[0]}{more}: another architecture?")
+        return ours
+
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Load tensors under our own names, strictly; those of a half that was left out are ignored.
 
         Raises:
             VidtwinError: a name is missing or unexpected, or a shape differs.
         """
-        absent = tuple(f"{half}." for half in ("encoder", "decoder") if getattr(self, half) is None)
-        ours = {name: tensor for name, tensor in tensors.items() if not absent or not name.startswith(absent)}
+        wanted = self.check_names(tensors)
+        ours = {name: tensor for name, tensor in tensors.items() if name in wanted}
         expected = self.state_dict()
-        missing, unexpected = sorted(expected.keys() - ours.keys()), sorted(ours.keys() - expected.keys())
-        for kind, names in (("lack", missing), ("have the unexpected", unexpected)):
-            if names:
-                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-                raise VidtwinError(f"these weights {kind} tensor {names[0]}{more}: another architecture?")
         for name, tensor in ours.items():
             if tensor.shape != expected[name].shape:
                 raise VidtwinError(
