@@ -190,3 +190,19 @@ def test_the_command_honours_hf_endpoint(hub: Hub) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["name"] == "base"
     assert len(hub.ranges) == 2
+
+
+def test_what_does_not_end_is_cut_off(tmp_path: Path) -> None:
+    with (tmp_path / "part").open("wb") as stream:
+        bounded = fetching._Bounded(stream, 10)
+        assert bounded.write(b"12345") == 5
+        with pytest.raises(fetching.TooLongError):
+            bounded.write(b"123456")
+        assert bounded.tell() == 5
+
+
+def test_a_size_below_nothing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = SimpleNamespace(etag="0" * 64, size=-5, commit_hash=None)
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url: stated)
+    with pytest.raises(VidtwinError, match="digest and size"):
+        fetch()

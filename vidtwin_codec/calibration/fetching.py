@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
 from vidtwin_codec.errors import VidtwinError
@@ -73,8 +73,9 @@ def download(remote: Remote) -> Path:
         raise VidtwinError(f"{where}: the hub answers {status}", "try again later, or import a local copy") from error
     except Exception as error:  # the library changes its HTTP client between versions, and its exceptions with it
         raise _unreachable(where, error) from error
-    if stated.etag is None or stated.size is None or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", stated.etag):
-        raise VidtwinError(f"{where}: the hub states no digest for this file", "check HF_ENDPOINT")
+    digest = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+    if stated.etag is None or stated.size is None or stated.size <= 0 or not digest.fullmatch(stated.etag):
+        raise VidtwinError(f"{where}: the hub states no digest and size for this file", "check HF_ENDPOINT")
     folder = store.cache_folder().parent / "downloads" / stated.etag
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,13 +128,43 @@ def _transfer(part: Path, remote: Remote, stated: HfFileMetadata) -> None:
     url = hf_hub_url(remote.repository, remote.file, revision=stated.commit_hash or "main")
     with part.open("ab") as stream:
         try:
-            http_get(url, stream, resume_size=have, expected_size=size)
+            http_get(url, cast("BinaryIO", _Bounded(stream, size)), resume_size=have, expected_size=size)
+        except TooLongError as error:
+            part.unlink()
+            raise VidtwinError(
+                f"{remote.repository}/{remote.file}: more than the {size} bytes that the hub states arrive",
+                "check HF_ENDPOINT; something between here and the hub changes files",
+            ) from error
         except OSError as error:
             if error.errno is not None:
                 raise
             raise _unreachable(f"{remote.repository}/{remote.file}", error) from error
         except Exception as error:  # as above: the exceptions are those of the library's HTTP client
             raise _unreachable(f"{remote.repository}/{remote.file}", error) from error
+
+
+class TooLongError(Exception):
+    """More arrives than was stated."""
+
+
+class _Bounded:
+    """A file that takes no more than it is to hold: a server that never ends must not fill the disk."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream, self._size = stream, size
+
+    def write(self, data: bytes) -> int:
+        """As the file's.
+
+        Raises:
+            TooLongError: it would become too long.
+        """
+        if self._stream.tell() + len(data) > self._size:
+            raise TooLongError
+        return self._stream.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _unreachable(where: str, error: Exception) -> VidtwinError:

@@ -105,6 +105,8 @@ def _run() -> int:
         for line in shown.getvalue().splitlines():
             say(line)
         return error.exit_code
+    except MemoryError:
+        return _failed(VidtwinError("this does not fit the memory of this machine", "close other programs"))
     except RuntimeError as error:
         if not is_thread_refusal(error):
             raise

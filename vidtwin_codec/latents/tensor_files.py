@@ -6,10 +6,13 @@ a zip archive, of which numpy reads whole arrays.
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +27,27 @@ from vidtwin_codec.safetensors_file import build_header
 
 SUFFIXES = (".safetensors", ".npz")
 METADATA = "metadata"
+MAX_MEMBERS = 10_000
+MAX_METADATA = 64 << 20
+SMALL_BYTES = 256 << 20
+MAX_RATIO = 200
+"""A compressed archive may hold `SMALL_BYTES`, or so many times what its file takes."""
+_REAL = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8")
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and zipfile make of bytes that are no archive of arrays."""
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
 
 
@@ -136,6 +160,9 @@ class SafetensorsReader(TensorReader):
     def __init__(self, path: Path) -> None:
         try:
             file, slices = _slices(path, "numpy")
+            odd = [part.get_dtype() for part in slices.values() if part.get_dtype() not in _REAL]
+            if odd:
+                raise VidtwinError(f"{path}: holds numbers of type {odd[0]}", f"latents are of {', '.join(_REAL)}")
             if any(part.get_dtype() == "BF16" for part in slices.values()):
                 file, slices = _slices(path, "pt")  # numpy has no bfloat16, torch does
         except SafetensorError as error:
@@ -159,25 +186,68 @@ def _slices(path: Path, framework: str) -> tuple[Any, dict[str, Any]]:
 
 
 class NpzReader(TensorReader):
-    """Reads whole arrays, when they are first wanted."""
+    """Reads whole arrays, when they are first wanted, and keeps them; sizes are known before."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            # pickled objects are refused: they could run code
-            with np.load(path, allow_pickle=False) as archive:
-                if not isinstance(archive, np.lib.npyio.NpzFile):
-                    raise ValueError("is one array")
-                self._arrays = {name: archive[name] for name in archive.files}
-        except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise VidtwinError(f"{path}: is not a sound .npz file ({error})") from error
-        except OSError as error:
-            raise explain_os_error(error, path) from error
-        text = self._arrays.pop(METADATA, None)
-        self.metadata = None if text is None else str(text)
-        self.shapes = {name: array.shape for name, array in self._arrays.items()}
+        self._path, self._arrays = path, dict[str, NDArray[Any]]()
+        self.metadata = None
+        with self._explained(), zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+            if len(members) > MAX_MEMBERS:
+                raise ValueError(f"{len(members)} arrays")
+            total = sum(info.file_size for info in archive.infolist())
+            if total > max(SMALL_BYTES, MAX_RATIO * path.stat().st_size):
+                raise VidtwinError(
+                    f"{path}: unpacks to {total} bytes, suspiciously many for its size",
+                    "save it uncompressed (np.savez)",
+                )
+            names = {member.removesuffix(".npy"): member for member in members if member.endswith(".npy")}
+            headers = {name: self._header(archive, member) for name, member in names.items()}
+            if METADATA in headers:
+                shape, dtype = headers.pop(METADATA)
+                if shape or dtype.kind != "U" or dtype.itemsize > MAX_METADATA:
+                    raise ValueError("its metadata are no text")
+                self.metadata = str(self._load(METADATA))
+            self.shapes = {name: shape for name, (shape, _) in headers.items()}
+            self._dtypes = {name: dtype for name, (_, dtype) in headers.items()}
 
     def read(self, name: str, first: int, end: int) -> NDArray[np.floating]:
+        if name not in self._arrays:
+            if self._dtypes[name].kind not in "fiu":
+                raise VidtwinError(f"{self._path}: {name} holds {self._dtypes[name]}, not real numbers")
+            with self._explained():
+                self._arrays[name] = self._load(name)
         return self._arrays[name][first:end]
+
+    def _load(self, name: str) -> NDArray[Any]:
+        # pickled objects are refused: they could run code
+        with np.load(self._path, allow_pickle=False) as archive:
+            found: NDArray[Any] = archive[name]
+            return found
+
+    def _header(self, archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and type of an array, after checking that it has the bytes for them."""
+        info = archive.getinfo(member)
+        with archive.open(info) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(stream)
+            if stream.tell() + prod(shape) * dtype.itemsize != info.file_size:
+                raise ValueError(f"{member} is not of the size it says")
+        return shape, dtype
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except VidtwinError:
+            raise
+        except OSError as error:
+            raise explain_os_error(error, self._path) from error
+        except MemoryError as error:
+            raise VidtwinError(f"{self._path}: its arrays do not fit the memory of this machine") from error
+        except _DAMAGE as error:
+            raise VidtwinError(f"{self._path}: is not a sound .npz file ({error})") from error
 
 
 _KINDS: dict[str, tuple[type[TensorWriter], type[TensorReader]]] = {

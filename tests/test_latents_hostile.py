@@ -1,0 +1,69 @@
+"""Files of tensors that are damaged, claim what they do not hold, or hold no real numbers."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.latents import tensor_files
+from vidtwin_codec.latents.tensor_files import open_tensors
+
+
+def archive(arrays: dict[str, Any], *, compressed: bool = True) -> bytes:
+    stream = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(stream, **arrays)
+    return stream.getvalue()
+
+
+def read_all(path: Path) -> None:
+    with open_tensors(path) as tensors:
+        for name in tensors.shapes:
+            tensors.read(name, 0, 1)
+
+
+GOOD = archive({"metadata": np.array("text"), "structure": np.ones((2, 3), np.float32)})
+
+
+@given(places=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_flipped_bytes_are_told_in_one_line(tmp_path: Path, places: list[tuple[int, int]]) -> None:
+    data = bytearray(GOOD)
+    for place, value in places:
+        data[place] = value
+    path = tmp_path / "a.npz"
+    path.write_bytes(data)
+    with suppress(VidtwinError):  # nothing else may come
+        read_all(path)
+
+
+@pytest.mark.parametrize("dtype", ["c8", "U4", "M8[s]", "V8", "?"])
+def test_what_is_no_real_number_is_refused(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(archive({"structure": np.zeros((2, 3), dtype)}))
+    with pytest.raises(VidtwinError, match="not real numbers"):
+        read_all(path)
+
+
+def test_sizes_are_known_before_anything_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.npz"
+    claim = b"\x93NUMPY\x01\x00\x46\x00" + b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }".ljust(70)
+    for shape in (10**12, 10**30):
+        with zipfile.ZipFile(path, "w") as stream:
+            stream.writestr("structure.npy", claim % shape)
+        with pytest.raises(VidtwinError, match=r"sound \.npz"):
+            open_tensors(path)
+    path.write_bytes(archive({"unwanted": np.zeros(300_000, np.uint8)}))
+    with open_tensors(path) as tensors:
+        assert tensors.shapes == {"unwanted": (300_000,)}
+    monkeypatch.setattr(tensor_files, "SMALL_BYTES", 100_000)
+    with pytest.raises(VidtwinError, match="suspiciously many"):
+        open_tensors(path)
