@@ -10,7 +10,7 @@ import torch
 from micro import noise_clip, pipeline_model
 
 from vidtwin_codec.calibration.steps import calibrate
-from vidtwin_codec.weights import clock
+from vidtwin_codec.calibration import clock
 
 
 def clips(count: int = 6) -> list[torch.Tensor]:
