@@ -9,8 +9,8 @@ import pytest
 import torch
 from micro import noise_clip, pipeline_model
 
-from vidtwin_codec.calibration.steps import calibrate
 from vidtwin_codec.calibration import clock
+from vidtwin_codec.calibration.steps import calibrate
 
 
 def clips(count: int = 6) -> list[torch.Tensor]:

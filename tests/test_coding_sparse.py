@@ -137,7 +137,7 @@ def test_edges_of_every_range_come_back() -> None:
 
 def test_it_is_the_coder_of_layouts_with_patterns_alone() -> None:
     dense = LatentLayout(LAYOUT.structure, LAYOUT.dynamics_x, LAYOUT.dynamics_y)
-    assert LATEST_CODER == SPARSE == 4
+    assert (SPARSE, LATEST_CODER) == (4, 5)
     assert CODERS[SPARSE].fits(LAYOUT, 1)
     assert not CODERS[SPARSE].fits(dense, 1)
     with pytest.raises(ValueError, match="cannot code"):

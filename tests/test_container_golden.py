@@ -7,7 +7,9 @@ import runpy
 import zlib
 from pathlib import Path
 
+import coder3_reader
 import coder4_reader
+import coder5_reader
 import numpy as np
 import pytest
 import zstandard
@@ -32,6 +34,7 @@ FILES = {
 
 PACKED_CRC = 0xC3082506
 CAMERA_CRC = 0x0C32EAB0
+PLACED_CRC = 0xBC76ED17
 
 
 def golden(name: str) -> bytes:
@@ -105,6 +108,43 @@ def test_clips_on_canvases_are_read_as_the_specification_has_it() -> None:
         frames = cut_out(np.repeat(shown, 4, axis=0), known.placement, 14, 21)[:, :14, :21]
         for frame, (y, x) in zip(frames, canvas.corners(8), strict=True):
             assert np.array_equal(frame, shown[0, y : y + 14, x : x + 21])
+
+
+def test_tiles_of_canvases_are_read_as_the_specification_has_it() -> None:
+    data, expected = golden("v1_1_placed"), RECIPE["placed_groups"]()
+    assert f"{zlib.crc32(data):08X}" == f"{PLACED_CRC:08X}"
+    with VtwReader(io.BytesIO(data)) as reader:
+        header = reader.header
+        assert header == RECIPE["placed_header"]()
+        found = [reader.read_group(number) for number in range(len(reader.groups))]
+        assert reader.verify() == []
+        entries = reader.groups
+    for group, known in zip(found, expected, strict=True):
+        assert (group.span, group.tiles) == (known.span, known.tiles)
+        assert group.placements == (known.placements if any(known.placements) else ())
+        assert all(np.array_equal(*pair) for pair in zip(group.symbols, known.symbols, strict=True))
+    # and by nothing but docs/FORMAT.md
+    for entry, known in zip(entries, expected, strict=True):
+        content = zstandard.decompress(data[entry.offset : entry.offset + entry.size])
+        assert content[0] == (5 if any(known.placements) else 2)
+        if content[0] != 5:
+            continue
+        inner, canvases, body = coder5_reader.read(content[21:], known.clips, frames=4)
+        for canvas, placement in zip(canvases, known.placements, strict=True):
+            assert (canvas is None) == (placement is None)
+            rows, columns = (24, 40) if canvas is None else (16 * canvas[0], 16 * canvas[1])
+            assert coder5_reader.tiles(rows, 32, 8) * coder5_reader.tiles(columns, 32, 8) == known.tiles
+            if canvas is not None:
+                assert canvas == (placement.rows, placement.columns, list(map(tuple, placement.corners.tolist())))
+        if inner == 3:
+            shapes = header.layout.shapes()
+            assert coder3_reader.read(body, *shapes, known.clips, known.tiles) == coder3_reader.read(
+                CODERS[3].encode(known.symbols, header.layout, known.clips, known.tiles),
+                *(*shapes, known.clips, known.tiles),
+            )
+        else:
+            assert len(body) == known.tiles * header.layout.elements
+    assert _contents(data) == _contents(RECIPE["build_placed"]())
 
 
 @pytest.mark.parametrize("coder", CODERS)

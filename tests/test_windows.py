@@ -159,7 +159,7 @@ def test_other_windows_than_the_weights_make_are_refused(
     encode(source, tmp_path / "b.vtw", EncodeOptions(weights=str(micro_weights), device="cpu"))
     with VtwReader(tmp_path / "b.vtw") as reader:
         assert not reader.header.abutting
-        assert reader.header.coder == 3
+        assert reader.header.coder == 5
     with pytest.raises(VidtwinError, match="made with weights"):
         list(decode_frames(tmp_path / "b.vtw", DecodeOptions(**options)))
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from vidtwin_codec.coding import (
     CONTEXT,
+    PLACED,
     PLAIN,
     PLAIN_BY_POSITION,
     SPARSE,
@@ -146,6 +147,44 @@ def build_camera() -> bytes:
     return stream.getvalue()
 
 
+def placed_header() -> Header:
+    """Two tiles of fixed size to a frame, more to some canvases."""
+    choices = {"tile_height": 32, "tile_width": 32, "camera": True, "clips_per_group": 5, "extra": {}}
+    return replace(header(PLACED, (1, 1)), **choices)
+
+
+def placed_groups() -> list[Group]:
+    """Three groups: of two tiles a clip, first without a canvas, then on two; of six tiles; and without any canvas."""
+    paths = [
+        None,
+        Placement(2, 3, 0, 0, np.array([(0, 0), (1, 3), (4, 5), (8, 8)], np.int16)),
+        Placement(2, 3, 0, 0, np.array([(8, 8), (7, 0), (0, 1), (3, 3)], np.int16)),
+        Placement(3, 4, 0, 0, np.array([(24, 0), (20, 10), (9, 20), (0, 24)], np.int16)),
+        None,
+    ]
+    made = []
+    for first, clips, tiles, frames in ((0, 3, 2, 12), (3, 1, 6, 4), (4, 1, 2, 3)):
+        arrays = []
+        for shape in LAYOUT.shapes():
+            values = np.zeros(clips * tiles * int(np.prod(shape)), np.int32)
+            values[first % 2 :: 3] = np.arange(len(values[first % 2 :: 3])) % 9 - 4
+            arrays.append(values.reshape(clips * tiles, *shape))
+        placements = tuple(paths[first : first + clips])
+        made.append(Group(4 * first, frames, first, clips, tiles, LatentArrays(*arrays), placements))
+    return made
+
+
+def build_placed() -> bytes:
+    """A file of these groups, by another inner coder each; the last has no use for coder 5."""
+    described, stream = placed_header(), io.BytesIO()
+    writer = VtwWriter(stream, described)
+    writer.write_audio([AUDIO])
+    for group, coder in zip(placed_groups(), (CONTEXT, PLAIN, PLAIN_BY_POSITION), strict=True):
+        writer.write_group(pack_group(group, described.layout, coder=coder), group.span)
+    writer.finish()
+    return stream.getvalue()
+
+
 def groups() -> list[Group]:
     """Symbols by rule: mostly small, every 7th an escape or the edge of one."""
     large = np.array([127, -127, 128, -128, 129, -129, 300, -70000, (1 << 23) - 1, 1 - (1 << 23)])
@@ -196,6 +235,7 @@ def main() -> None:
     _write("v1_foreign_frames.vtw", with_foreign_frames(build(PLAIN)))
     _write("v1_1_packed.vtw", build_packed())
     _write("v1_1_camera.vtw", build_camera())
+    _write("v1_1_placed.vtw", build_placed())
 
 
 def _write(name: str, data: bytes) -> None:

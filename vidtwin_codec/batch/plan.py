@@ -187,10 +187,11 @@ class Planner:
         reason: str,
     ) -> Job:
         tiles = len(geometry.tiles)
+        camera = getattr(self._options.work, "camera", True)  # a canvas may be as large as two frames
         if geometry.abutting:  # one clip at a time, whose latents take about as much as its frames
-            piece, pixel = geometry.clip_frames, 9 if getattr(self._options.work, "camera", True) else 6
+            piece, pixel = geometry.clip_frames, 9 if camera else 6
         else:
-            piece, pixel = max(1, self._batch // tiles) * geometry.clip_frames, 3
+            piece, pixel = max(1, self._batch // tiles) * geometry.clip_frames, 6 if camera else 3
         memory = min(frames, _PIECES * piece) * geometry.width * geometry.height * pixel
         work = float(geometry.clips(frames) * tiles)
         return Job(source, output, name, stamp, info, frames, seconds, work, memory, reason)

@@ -105,7 +105,7 @@ def encoding_options(function: F) -> F:
             "--camera/--no-camera",
             default=True,
             show_default=True,
-            help="Follow the camera where the network sees whole frames.",
+            help="Follow the camera: what a pan shows stands still for the network.",
         ),
         click.option(
             "--effort",

@@ -1,7 +1,17 @@
 """Floats to integers to bytes: quantisation steps, symbols, groups. numpy and zstd only, never torch."""
 
 from vidtwin_codec.coding.allowance import Allowance, TooMuchWorkError
-from vidtwin_codec.coding.coders import CODERS, CONTEXT, LATEST_CODER, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder, coder_of
+from vidtwin_codec.coding.coders import (
+    CODERS,
+    CONTEXT,
+    LATEST_CODER,
+    PLACED,
+    PLAIN,
+    PLAIN_BY_POSITION,
+    SPARSE,
+    Coder,
+    coder_of,
+)
 from vidtwin_codec.coding.group import (
     DEFAULT_LEVEL,
     MAX_GROUP_SYMBOLS,
@@ -30,6 +40,7 @@ __all__ = [
     "LATEST_CODER",
     "MAX_GROUP_SYMBOLS",
     "MAX_SYMBOL",
+    "PLACED",
     "PLAIN",
     "PLAIN_BY_POSITION",
     "QUALITY_PER_HALVING",

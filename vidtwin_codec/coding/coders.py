@@ -46,6 +46,8 @@ PLAIN = 1
 PLAIN_BY_POSITION = 2
 CONTEXT = 3
 SPARSE = 4
+PLACED = 5
+"""Not in `CODERS`: says where clips lie, and leaves their symbols to one of coders 1 to 3 (`coding/placed.py`)."""
 CODERS: dict[int, Coder] = {
     coder.id: coder
     for coder in (
@@ -55,9 +57,15 @@ CODERS: dict[int, Coder] = {
         SparseCoder(SPARSE, "sparse"),
     )
 }
-LATEST_CODER = max(CODERS)
+LATEST_CODER = PLACED
 
 
-def coder_of(layout: LatentLayout) -> int:
-    """The highest coder id that writers use for a layout: what its headers say."""
-    return CONTEXT if layout.patterns is None else SPARSE
+def coder_of(layout: LatentLayout, *, camera: bool = False) -> int:
+    """The highest coder id that writers use for a layout: what its headers say.
+
+    Args:
+        layout: of the file. camera: its clips may lie on canvases of their own.
+    """
+    if layout.patterns is not None:
+        return SPARSE
+    return PLACED if camera else CONTEXT

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vidtwin_codec.coding import zstd_frame
 from vidtwin_codec.coding.allowance import PER_BYTE, UNLIMITED, Allowance
-from vidtwin_codec.coding.coders import CODERS, CONTEXT, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder
+from vidtwin_codec.coding.coders import CODERS, CONTEXT, PLACED, PLAIN, PLAIN_BY_POSITION, SPARSE, Coder
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
-from vidtwin_codec.coding.placement import MAX_AREA, Placement
+from vidtwin_codec.coding.placed import decode_placements, encode_placements
+from vidtwin_codec.coding.placement import CELL, MAX_AREA, Placement
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL
 from vidtwin_codec.coding.sparse import SparseGroupDecoder
 from vidtwin_codec.errors import VidtwinError
@@ -68,6 +69,7 @@ class Group:
         clips: clips in the group.
         tiles: tiles of each clip.
         symbols: int32, N = clips * tiles, clip-major.
+        placements: of each clip, where any has a canvas of its own; all have the same number of tiles.
     """
 
     first_frame: int
@@ -76,6 +78,7 @@ class Group:
     clips: int
     tiles: int
     symbols: LatentArrays
+    placements: tuple[Placement | None, ...] = ()
 
     @property
     def span(self) -> GroupSpan:
@@ -83,8 +86,11 @@ class Group:
         return GroupSpan(self.first_frame, self.frames, self.first_clip, self.clips)
 
 
+TilesOf = Callable[[int, int], int]
+
+
 class PlacedClip(NamedTuple):
-    """Symbols of one clip, and the canvas that they have the grid of; None: the layout's own grid."""
+    """Symbols of one clip, and the canvas that they are of; None: of the frame itself."""
 
     symbols: LatentArrays
     placement: Placement | None
@@ -93,7 +99,8 @@ class PlacedClip(NamedTuple):
 class OpenGroup:
     """A packed group as bytes, from anywhere, whose symbols are decoded as they are asked for.
 
-    Of layouts with patterns no more than a clip or two is in memory at any time.
+    Of layouts with patterns no more than a clip or two is in memory at any time; of others, where clips lie is known
+    before their symbols are.
 
     Args:
         data: exactly one frame.
@@ -101,10 +108,13 @@ class OpenGroup:
         max_clips: most clips that a group of this file may hold.
         max_tiles: most tiles that a clip of this file may have.
         frame: height and width in pixels of the frames that clips on canvases show; None: no clip may have one.
+        tiles_of: how many tiles cover a picture of a height and width in pixels; where there are no patterns.
         allowance: for all that is done here.
 
     Attributes:
         span: which part of the video it is. tiles: of each clip.
+        placements: of each clip, without patterns; None where a clip has no canvas.
+        on_canvases: the group says how many tiles cover each clip's canvas, instead of the file.
 
     Raises:
         CorruptGroupError: the bytes are damaged, or hold more than the limits allow. Nothing is allocated for what they
@@ -120,18 +130,27 @@ class OpenGroup:
         max_clips: int,
         max_tiles: int,
         frame: tuple[int, int] | None = None,
+        tiles_of: TilesOf | None = None,
         allowance: Allowance = UNLIMITED,
     ) -> None:
         self._layout, self._frame, self._allowance = layout, frame, allowance
         try:
-            limit = max_content(layout, max_clips=max_clips, max_tiles=max_tiles)
+            limit = max_content(layout, max_clips=max_clips, max_tiles=max_tiles, camera=tiles_of is not None)
             size = zstd_frame.parse_header(data[: zstd_frame.MAX_HEADER]).content_size or 0
             allowance.spend(PER_BYTE * min(size, limit), min(size, limit))
             content = zstd_frame.decompress(data, max_content=limit)
-            coder, self.span, self.tiles = _parse_prefix(content, layout, max_clips, max_tiles)
+            coder_id, self.span, self.tiles = _parse_prefix(content, max_clips, max_tiles)
+            body = memoryview(content)[PREFIX.size :]
+            self.placements: tuple[Placement | None, ...] = (None,) * self.span.clips
+            self.on_canvases = coder_id == PLACED
+            if self.on_canvases:
+                coder_id, self.placements, taken = decode_placements(body, self.span.clips, layout.dynamics_x[1])
+                self._check_tiles(tiles_of)
+                body = body[taken:]
+            coder = _check_coder(coder_id, self.span, self.tiles, layout)
         except ValueError as error:
             raise CorruptGroupError(f"damaged group: {error}") from error
-        self._clips = self._decoded(coder, memoryview(content)[PREFIX.size :])
+        self._clips = self._decoded(coder, body)
 
     def clips(self) -> Iterator[LatentArrays]:
         """Symbols of each clip in order, int32 ``[tiles, …]``; once.
@@ -160,14 +179,14 @@ class OpenGroup:
 
         Raises:
             CorruptGroupError: as :meth:`clips`.
-            ValueError: clips lie on canvases of their own, so that they cannot be put together.
+            ValueError: clips have grids of their own, so that they cannot be put together.
         """
         clips = list(self.placed())
-        if any(clip.placement is not None for clip in clips):
+        if not self.on_canvases and any(clip.placement is not None for clip in clips):
             raise ValueError("clips of this group lie on canvases of their own: read them one by one")
         columns = zip(*(clip.symbols for clip in clips), strict=True)
         symbols = LatentArrays(*(np.concatenate(column) for column in columns))
-        return Group(*self.span, self.tiles, symbols)
+        return Group(*self.span, self.tiles, symbols, self.placements if self.on_canvases else ())
 
     def _decoded(self, coder: Coder, body: memoryview) -> Iterator[PlacedClip]:
         """Clips as they are asked for; the first one asked for begins the work."""
@@ -179,8 +198,9 @@ class OpenGroup:
             yield from self._cut(coder.decode(body, *arguments))
 
     def _cut(self, symbols: LatentArrays) -> Iterator[PlacedClip]:
-        for start in range(0, len(symbols.structure), self.tiles):
-            yield PlacedClip(LatentArrays(*(part[start : start + self.tiles] for part in symbols)), None)
+        for number, placement in enumerate(self.placements):
+            rows = slice(number * self.tiles, (number + 1) * self.tiles)
+            yield PlacedClip(LatentArrays(*(part[rows] for part in symbols)), placement)
 
     def _placed(self, decoder: SparseGroupDecoder) -> Iterator[PlacedClip]:
         for symbols in decoder:
@@ -189,13 +209,21 @@ class OpenGroup:
             yield PlacedClip(symbols, decoder.placement)
 
     def _check_placement(self, placement: Placement) -> None:
-        if self._frame is None or self._layout.patterns is None:
+        if self._frame is None:
             raise ValueError("a clip on a canvas of its own in a file that has none")
-        size = self._layout.patterns.size
-        sides = (placement.rows * size, placement.columns * size)
-        ends = placement.corners.astype(np.int64) + self._frame
-        if bool((ends > sides).any()):
-            raise ValueError("a frame reaches beyond its canvas")
+        placement.check(self._layout, self._frame)
+
+    def _check_tiles(self, tiles_of: TilesOf | None) -> None:
+        """Canvases without patterns: what each one is cut into must be what the group says."""
+        if tiles_of is None or self._frame is None or self._layout.patterns is not None:
+            raise ValueError("clips on canvases of their own in a file that has none")
+        for placement in self.placements:
+            size = self._frame
+            if placement is not None:
+                self._check_placement(placement)
+                size = placement.rows * CELL, placement.columns * CELL
+            if tiles_of(*size) != self.tiles:
+                raise ValueError(f"has {self.tiles} tiles a clip, expected {tiles_of(*size)}")
 
 
 def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, coder: int | None = None) -> bytes:
@@ -206,6 +234,7 @@ def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, c
         layout: shapes of one network input's latents.
         level: zstd's, 1 to 22.
         coder: a key of `CODERS`; None takes the sparse coder where there are patterns, else keeps the smallest of all.
+            Where clips lie on canvases, it codes what follows their places.
 
     Raises:
         ValueError: shapes, types or ranges are wrong, or the coder cannot code so many clips (a caller's mistake).
@@ -218,7 +247,7 @@ def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, c
         return _pack_smallest(group, layout, level)
     if not CODERS[coder].fits(layout, group.clips):
         raise ValueError(f"coder {coder} cannot code {group.clips} clips of this layout")
-    return pack_body(coder, group.span, group.tiles, CODERS[coder].encode(*_arguments(group, layout)), level)
+    return zstd_frame.compress(_content(group, layout, CODERS[coder]), 1 if coder == SPARSE else level)
 
 
 def pack_body(coder: int, span: GroupSpan, tiles: int, body: bytes, level: int = DEFAULT_LEVEL) -> bytes:
@@ -231,17 +260,25 @@ def pack_body(coder: int, span: GroupSpan, tiles: int, body: bytes, level: int =
     return zstd_frame.compress(PREFIX.pack(coder, *span, tiles) + body, 1 if coder == SPARSE else level)
 
 
-def unpack_group(data: bytes, layout: LatentLayout, *, max_clips: int, max_tiles: int) -> Group:
+def unpack_group(data: bytes, layout: LatentLayout, **limits: Any) -> Group:
     """Inverse of `pack_group`, for bytes from anywhere; arguments and errors as of `OpenGroup`."""
-    return OpenGroup(data, layout, max_clips=max_clips, max_tiles=max_tiles).whole()
+    return OpenGroup(data, layout, **limits).whole()
 
 
-def max_content(layout: LatentLayout, *, max_clips: int, max_tiles: int) -> int:
-    """Most bytes that a group's frame may announce as its content."""
+def max_content(layout: LatentLayout, *, max_clips: int, max_tiles: int, camera: bool = False) -> int:
+    """Most bytes that a group's frame may announce as its content.
+
+    Args:
+        layout: of the file. max_clips: of a group. max_tiles: of a clip.
+        camera: without patterns, whether clips may lie on canvases of their own.
+    """
     elements = layout.elements * max_clips * max_tiles
     if layout.patterns is None:
         elements = min(elements, MAX_GROUP_SYMBOLS)
-        return PREFIX.size + max(coder.max_body(elements) for coder in CODERS.values() if coder.fits(layout, 1))
+        # of a clip's symbols, at least two a frame; the corner of a frame takes 4 bytes
+        places = 6 * max_clips + 2 * elements if camera else 0
+        most = max(coder.max_body(elements) for coder in CODERS.values() if coder.fits(layout, 1))
+        return PREFIX.size + places + most
     return PREFIX.size + min(CODERS[SPARSE].max_body(MAX_AREA * elements), MAX_SPARSE_BYTES)
 
 
@@ -250,7 +287,7 @@ def _pack_smallest(group: Group, layout: LatentLayout, level: int) -> bytes:
     for coder in map(CODERS.__getitem__, _CANDIDATES):
         if not coder.fits(layout, group.clips):
             continue
-        content = PREFIX.pack(coder.id, *group.span, group.tiles) + coder.encode(*_arguments(group, layout))
+        content = _content(group, layout, coder)
         if best is not None and _HOPE * len(zstd_frame.compress(content, _DRAFT_LEVEL)) > len(best):
             continue
         packed = zstd_frame.compress(content, level)
@@ -260,29 +297,37 @@ def _pack_smallest(group: Group, layout: LatentLayout, level: int) -> bytes:
     return best
 
 
-def _arguments(group: Group, layout: LatentLayout) -> tuple[LatentArrays, LatentLayout, int, int]:
-    return group.symbols, layout, group.clips, group.tiles
+def _content(group: Group, layout: LatentLayout, coder: Coder) -> bytes:
+    """What the frame of a group holds."""
+    body = coder.encode(group.symbols, layout, group.clips, group.tiles)
+    if not any(group.placements):
+        return PREFIX.pack(coder.id, *group.span, group.tiles) + body
+    return PREFIX.pack(PLACED, *group.span, group.tiles) + encode_placements(coder.id, group.placements) + body
 
 
-def _parse_prefix(content: bytes, layout: LatentLayout, max_clips: int, max_tiles: int) -> tuple[Coder, GroupSpan, int]:
+def _parse_prefix(content: bytes, max_clips: int, max_tiles: int) -> tuple[int, GroupSpan, int]:
     if len(content) < PREFIX.size:
         raise ValueError(f"holds {len(content)} bytes, too few for a group")
     coder_id, first_frame, frames, first_clip, clips, tiles = PREFIX.unpack_from(content)
-    coder = CODERS.get(coder_id)
-    if coder is None:
+    if coder_id not in CODERS and coder_id != PLACED:
         raise ValueError(f"written by coder {coder_id}, which this version does not know")
     if not 1 <= clips <= max_clips:
         raise ValueError(f"claims {clips} clips, allowed are 1 to {max_clips}")
     if not 1 <= tiles <= max_tiles:
         raise ValueError(f"claims {tiles} tiles, allowed are 1 to {max_tiles}")
+    if frames < 1:
+        raise ValueError("claims no frames")
+    return coder_id, GroupSpan(first_frame, frames, first_clip, clips), tiles
+
+
+def _check_coder(coder_id: int, span: GroupSpan, tiles: int, layout: LatentLayout) -> Coder:
+    coder, clips = CODERS[coder_id], span.clips
     if not coder.fits(layout, clips):
         raise ValueError(f"coder {coder_id} cannot have written so many rows, or such latents")
     most = MAX_CLIP_SYMBOLS * clips if coder_id == SPARSE else MAX_GROUP_SYMBOLS
     if clips * tiles * layout.elements > most:
         raise ValueError(f"claims {clips} clips of {tiles} tiles, over {most} symbols")
-    if frames < 1:
-        raise ValueError("claims no frames")
-    return coder, GroupSpan(first_frame, frames, first_clip, clips), tiles
+    return coder
 
 
 def _check_symbols(group: Group, layout: LatentLayout) -> None:
@@ -290,6 +335,8 @@ def _check_symbols(group: Group, layout: LatentLayout) -> None:
         raise ValueError("a group needs at least one clip, one tile and one frame")
     if min(group.first_frame, group.first_clip) < 0 or max(group.span.end_frame, group.span.end_clip) > _MAX_U32:
         raise ValueError("frame and clip numbers must lie between 0 and 2**32 - 1")
+    if group.placements and (len(group.placements) != group.clips or layout.patterns is not None):
+        raise ValueError("placements are one for each clip of a layout without patterns")
     if layout.patterns is None and group.clips * group.tiles * layout.elements > MAX_GROUP_SYMBOLS:
         raise ValueError(f"a group may hold {MAX_GROUP_SYMBOLS} symbols: use fewer clips a group")
     for name, array in zip(LatentArrays._fields, group.symbols, strict=True):

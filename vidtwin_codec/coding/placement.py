@@ -1,4 +1,8 @@
-"""Where a clip's frames lie on a canvas of patches of its own, for windows that follow the camera."""
+"""Where a clip's frames lie on a canvas of its own, for windows and tiles that follow the camera.
+
+Canvases are made of cells. With patterns, a cell is a patch of the window that the canvas takes the place of; without,
+16 pixels a side, and the canvas is cut into tiles as a frame of its size would be.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from vidtwin_codec.coding.layout import MAX_DIMENSION, LatentLayout
 from vidtwin_codec.errors import VidtwinError
 
 MAX_ORIGIN = 1 << 14
-MAX_AREA = 2  # of a canvas, in areas of the layout's own grid
+MAX_AREA = 2  # of a canvas, in areas of the frame, both in whole cells
+CELL = 16  # pixels, where the layout has no patterns
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,9 +24,10 @@ class Placement:
     """A canvas and where the frames lie on it.
 
     Attributes:
-        rows: patches of the canvas.
+        rows: cells of the canvas.
         columns: likewise.
-        top: the canvas' origin in patches, in coordinates that all clips of a group share; within +-`MAX_ORIGIN`.
+        top: the canvas' origin in cells, in coordinates that all clips of a group share; within +-`MAX_ORIGIN`, and 0
+            without patterns: there, nothing is predicted from the clip before by its place.
         left: likewise.
         corners: int16 ``[T, 2]``: row and column, in pixels from the canvas' origin, of each frame's top-left pixel.
     """
@@ -44,35 +50,41 @@ class Placement:
         """Rows, columns, top and left."""
         return self.rows, self.columns, self.top, self.left
 
-    def check(self, layout: LatentLayout) -> None:
+    def check(self, layout: LatentLayout, frame: tuple[int, int] | None = None) -> None:
         """Refuse what no file may hold.
 
+        Args:
+            layout: of the file.
+            frame: height and width in pixels of what lies on the canvas; must be known where there are no patterns.
+
         Raises:
-            ValueError: the layout has no patterns, the canvas is empty, larger than twice the layout's grid, or too far
-                away, or the corners are not one a frame within the canvas.
+            ValueError: the canvas is empty, larger than twice the frame, or too far away, or the corners are not one a
+                frame within the canvas, or a frame reaches beyond it.
         """
-        _, height, width, _ = layout.structure
-        if layout.patterns is None:
-            raise ValueError("only layouts with patterns have canvases")
+        height, width = rest_grid(layout, frame)
         if min(self.rows, self.columns) < 1 or max(self.rows, self.columns) > MAX_DIMENSION:
-            raise ValueError(f"a canvas of {self.rows} by {self.columns} patches")
+            raise ValueError(f"a canvas of {self.rows} by {self.columns} cells")
         if self.rows * self.columns > MAX_AREA * height * width:
-            raise ValueError(f"a canvas of {self.rows} by {self.columns} patches for a grid of {height} by {width}")
-        if max(abs(self.top), abs(self.left)) > MAX_ORIGIN:
-            raise ValueError(f"a canvas at {self.top}, {self.left} patches")
+            raise ValueError(f"a canvas of {self.rows} by {self.columns} cells for a grid of {height} by {width}")
+        if max(abs(self.top), abs(self.left)) > (0 if layout.patterns is None else MAX_ORIGIN):
+            raise ValueError(f"a canvas at {self.top}, {self.left} cells")
         if self.corners.shape != (layout.dynamics_x[1], 2) or self.corners.dtype != np.int16:
             raise ValueError(f"corners are {self.corners.dtype} {self.corners.shape}")
-        sides = np.array([self.rows, self.columns]) * layout.patterns.size
+        sides = np.array([self.rows, self.columns]) * cell_of(layout)
         if bool((self.corners < 0).any()) or bool((self.corners >= sides).any()):
             raise ValueError("a frame's corner lies outside its canvas")
+        if frame is not None and bool((self.corners.astype(np.int64) + frame > sides).any()):
+            raise ValueError("a frame reaches beyond its canvas")
         self.grid(layout)
 
     def grid(self, layout: LatentLayout) -> LatentLayout:
-        """The layout with this canvas' grid.
+        """The layout with this canvas' grid; without patterns that of a tile, as ever.
 
         Raises:
             ValueError: its latents are too many.
         """
+        if layout.patterns is None:
+            return layout
         slots, _, _, channels = layout.structure
         lines, frames, _ = layout.dynamics_x
         try:
@@ -86,7 +98,29 @@ class Placement:
             raise ValueError(str(error)) from error
 
 
-def at_rest(layout: LatentLayout) -> Placement:
-    """The layout's own grid at the origin, with every frame in its corner."""
-    _, height, width, _ = layout.structure
+def cell_of(layout: LatentLayout) -> int:
+    """Pixels along a side of a cell."""
+    return CELL if layout.patterns is None else layout.patterns.size
+
+
+def rest_grid(layout: LatentLayout, frame: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Rows and columns of cells of a frame that has no canvas.
+
+    Args:
+        layout: of the file.
+        frame: height and width in pixels; must be known where there are no patterns.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if layout.patterns is not None:
+        return layout.structure[1:3]
+    if frame is None:
+        raise ValueError("a canvas of a layout without patterns, for frames of unknown size")
+    return -(-frame[0] // CELL), -(-frame[1] // CELL)
+
+
+def at_rest(layout: LatentLayout, frame: tuple[int, int] | None = None) -> Placement:
+    """The frame's own grid at the origin, with every frame in its corner; arguments as of `rest_grid`."""
+    height, width = rest_grid(layout, frame)
     return Placement(height, width, 0, 0, np.zeros((layout.dynamics_x[1], 2), np.int16))

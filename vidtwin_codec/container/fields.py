@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from vidtwin_codec.coding import LatentLayout
+from vidtwin_codec.coding import PLACED, LatentLayout
 from vidtwin_codec.container.audio import AudioInfo
 from vidtwin_codec.container.checks import check_integer, check_ratio, check_text, parse_ratio, take
 from vidtwin_codec.errors import VidtwinError
@@ -67,10 +67,22 @@ def _check_camera(header: Header) -> None:
     if not header.camera:
         return
     patterns = header.layout.patterns
-    if patterns is None or not header.abutting or header.tiles > 1:
-        raise VidtwinError("header: only clips of one tile that abuts, with patterns, can follow the camera")
+    if patterns is None:
+        _check_tiled_camera(header)
+        return
+    if not header.abutting or header.tiles > 1:
+        raise VidtwinError("header: with patterns, only clips of one tile that abuts can follow the camera")
     if (header.tile_height, header.tile_width) != tuple(side * patterns.size for side in header.layout.structure[1:3]):
         raise VidtwinError("header: a tile that follows the camera must have the size of its patches")
+
+
+def _check_tiled_camera(header: Header) -> None:
+    if header.abutting:
+        raise VidtwinError("header: without patterns, tiles that abut cannot follow the camera")
+    if header.clip_frames != header.layout.dynamics_x[1]:
+        raise VidtwinError("header: to follow the camera, a clip must have as many frames as its dynamics")
+    if header.coder < PLACED:
+        raise VidtwinError(f"header: coder {header.coder} cannot follow the camera, coder {PLACED} does")
 
 
 def to_json(header: Header) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from vidtwin_codec.coding import (
@@ -17,6 +18,7 @@ from vidtwin_codec.coding import (
     max_content,
 )
 from vidtwin_codec.coding.allowance import UNLIMITED
+from vidtwin_codec.coding.placement import CELL, MAX_AREA, Placement, rest_grid
 from vidtwin_codec.container import fields, packed_steps
 from vidtwin_codec.container.audio import AudioInfo
 from vidtwin_codec.container.format import (
@@ -53,7 +55,7 @@ class Header:
         clip_frames: frames of a clip. tile_height, tile_width: pixels of a tile. overlap: pixels that neighbouring
             tiles share. clips_per_group: most clips in a group.
         abutting: tiles lie side by side from the top left corner on, and the last ones reach beyond the frame.
-        camera: clips may lie on canvases of their own, which follow the camera; only where a clip is one tile.
+        camera: clips may lie on canvases of their own, which follow the camera; windows only where a clip is one.
         audio: None for a silent file.
         options: what the encoder was asked for (quality, ...). source: what is known of the input. Both free JSON.
         created_by: program and version.
@@ -104,6 +106,42 @@ class Header:
         rows = tile_count(self.coded_height, self.tile_height, self.overlap)
         return rows, tile_count(self.coded_width, self.tile_width, self.overlap)
 
+    def tiles_of(self, height: int, width: int) -> int:
+        """Tiles that a picture of this size in pixels is cut into, as frames are."""
+        rows = tile_count(height, self.tile_height, self.overlap)
+        return rows * tile_count(width, self.tile_width, self.overlap)
+
+    def grid_on(self, placement: Placement | None) -> tuple[int, int]:
+        """Rows and columns of tiles of a clip: of its canvas, if it has one that is cut into tiles."""
+        if placement is None or self.layout.patterns is not None:
+            return self.tile_grid
+        rows = tile_count(placement.rows * CELL, self.tile_height, self.overlap)
+        return rows, tile_count(placement.columns * CELL, self.tile_width, self.overlap)
+
+    def tiles_on(self, placement: Placement | None) -> int:
+        """Tiles of a clip."""
+        rows, columns = self.grid_on(placement)
+        return rows * columns
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Height and width in pixels of what is cut into tiles."""
+        return self.coded_height, self.coded_width
+
+    @cached_property
+    def most_tiles(self) -> int:
+        """Most tiles that a clip can have, on whatever canvas."""
+        if not self._on_tiled_canvases:
+            return self.tiles
+        height, width = rest_grid(self.layout, self.frame)
+        # no canvas is smaller than the frame, so each side has at most `MAX_AREA` times its cells
+        canvases = ((rows, MAX_AREA * height * width // rows) for rows in range(height, MAX_AREA * height + 1))
+        return max(self.tiles_of(rows * CELL, columns * CELL) for rows, columns in canvases)
+
+    @property
+    def _on_tiled_canvases(self) -> bool:
+        return self.camera and self.layout.patterns is None
+
     def check_span(self, span: GroupSpan) -> None:
         """Make sure that a group can hold these frames and clips.
 
@@ -123,12 +161,18 @@ class Header:
         Raises:
             CorruptGroupError: damaged, or a group that this file cannot hold.
         """
-        frame = (self.coded_height, self.coded_width) if self.camera else None
-        limits = {"max_clips": self.clips_per_group, "max_tiles": self.tiles}
-        group = OpenGroup(data, self.layout, **limits, frame=frame, allowance=allowance)
+        group = OpenGroup(
+            data,
+            self.layout,
+            max_clips=self.clips_per_group,
+            max_tiles=self.most_tiles,
+            frame=self.frame if self.camera else None,
+            tiles_of=self.tiles_of if self._on_tiled_canvases else None,
+            allowance=allowance,
+        )
         try:
             self.check_span(group.span)
-            if group.tiles != self.tiles:
+            if not group.on_canvases and group.tiles != self.tiles:
                 raise ValueError(f"has {group.tiles} tiles a clip, expected {self.tiles}")
         except ValueError as error:
             raise CorruptGroupError(f"damaged group: {error}") from error
@@ -137,7 +181,8 @@ class Header:
     @property
     def max_group_content(self) -> int:
         """Most bytes that a group of this file holds before zstd."""
-        return max_content(self.layout, max_clips=self.clips_per_group, max_tiles=self.tiles)
+        limits = {"max_clips": self.clips_per_group, "max_tiles": self.most_tiles}
+        return max_content(self.layout, **limits, camera=self._on_tiled_canvases)
 
     def to_bytes(self) -> bytes:
         """The header as a skippable frame.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from vidtwin_codec.closing import Closing
-from vidtwin_codec.coding import CODERS, Allowance, CorruptGroupError, Group, LatentArrays, OpenGroup, PlacedClip
+from vidtwin_codec.coding import LATEST_CODER, Allowance, CorruptGroupError, Group, LatentArrays, OpenGroup, PlacedClip
 from vidtwin_codec.coding.allowance import UNLIMITED, for_file
 from vidtwin_codec.container.format import (
     AUDIO_OVERHEAD,
@@ -249,7 +249,7 @@ def read_header(source: ByteSource) -> tuple[Header, int, int]:
         raise VidtwinError(f"{source.name}: the header is damaged: it {error}", HEADER_HINT) from error
     except VidtwinError as error:
         raise VidtwinError(f"{source.name}: {error.message}", error.hint) from error
-    if header.coder not in CODERS:
+    if header.coder > LATEST_CODER:
         raise VidtwinError(
             f"{source.name}: uses coder {header.coder}, which this version of vidtwin does not know",
             "install a newer vidtwin",

@@ -119,7 +119,7 @@ class Decoder:
             needed = min(entry.clips, -(-(self.last - entry.first_frame) // clip_frames))
             clips = self._clips(number, skipped, needed)
             while waiting := list(islice(clips, at_once)):
-                for _, run in groupby(waiting, lambda clip: (clip[0].structure.shape, clip[1] is None)):
+                for _, run in groupby(waiting, lambda clip: clip[1] and (clip[1].rows, clip[1].columns)):
                     parts, placements = zip(*run, strict=True)
                     start = entry.first_frame + skipped * clip_frames
                     skipped += len(parts)

@@ -12,7 +12,7 @@ from vidtwin_codec import weights
 from vidtwin_codec.coding import GroupSpan, LatentArrays
 from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.media import FrameReader, MediaInfo
-from vidtwin_codec.network.following import Follower, Stretch, placed_geometry, seen_shares
+from vidtwin_codec.network.following import Follower, Stretch, can_follow, placed_geometry, seen_shares
 from vidtwin_codec.network.geometry import Frames, scaled_size
 from vidtwin_codec.network.runner import Codec
 from vidtwin_codec.options import EncodeOptions, Reporter
@@ -27,7 +27,8 @@ class Piece:
         span: which part of the video they are.
         tiles: of each clip.
         latents: posterior means, float32 ``[clips · tiles, …]``, clip-major.
-        placement: of a clip that has a canvas of its own, and is alone then; its latents have the canvas' grid.
+        placement: of a clip that has a canvas of its own, and is alone then; its latents have the canvas' grid, or are
+            of the canvas' tiles.
     """
 
     span: GroupSpan
@@ -75,7 +76,7 @@ class Encoder:
         self.layout = codec.layout_of(self.geometry)
         self.clips_per_group = self.geometry.clips_per_group(self.fps)
         self.most_clips_per_group = self.geometry.most_clips_per_group(self.fps)
-        self.follows = options.camera and self.layout.patterns is not None and len(self.geometry.tiles) == 1
+        self.follows = options.camera and can_follow(self.geometry, self.layout)
 
     def pieces(
         self, reporter: Reporter | None = None, *, first: int = 0, count: int | None = None
@@ -104,7 +105,7 @@ class Encoder:
                     of_clip = placed_geometry(geometry, self.layout, stretch.placements[0])
                     latents = self.codec.encode(stretch.frames, of_clip)
                     reporter.advanced(count_frames)
-                    yield from self._pieces(at, latents, stretch.placements)
+                    yield from self._pieces(at, len(of_clip.tiles), latents, stretch.placements)
         for text in frames.warnings[len(self.info.warnings) :]:
             self._warned(text)
 
@@ -117,9 +118,9 @@ class Encoder:
         )
 
     def _pieces(
-        self, span: GroupSpan, latents: LatentArrays, placements: tuple[Placement | None, ...]
+        self, span: GroupSpan, tiles: int, latents: LatentArrays, placements: tuple[Placement | None, ...]
     ) -> Iterator[Piece]:
-        tiles, length = len(self.geometry.tiles), self.geometry.clip_frames
+        length = self.geometry.clip_frames
         whole = Piece(span, tiles, latents)
         if not any(placements):
             yield whole

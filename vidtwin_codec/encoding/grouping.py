@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from vidtwin_codec.coding import (
+    MAX_GROUP_SYMBOLS,
     SPARSE,
     Group,
     GroupSpan,
@@ -71,7 +72,10 @@ def group_packer(encoder: Encoder, quality: float, level: int, watch: Watch | No
 
 
 class DensePacker:
-    """Groups of ten seconds whose symbols are chosen together, joined where the scene stands still."""
+    """Groups of ten seconds whose symbols are chosen together, joined where the scene stands still.
+
+    All clips of a group have one number of tiles, so one also ends where canvases that follow the camera change it.
+    """
 
     def __init__(self, encoder: Encoder, steps: Steps, level: int) -> None:
         self.steps = steps
@@ -82,6 +86,8 @@ class DensePacker:
 
     def add(self, piece: Piece) -> Iterator[Packed]:
         """See `GroupPacker`; a piece does not reach across the end of a group of ten seconds."""
+        if self._pieces and not self._fits(piece):
+            yield from self._close()
         self._pieces.append(piece)
         if piece.span.end_clip % self._least == 0:
             yield from self._close()
@@ -92,6 +98,12 @@ class DensePacker:
             yield from self._close()
         yield from self._packed(self._joiner.rest())
 
+    def _fits(self, piece: Piece) -> bool:
+        """Whether a piece can be in the open group."""
+        clips = sum(each.span.clips for each in self._pieces) + piece.span.clips
+        tiles = self._pieces[0].tiles
+        return piece.tiles == tiles and clips * tiles * self._layout.elements <= MAX_GROUP_SYMBOLS
+
     def _close(self) -> Iterator[Packed]:
         pieces, self._pieces = self._pieces, []
         spans = [piece.span for piece in pieces]
@@ -99,7 +111,10 @@ class DensePacker:
         columns = zip(*(piece.latents for piece in pieces), strict=True)
         latents, tiles = LatentArrays(*(np.concatenate(column) for column in columns)), pieces[0].tiles
         symbols = choose_symbols(latents, self.steps, self._layout, clips=clips, tiles=tiles, effort=self._effort)
-        group = Group(spans[0].first_frame, frames, spans[0].first_clip, clips, tiles, symbols)
+        placements = tuple(placement for piece in pieces for placement in [piece.placement] * piece.span.clips)
+        if not any(placements):
+            placements = ()
+        group = Group(spans[0].first_frame, frames, spans[0].first_clip, clips, tiles, symbols, placements)
         yield from self._packed(self._joiner.add(group))
 
     def _packed(self, group: Group | None) -> Iterator[Packed]:

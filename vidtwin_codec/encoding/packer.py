@@ -44,7 +44,7 @@ class Packer:
             weights_sha256=encoder.entry.sha256,
             layout=encoder.layout,
             steps=self._groups.steps,
-            coder=coder_of(encoder.layout),
+            coder=coder_of(encoder.layout, camera=encoder.follows),
             width=info.width,
             height=info.height,
             coded_width=geometry.width,

@@ -32,7 +32,12 @@ class Joiner:
     def add(self, group: Group) -> Group | None:
         """Take the next group; returns the one before it, when ``group`` does not go on with it."""
         done = self._open
-        if done is not None and group.first_clip % self._most_clips and stands_still(done, group):
+        if (
+            done is not None
+            and group.first_clip % self._most_clips
+            and _alike(done, group)
+            and stands_still(done, group)
+        ):
             self._open = _joined(done, group)
             return None
         self._open = group
@@ -42,6 +47,11 @@ class Joiner:
         """The last group, if there was any."""
         done, self._open = self._open, None
         return done
+
+
+def _alike(one: Group, other: Group) -> bool:
+    """Whether two groups could be one: where the camera is followed, nothing stands still."""
+    return one.tiles == other.tiles and not any(one.placements + other.placements)
 
 
 def goes_on(clip_bits: list[float]) -> bool:

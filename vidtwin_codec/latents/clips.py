@@ -30,7 +30,8 @@ class ClipLatents:
         placements: of each clip, where the file follows the camera: its canvas, and where frames lie on it. None for a
             clip that has the layout's own grid, and everywhere in other files. One clip has its own grid; of several,
             those with a smaller grid than the largest are filled up with zeros, below and to the right (`own` takes
-            them off again).
+            them off again). Without patterns, so are those whose canvases have fewer tiles, with tiles of zeros.
+        tile_counts: tiles of each clip, where they may differ; else empty.
     """
 
     numbers: range
@@ -38,15 +39,17 @@ class ClipLatents:
     symbols: LatentArrays
     steps: Steps
     placements: tuple[Placement | None, ...] = ()
+    tile_counts: tuple[int, ...] = ()
 
     def own(self, number: int, layout: LatentLayout) -> LatentArrays:
-        """Symbols ``[tiles, …]`` of the clip at ``number`` of these, with its own grid.
+        """Symbols ``[tiles, …]`` of the clip at ``number`` of these, with its own grid and tiles.
 
         Args:
             layout: the file's.
         """
         placement = self.placements[number] if self.placements else None
-        return cropped(LatentArrays(*(part[number] for part in self.symbols)), layout, placement)
+        tiles = self.tile_counts[number] if self.tile_counts else None
+        return cropped(LatentArrays(*(part[number, :tiles] for part in self.symbols)), layout, placement)
 
     def __len__(self) -> int:
         """Number of clips."""

@@ -45,7 +45,10 @@ class VtwDataset(Dataset[dict[str, Any]]):
     Clips of files that follow the camera have grids of different sizes. They are filled up with zeros, below and to the
     right: to ``grid``, so that samples can be stacked, or else to the largest of the sample. Their samples also have
     ``canvas [clips, 4]``: rows and columns of the clip's own grid, and where it lies, from the top and the left, in
-    patches and in coordinates that clips share as long as the picture goes on.
+    patches and in coordinates that clips share as long as the picture goes on. Of weights with tiles of a fixed size, a
+    canvas is counted in cells of 16 pixels and cut into more tiles than a frame: one tile is then drawn of as many as
+    the frame has; all of them are filled up with tiles of zeros, to ``most_tiles`` or to the most of the sample, and
+    samples also have ``tiles [clips]``, how many tiles of each clip are its own.
 
     An epoch has one sample for each stretch of ``clips`` clips and, unless ``tiles="all"``, each tile. Where the window
     lies in its stretch is drawn anew each time from torch's generator, which a DataLoader seeds differently in each
@@ -59,7 +62,8 @@ class VtwDataset(Dataset[dict[str, Any]]):
         cache_bytes: unpacked groups kept in memory, in each worker.
         cache_folder: unpacked groups kept on disk for all workers and for later runs; where the set does not fit in
             memory, or many workers read it.
-        grid: rows and columns of patches that every sample gets.
+        grid: rows and columns of patches that every sample gets. most_tiles: tiles that every sample gets where it has
+            all of them, likewise.
 
     Attributes:
         files: paths in use.
@@ -67,7 +71,8 @@ class VtwDataset(Dataset[dict[str, Any]]):
 
     Raises:
         VidtwinError: a file is no sound .vtw, files were made with different weights, or none is long enough. Reading a
-            sample: its grid is larger than ``grid``.
+            sample: its grid is larger than ``grid``, or it has
+            more tiles than ``most_tiles``.
     """
 
     def __init__(
@@ -80,10 +85,11 @@ class VtwDataset(Dataset[dict[str, Any]]):
         cache_bytes: int = DEFAULT_BYTES,
         cache_folder: str | os.PathLike[str] | None = None,
         grid: tuple[int, int] | None = None,
+        most_tiles: int | None = None,
     ) -> None:
         if clips < 1 or tiles not in ("one", "all"):
             raise ValueError(f"a window of {clips} clips and {tiles!r} tiles")
-        self.clips, self.tiles, self.random, self.grid = clips, tiles, random, grid
+        self.clips, self.tiles, self.random, self.grid, self.most_tiles = clips, tiles, random, grid, most_tiles
         self._cache_options = (cache_bytes, cache_folder)
         self._reset()
         self.skipped: list[str] = []
@@ -115,6 +121,10 @@ class VtwDataset(Dataset[dict[str, Any]]):
         if self.tiles == "all":
             found: dict[str, Any] = {"file": index, "clip": first}
             symbols = read.symbols
+            if self.most_tiles is not None:
+                symbols = _more_tiles(symbols, self.most_tiles, self.files[index])
+            if read.tile_counts:
+                found["tiles"] = torch.tensor(read.tile_counts)
         else:
             found = {"file": index, "clip": first, "tile": tile}
             symbols = LatentArrays(*(array[:, tile] for array in read.symbols))
@@ -122,8 +132,9 @@ class VtwDataset(Dataset[dict[str, Any]]):
         if self.grid is not None:
             latents = _filled(latents, self.grid, self.files[index])
         if self._records[index].camera:
-            layout = self._file(index).header.layout
-            canvases = [(one or at_rest(layout)).canvas for one in read.placements]
+            header = self._file(index).header
+            rest = at_rest(header.layout, header.frame)
+            canvases = [(one or rest).canvas for one in read.placements]
             found["canvas"] = torch.tensor(canvases)
         return {**{name: torch.from_numpy(array) for name, array in latents._asdict().items()}, **found}
 
@@ -195,6 +206,14 @@ def _filled(latents: LatentArrays, grid: tuple[int, int], name: str) -> LatentAr
     sides = ([(0, down), (0, right), (0, 0)], [(0, right)], [(0, down)])
     pads = ([(0, 0)] * (part.ndim - len(side)) + side for part, side in zip(latents, sides, strict=True))
     return LatentArrays(*(np.pad(part, pad) for part, pad in zip(latents, pads, strict=True)))
+
+
+def _more_tiles(symbols: LatentArrays, most: int, name: str) -> LatentArrays:
+    """With tiles of zeros behind."""
+    missing = most - symbols.structure.shape[1]
+    if missing < 0:
+        raise VidtwinError(f"{name}: a clip has {most - missing} tiles, more than {most}")
+    return LatentArrays(*(np.pad(part, [(0, 0), (0, missing)] + [(0, 0)] * (part.ndim - 2)) for part in symbols))
 
 
 def _paths(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:

@@ -48,6 +48,11 @@ class Description:
         """Shapes of a clip's tensors: those that hold the largest."""
         return largest_layout(self.header.layout, self.placements)
 
+    @property
+    def tiles(self) -> int:
+        """Tiles of a clip's tensors: those that hold the most."""
+        return max((self.header.tiles_on(one) for one in self.placements), default=self.header.tiles)
+
     def placement(self, clip: int) -> Placement | None:
         """Where a clip lies."""
         return self.placements[clip] if self.placements else None
@@ -146,7 +151,7 @@ def _placement(value: Any, header: Header) -> Placement | None:
     if corners.dtype.kind != "i" or np.abs(corners).max(initial=0) > 0x7FFF:
         raise ValueError("corners are small whole numbers")
     placement = Placement(rows, columns, top, left, corners.astype(np.int16))
-    placement.check(header.layout)
+    placement.check(header.layout, header.frame)
     return placement
 
 

@@ -41,7 +41,8 @@ def export_latents(
     One file gives the tensors ``structure [clips, tiles, n_q, h, w, d_S]``, ``dynamics_x [clips, tiles, d_D, T, w_D]``
     and ``dynamics_y [clips, tiles, d_D, T, h_D]``; of several, each name has the file's before it
     (``a/structure``). What is needed to go back is in the metadata. Memory does not grow with duration. Clips of a file
-    that follows the camera have grids of different sizes: they are filled up with zeros to the largest.
+    that follows the camera have grids of different sizes, or different numbers of tiles: they are filled up with zeros
+    to the largest.
 
     Args:
         sources: .vtw files, and folders of them.
@@ -68,7 +69,7 @@ def export_latents(
             descriptions[name] = describe(file)
     reporter.started(sum(one.frames for one in descriptions.values()), suffix[1:])
     shapes = [
-        (tensor_name(name, field, len(names)), (one.clips, one.header.tiles, *shape))
+        (tensor_name(name, field, len(names)), (one.clips, one.tiles, *shape))
         for name, one in descriptions.items()
         for field, shape in zip(LatentArrays._fields, one.shapes, strict=True)
     ]
@@ -77,28 +78,30 @@ def export_latents(
             for name, path in zip(names, paths, strict=True):
                 # each group is read once: nothing to keep
                 with VtwFile(path, cache=GroupCache(0)) as file:
+                    tiles = descriptions[name].tiles
                     for read in file.pieces():
                         for (field, part), shape in zip(
                             read.numpy()._asdict().items(), descriptions[name].shapes, strict=True
                         ):
-                            writer.write(tensor_name(name, field, len(names)), read.numbers.start, _padded(part, shape))
+                            filled = _padded(part, (tiles, *shape))
+                            writer.write(tensor_name(name, field, len(names)), read.numbers.start, filled)
                         reporter.advanced(len(read.frames))
         size = temporary.stat().st_size
     return Exported(len(paths), sum(one.clips for one in descriptions.values()), size)
 
 
 def describe(file: VtwFile) -> Description:
-    """What travels with a file's latents. Of a file that follows the camera all are read: clips tell their grids."""
+    """What travels with a file's latents; where it follows the camera, clips tell where they lie."""
     placements: tuple[Placement | None, ...] = ()
     if file.header.camera:
-        placements = tuple(placement for read in file.pieces() for placement in read.placements)
+        placements = file.placements()
     return Description(file.header, file.frame_count, file.group_clips, placements)
 
 
 def _padded(part: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """``[clips, tiles, …]`` with zeros behind, up to ``shape``."""
-    missing = [(0, wanted - there) for wanted, there in zip(shape, part.shape[2:], strict=True)]
-    return np.pad(part, [(0, 0), (0, 0), *missing]) if any(map(any, missing)) else part
+    """``[clips, tiles, …]`` with zeros behind, up to ``shape``, which begins with tiles."""
+    missing = [(0, wanted - there) for wanted, there in zip(shape, part.shape[1:], strict=True)]
+    return np.pad(part, [(0, 0), *missing]) if any(map(any, missing)) else part
 
 
 def tensor_name(file: str, field: str, files: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cached_property
 from math import floor
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,7 @@ class VtwFile(Closing):
         self._starts = np.array([entry.first_clip for entry in self._reader.groups], dtype=np.int64)
         self._clips = self._reader.groups[-1].span.end_clip if self._reader.groups else 0
         self._codecs: Codecs | None = None
+        self._places: dict[int, GroupPlaces] = {}
 
     def close(self) -> None:
         """Close the file."""
@@ -91,7 +92,7 @@ class VtwFile(Closing):
 
     @property
     def tiles(self) -> int:
-        """Tiles of a clip, row by row."""
+        """Tiles of a clip, row by row; of one on a canvas that is cut into tiles, `ClipLatents.tile_counts`."""
         return self.header.tiles
 
     @cached_property
@@ -220,16 +221,52 @@ class VtwFile(Closing):
             return ClipLatents(numbers, frames, symbols, self.header.steps, placements)
         parts: dict[int, LatentArrays] = {int(group): self._group(int(group)) for group in np.unique(homes)}
         dtype = np.result_type(np.int8, *(part.structure.dtype for part in parts.values()))
+        places = {group: self._places_of(group) for group in parts}
+        tiles = max((places[group].tiles for group in parts), default=self.tiles)
         arrays = []
         for field, shape in enumerate(self.header.layout.shapes()):
-            out = np.empty((len(wanted), self.tiles, *shape), dtype)
+            out = np.zeros((len(wanted), tiles, *shape), dtype)
             for group, part in parts.items():
                 inside = homes == group
-                whole = part[field].reshape(-1, self.tiles, *shape)
-                out[inside] = whole[wanted[inside] - self._starts[group]]
+                whole = part[field].reshape(-1, places[group].tiles, *shape)
+                out[inside, : places[group].tiles] = whole[wanted[inside] - self._starts[group]]
             arrays.append(out)
-        nowhere = (None,) * len(numbers)
-        return ClipLatents(numbers, frames, LatentArrays(*arrays), self.header.steps, nowhere)
+        pairs = zip(homes.tolist(), (wanted - self._starts[homes]).tolist(), strict=True)
+        placements = tuple(places[home].placements[clip] for home, clip in pairs)
+        counts = tuple(places[home].tiles for home in homes.tolist()) if self.header.camera else ()
+        return ClipLatents(numbers, frames, LatentArrays(*arrays), self.header.steps, placements, counts)
+
+    def _places_of(self, number: int) -> GroupPlaces:
+        """Where the clips of a group lie; asked of the file only where they may have canvases."""
+        if not self.header.camera:
+            return GroupPlaces(self.tiles, (None,) * self.group_clips[number])
+        if number not in self._places:
+            group = self._reader.open_group(number)
+            self._places[number] = GroupPlaces(group.tiles, group.placements)
+        return self._places[number]
+
+    def placements(self) -> tuple[Placement | None, ...]:
+        """The canvases of all clips; of wide latents, these are read for it.
+
+        Raises:
+            VidtwinError: a group is damaged.
+        """
+        if self._wide and self.header.camera:
+            return tuple(placement for piece in self.pieces() for placement in piece.placements)
+        return tuple(place for number in range(len(self.group_clips)) for place in self._places_of(number).placements)
+
+    def placement(self, clip: int) -> Placement | None:
+        """The canvas of a clip, if it has one.
+
+        Raises:
+            VidtwinError: its group is damaged.
+        """
+        if not self.header.camera:
+            return None
+        if self._wide:
+            return self[clip].placements[0]
+        home = int(self._starts.searchsorted(clip, side="right")) - 1
+        return self._places_of(home).placements[clip - int(self._starts[home])]
 
     def _read_wide(
         self, wanted: NDArray[np.int64], homes: NDArray[np.int64]
@@ -255,6 +292,13 @@ class VtwFile(Closing):
 
     def _group(self, number: int) -> LatentArrays:
         return self._cache.get(self.digest, number, self.header.layout, lambda: self._reader.read_group(number).symbols)
+
+
+class GroupPlaces(NamedTuple):
+    """Of a group without patterns: tiles of each clip, and where it lies."""
+
+    tiles: int
+    placements: tuple[Placement | None, ...]
 
 
 T = TypeVar("T")

@@ -138,12 +138,12 @@ def _job(
             described = replace(described, header=replace(given.header, steps=described.header.steps))
     assert described is not None  # without a description there is a file to be like
     # whatever coder wrote the original, the best of today's writes this one
-    header = replace(described.header, coder=coder_of(described.header.layout))
+    camera = described.header.camera or any(described.placements)
+    coder = coder_of(described.header.layout, camera=camera)
+    header = replace(described.header, camera=camera, coder=coder)
     if options.quality is not None:
         header = replace(header, steps=_steps(header, options.quality))
         header = replace(header, options={**header.options, "quality": options.quality})
-    if any(described.placements):
-        header = replace(header, camera=True)
     clips = _clips(tensors, names, replace(described, header=header))
     if clips == described.clips and described.header.clip_frames == header.clip_frames:
         return _Job(replace(described, header=header), names)
@@ -159,14 +159,14 @@ def _job(
 def _clips(tensors: TensorReader, names: tuple[str, ...], described: Description) -> int:
     """Number of clips, after checking that the tensors have the shapes they should have."""
     found: set[int] = set()
-    header = described.header
     for name, shape in zip(names, described.shapes, strict=True):
         if name not in tensors.shapes:
             raise VidtwinError(f"has no tensor {name!r}")
         actual = tensors.shapes[name]
-        if actual[1:] != (header.tiles, *shape) and (header.tiles > 1 or actual[1:] != shape):
+        tiles = described.tiles
+        if actual[1:] != (tiles, *shape) and (tiles > 1 or actual[1:] != shape):
             raise VidtwinError(
-                f"{name} has shape {list(actual)}, expected [clips, {', '.join(map(str, (header.tiles, *shape)))}]"
+                f"{name} has shape {list(actual)}, expected [clips, {', '.join(map(str, (tiles, *shape)))}]"
             )
         found.add(actual[0])
     if len(found) != 1 or 0 in found:
@@ -219,11 +219,14 @@ def _write(
     def read(first: int, end: int) -> LatentArrays:
         parts = (tensors.read(name, first, end) for name in job.tensors)
         shaped = (
-            part.reshape(end - first, header.tiles, *shape) for part, shape in zip(parts, described.shapes, strict=True)
+            part.reshape(end - first, described.tiles, *shape)
+            for part, shape in zip(parts, described.shapes, strict=True)
         )
         latents = LatentArrays(*shaped)
-        if described.placements:  # a clip at a time
-            latents = cropped(latents, header.layout, described.placement(first))
+        if described.placements:  # a clip at a time, or clips of as many tiles
+            placement = described.placement(first)
+            latents = LatentArrays(*(part[:, : header.tiles_on(placement)] for part in latents))
+            latents = cropped(latents, header.layout, placement)
         return requantize(latents, header.steps)
 
     with ExitStack() as stack:

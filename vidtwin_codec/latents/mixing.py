@@ -151,13 +151,16 @@ def mix_latents(
         frames = min(counts.values()) if options.length == "shortest" else counts[options.length]
         clips = -(-frames // still.header.clip_frames)
         tiles = nearest_tiles(still.header, moving.header)
-        wide = still.header.layout.patterns is not None
+        followed = still.header.camera or moving.header.camera
 
         def read(first: int, end: int) -> LatentArrays:
-            if wide:
-                _check_placements(still, moving, *(_home(file, first, clips) for file in (still, moving)))
+            for clip in range(first, end) if followed else ():
+                _check_placements(still, moving, *(_home(file, clip, clips) for file in (still, moving)))
             content, motion = _looped(still, first, end, clips), _looped(moving, first, end, clips)
-            return LatentArrays(content.structure, motion.dynamics_x[:, tiles], motion.dynamics_y[:, tiles])
+            # tiles of canvases are each other's, if there are any: those of two files then lie alike
+            if content.structure.shape[1] == len(tiles):
+                motion = LatentArrays(*(part[:, tiles] for part in motion))
+            return LatentArrays(content.structure, motion.dynamics_x, motion.dynamics_y)
 
         audio: Iterable[bytes] = ()
         header = _header(still, moving, options)
@@ -172,7 +175,7 @@ def mix_latents(
         groups = even_groups(clips, header.clips_per_group)
 
         def placement(clip: int) -> Placement | None:
-            return still[_home(still, clip, clips)].placements[0]
+            return still.placement(_home(still, clip, clips))
 
         return write_symbols(
             *(stream, header, groups, frames, read), audio=audio, level=level, coder=coder, placements=placement
@@ -246,12 +249,18 @@ def _home(file: VtwFile, clip: int, clips: int) -> int:
 
 def _check_placements(still: VtwFile, moving: VtwFile, one: int, other: int) -> None:
     """Refuse clips that the camera is followed through in different ways: their patches show different places."""
-    if still[one].placements != moving[other].placements:
+    place, same_tiles = still.placement(one), _tiling(still.header) == _tiling(moving.header)
+    if place != moving.placement(other) or (place is not None and not same_tiles):
         raise VidtwinError(
             f"clip {one} of {os.fspath(still.path)} and clip {other} of {os.fspath(moving.path)} do not follow the "
             "camera along the same path",
             "encode both videos with --no-camera",
         )
+
+
+def _tiling(header: Header) -> tuple[object, ...]:
+    """What a canvas' tiles depend on besides its size."""
+    return header.frame, header.overlap, header.tile_height, header.tile_width
 
 
 def _header(still: VtwFile, moving: VtwFile, options: MixOptions) -> Header:
@@ -263,7 +272,7 @@ def _header(still: VtwFile, moving: VtwFile, options: MixOptions) -> Header:
         content,
         steps=Steps(content.steps.structure, motion.steps.dynamics_x, motion.steps.dynamics_y),
         fps=motion.fps,
-        coder=coder_of(content.layout),
+        coder=coder_of(content.layout, camera=content.camera),
         audio=sound,
         options={"mixed": {"structure": content.options, "dynamics": motion.options}},
         source={},

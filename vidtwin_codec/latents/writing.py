@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import BinaryIO
 
 import numpy as np
@@ -45,7 +46,7 @@ def write_symbols(
     Args:
         stream: binary, open for writing; stays open. Its OSErrors pass through.
         header: of the new file.
-        group_clips: how many clips each group gets.
+        group_clips: how many clips each group gets; fewer where the number of tiles changes from clip to clip.
         frames: true frames, which fill all clips but the last.
         read: gives the symbols.
         audio: pieces of the audio file that the header announces.
@@ -60,13 +61,14 @@ def write_symbols(
     if header.audio is not None:
         writer.write_audio(audio)
     first = 0
-    for clips in group_clips:
+    for clips in _even_in_tiles(header, group_clips, placements):
         start = first * header.clip_frames
         span = GroupSpan(start, min(clips * header.clip_frames, frames - start), first, clips)
         if header.layout.patterns is None:
-            packed = pack_group(
-                Group(*span, header.tiles, _rows(read(first, span.end_clip))), header.layout, level, coder
-            )
+            places = tuple(placements(clip) for clip in range(first, span.end_clip))
+            symbols = _rows(read(first, span.end_clip))
+            group = Group(*span, header.tiles_on(places[0]), symbols, places if any(places) else ())
+            packed = pack_group(group, header.layout, level, coder)
         else:
             encoder = SparseGroupEncoder(header.layout, header.tiles, header.steps)
             for clip in range(first, span.end_clip):
@@ -76,6 +78,15 @@ def write_symbols(
         reporter.advanced(span.frames)
         first = span.end_clip
     return writer.finish()
+
+
+def _even_in_tiles(header: Header, group_clips: Sequence[int], placements: Placements) -> Iterator[int]:
+    """Clips of groups whose clips all have as many tiles."""
+    first = 0
+    for clips in group_clips:
+        counts = (header.tiles_on(placements(clip) if header.camera else None) for clip in range(first, first + clips))
+        yield from (len(list(run)) for _, run in groupby(counts))
+        first += clips
 
 
 def _rows(symbols: LatentArrays) -> LatentArrays:

@@ -29,11 +29,13 @@ class Canvas:
         size: height and width of a frame, pixels.
         patch: pixels along a side of a patch.
         positions: int16 ``[T, 2]``: row and column in the world of each frame's first pixel.
+        spare: rows and columns of patches below and to the right that the frames do not need.
     """
 
     size: tuple[int, int]
     patch: int
     positions: NDArray[np.int16]
+    spare: tuple[int, int] = (0, 0)
 
     @classmethod
     def still(cls, size: tuple[int, int], patch: int, count: int) -> Canvas:
@@ -71,12 +73,12 @@ class Canvas:
     @property
     def rows(self) -> int:
         """Patches from top to bottom."""
-        return _up(int(self.positions[:, 0].max()) + self.size[0] - self.origin[0], self.patch)
+        return _up(int(self.positions[:, 0].max()) + self.size[0] - self.origin[0], self.patch) + self.spare[0]
 
     @property
     def columns(self) -> int:
         """Patches from left to right."""
-        return _up(int(self.positions[:, 1].max()) + self.size[1] - self.origin[1], self.patch)
+        return _up(int(self.positions[:, 1].max()) + self.size[1] - self.origin[1], self.patch) + self.spare[1]
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -1,12 +1,14 @@
-"""Windows that follow the camera: clips as the network sees them, on canvases where what they show stands still.
+"""Windows and tiles that follow the camera: clips on canvases where what they show stands still.
 
-Each clip of a network that sees whole frames may have a canvas of its own, somewhat larger than a frame, in a world
-that goes on from clip to clip. Segments of a video can be encoded apart, so a new world begins wherever one may begin.
+Each clip may have a canvas of its own, somewhat larger than a frame. Those of a network that sees whole frames lie in a
+world that goes on from clip to clip. Segments of a video can be encoded apart, so a new world begins wherever one may
+begin. Canvases of a network that sees tiles are cut into tiles as frames are, and each is a world of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -15,9 +17,9 @@ from numpy.typing import NDArray
 
 from vidtwin_codec.coding import LatentLayout
 from vidtwin_codec.coding.layout import MAX_CLIP_ELEMENTS
-from vidtwin_codec.coding.placement import MAX_ORIGIN, Placement
-from vidtwin_codec.motion import Camera, Canvas
-from vidtwin_codec.network.geometry import Frames, Geometry
+from vidtwin_codec.coding.placement import MAX_AREA, MAX_ORIGIN, Placement, cell_of, rest_grid
+from vidtwin_codec.motion import Camera, Canvas, tiled_canvas
+from vidtwin_codec.network.geometry import Frames, Geometry, aligned_side
 
 
 class Stretch(NamedTuple):
@@ -36,15 +38,13 @@ class Follower:
     """Finds where clips lie; takes them in order.
 
     Args:
-        geometry: of the video; one window a clip.
-        layout: of the window's latents.
+        geometry: of the video. layout: of its tiles, or of its one window; `can_follow`.
         restart: a new world begins at clips whose numbers are multiples of this.
     """
 
     def __init__(self, geometry: Geometry, layout: LatentLayout, restart: int) -> None:
-        assert layout.patterns is not None  # others never follow
         self._geometry, self._layout, self._restart = geometry, layout, restart
-        self._patch = layout.patterns.size
+        self._patch = cell_of(layout)
         self._camera = Camera(self._patch)
 
     def follow(self, frames: Frames, first: int) -> Iterator[Stretch]:
@@ -67,28 +67,56 @@ class Follower:
             yield np.concatenate([clip, np.repeat(clip[-1:], missing, axis=0)]) if missing else clip
 
     def _next(self, clip: Frames, number: int) -> tuple[Frames, Placement | None]:
-        if number % self._restart == 0:
-            self._camera = Camera(self._patch)
-        canvas = self._camera.follow(clip)
-        if not canvas.positions.any() or not self._can_be_coded(canvas):
+        if self._layout.patterns is None:
+            found = tiled_canvas(clip, self._patch, self._tiles)
+            canvas = None if found is None else self._aligned(found)
+        else:
+            if number % self._restart == 0:
+                self._camera = Camera(self._patch)
+            canvas = self._camera.follow(clip)
+        if canvas is None or not canvas.positions.any() or not self._can_be_coded(canvas):
             return clip, None
         top, left = (side // self._patch for side in canvas.origin)
         corners = np.array(canvas.corners, np.int16)
         return canvas.place(clip), Placement(canvas.rows, canvas.columns, top, left, corners)
 
+    def _aligned(self, canvas: Canvas) -> Canvas:
+        """A little larger, where its tiles then lie so that those which overlap repeat each other."""
+        geometry, (_, rows, columns, _) = self._geometry, self._layout.structure
+        height = aligned_side(canvas.shape[0], geometry.tile_height, geometry.overlap, geometry.tile_height // rows)
+        width = aligned_side(canvas.shape[1], geometry.tile_width, geometry.overlap, geometry.tile_width // columns)
+        if height % self._patch or width % self._patch:
+            return canvas
+        spare = height // self._patch - canvas.rows, width // self._patch - canvas.columns
+        grown = replace(canvas, spare=spare)
+        frame_rows, frame_columns = rest_grid(self._layout, canvas.size)
+        return grown if grown.rows * grown.columns <= MAX_AREA * frame_rows * frame_columns else canvas
+
+    def _tiles(self, height: int, width: int) -> int:
+        return len(self._geometry.canvas(height, width).tiles)
+
     def _can_be_coded(self, canvas: Canvas) -> bool:
+        if self._layout.patterns is None:
+            return True  # tiles are as large as ever
         slots, _, _, channels = self._layout.structure
         lines, frames, _ = self._layout.dynamics_x
         elements = slots * canvas.rows * canvas.columns * channels + lines * frames * (canvas.rows + canvas.columns)
         return elements <= MAX_CLIP_ELEMENTS and max(map(abs, canvas.origin)) <= MAX_ORIGIN * self._patch
 
 
+def can_follow(geometry: Geometry, layout: LatentLayout) -> bool:
+    """Whether clips may have canvases: one window, or overlapping tiles of a network without patterns."""
+    if layout.patterns is not None:
+        return len(geometry.tiles) == 1
+    return not geometry.abutting and geometry.clip_frames == layout.dynamics_x[1]
+
+
 def placed_geometry(geometry: Geometry, layout: LatentLayout, placement: Placement | None) -> Geometry:
     """The geometry of a clip: the canvas being the frame, where it has one."""
     if placement is None:
         return geometry
-    assert layout.patterns is not None  # of layouts with placements
-    return geometry.canvas(placement.rows * layout.patterns.size, placement.columns * layout.patterns.size)
+    cell = cell_of(layout)
+    return geometry.canvas(placement.rows * cell, placement.columns * cell)
 
 
 def cut_out(canvases: Frames, placement: Placement | None, height: int, width: int) -> Frames:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vidtwin_codec.container import Header
-from vidtwin_codec.container.tiling import abutting_offsets, tile_offsets
+from vidtwin_codec.container.tiling import abutting_offsets, tile_count, tile_offsets
 from vidtwin_codec.network.memory import allocate
 
 Frames = NDArray[np.uint8]
@@ -85,7 +85,9 @@ class Geometry:
         return [(y, x) for y in rows for x in columns]
 
     def canvas(self, height: int, width: int) -> Geometry:
-        """The same with frames, and windows, of another size in pixels."""
+        """The same with frames of another size in pixels; of windows that abut, one takes in all of it."""
+        if not self.abutting:
+            return replace(self, height=height, width=width)
         return replace(self, height=height, width=width, tile_height=height, tile_width=width)
 
     def clips(self, frames: int) -> int:
@@ -185,6 +187,20 @@ class Geometry:
             _fades(tile_offsets(self.height, self.tile_height, self.overlap), self.tile_height, self.height, device),
             _fades(tile_offsets(self.width, self.tile_width, self.overlap), self.tile_width, self.width, device),
         )
+
+
+def aligned_side(side: int, tile: int, overlap: int, pitch: int) -> int:
+    """The least side, if not ``side`` itself, of as many tiles whose places are all multiples of ``pitch``; in pixels.
+
+    What two tiles share, both then cut into latents at the same places, so that those of one repeat the other's and
+    take next to nothing. Where no such side has as few tiles, it stays as it is.
+    """
+    count = tile_count(side, tile, overlap)
+    if count == 1:
+        return side
+    unit = (count - 1) * pitch
+    grown = tile + -(-(side - tile) // unit) * unit
+    return grown if tile_count(grown, tile, overlap) == count else side
 
 
 def _fades(offsets: list[int], tile: int, size: int, device: torch.device) -> dict[int, Tensor]:

@@ -131,7 +131,7 @@ class Codec:
     def decode_placed(
         self, latents: LatentArrays, geometry: Geometry, placements: Sequence[Placement | None], only: Any = None
     ) -> Iterator[Frames]:
-        """As :meth:`decode`, for clips with placements of one grid: frames are cut out of canvases."""
+        """As :meth:`decode`, for clips on canvases of one size (or on none): frames are cut out of canvases."""
         of_clip = placed_geometry(geometry, self.layout_of(geometry), placements[0])
         for clip, placement in zip(self.decode(latents, of_clip, only), placements, strict=True):
             yield cut_out(clip, placement, geometry.height, geometry.width)

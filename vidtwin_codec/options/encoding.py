@@ -42,7 +42,7 @@ class EncodeOptions(NetworkOptions):
     effort: int = DEFAULT_EFFORT
     """0 rounds latents to symbols, 1 chooses symbols by what error and bits they cost together."""
     camera: bool = True
-    """Let windows follow the camera, where the network sees whole frames: fewer bytes where the picture pans."""
+    """Let windows and tiles follow the camera: fewer bytes, or a better picture, where it pans."""
     level: int = DEFAULT_LEVEL
     """zstd level, 1 to 22."""
     allow_playlists: bool = False

@@ -24,7 +24,7 @@ class CompareOptions(NetworkOptions):
     short_sides: tuple[int | None, ...] = (None, 224)
     """vidtwin's ladder is every quality at every short side; None is the native size."""
     camera: bool = True
-    """Let vidtwin's windows follow the camera."""
+    """Let vidtwin's windows and tiles follow the camera."""
     frames: int | None = None
     """Compare at most so many frames of each source; None: ``seconds`` decide."""
     seconds: float = DEFAULT_SECONDS

@@ -10,6 +10,7 @@ from string import Template
 import numpy as np
 from numpy.typing import NDArray
 
+from vidtwin_codec.coding.placement import cell_of
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.report.bars import bar_plot
 from vidtwin_codec.evaluation.report.images import data_uri
@@ -51,9 +52,10 @@ def inspect_page(
     with VtwFile(path) as file:
         if not len(file):
             raise VidtwinError(f"{os.fspath(path)}: holds no frames")
-        header, grid, middle = file.header, file.header.tile_grid, len(file) // 2
-        structure = structure_maps(file[middle].structure[0][..., :MAX_CHANNELS_SHOWN], grid)
-        dynamics_x, dynamics_y = _first_dynamics(file)
+        header, middle = file.header, len(file) // 2
+        own = header.grid_on(file.placement(middle))
+        structure = structure_maps(file[middle].structure[0][..., :MAX_CHANNELS_SHOWN], own)
+        dynamics_x, dynamics_y, grid = _first_dynamics(file)
         wide = _ENLARGED * dynamics_x.shape[0] * dynamics_x.shape[3]
         return Template(resource("latents.html")).substitute(
             title=escape(os.path.basename(os.fspath(path))),
@@ -77,17 +79,32 @@ def inspect_page(
         )
 
 
-def _first_dynamics(file: VtwFile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Dynamics x and y of the first `MAX_CLIPS_SHOWN` clips; the structure beside them may be far larger."""
-    parts, clips = [], 0
+def _first_dynamics(file: VtwFile) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, int]]:
+    """Dynamics x and y of the first `MAX_CLIPS_SHOWN` clips; the structure beside them may be far larger.
+
+    Also the grid of tiles that they have, the largest of all: where a clip has fewer, there is nothing.
+    """
+    parts, grids, clips = [], [], 0
     for piece in file.pieces():
         arrays = piece.numpy()
-        parts.append(arrays[1:])
+        for number, placement in enumerate(piece.placements):
+            parts.append([part[number : number + 1] for part in arrays[1:]])
+            grids.append(file.header.grid_on(placement))
         clips += len(piece)
         if clips >= MAX_CLIPS_SHOWN:
             break
+    rows, columns = (max(sides) for sides in zip(*grids, strict=True))
+    for clip, own in zip(parts, grids, strict=True):
+        clip[:] = [_on_grid(part, own, (rows, columns)) for part in clip]
     dynamics_x, dynamics_y = (_stacked(column)[:MAX_CLIPS_SHOWN] for column in zip(*parts, strict=True))
-    return dynamics_x, dynamics_y
+    return dynamics_x, dynamics_y, (rows, columns)
+
+
+def _on_grid(part: NDArray[np.float32], own: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.float32]:
+    """A clip ``[1, tiles, …]`` with tiles of nothing below and to the right."""
+    tiles = part.reshape(*own, *part.shape[2:])
+    missing = [(0, most - side) for most, side in zip(grid, own, strict=True)]
+    return np.pad(tiles, missing + [(0, 0)] * (tiles.ndim - 2)).reshape(1, -1, *part.shape[2:])
 
 
 def _stacked(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -98,16 +115,13 @@ def _stacked(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 def _camera(file: VtwFile) -> str:
     """Where frames lie on canvases, over time; empty where no clip has one."""
-    placements = [placement for piece in file.pieces() for placement in piece.placements] if file.header.camera else []
+    placements = file.placements() if file.header.camera else ()
     if not any(placements):
         return ""
-    patterns = file.header.layout.patterns
-    assert patterns is not None  # of every file that follows the camera
+    cell = cell_of(file.header.layout)
     frames = file.header.clip_frames
     paths = [
-        np.zeros((frames, 2), np.int64)
-        if one is None
-        else one.corners + np.array([one.top, one.left], np.int64) * patterns.size
+        np.zeros((frames, 2), np.int64) if one is None else one.corners + np.array([one.top, one.left], np.int64) * cell
         for one in placements
     ]
     shown = np.concatenate(paths)[: file.frame_count]
