@@ -1,32 +1,54 @@
-# make demo   encode, decode and measure the example clip
+# make demo   what vidtwin needs in .venv; encode, decode and measure the example clip
 # make test   lint, types, documentation and tests
 # make docs   the documentation as HTML, in build/docs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# PyPI's torch for Linux brings gigabytes of CUDA. Where there is no NVIDIA driver, the build without it comes from
+# PyTorch's own index; `make demo TORCH_INDEX=` takes PyPI's.
+ifeq ($(shell uname -s),Linux)
+ifeq ($(shell command -v nvidia-smi),)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+endif
+endif
 
 .PHONY: demo test lint docs format clean
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+# Two stamps: .demo has what running needs, .dev what working on vidtwin needs besides.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vidtwin needs Python 3.11 or later: make PYTHON=python3.11 (this is " + sys.version.split()[0] + ")")'
+	@echo "1/2  Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "2/2  Installing PyTorch and a dozen packages: minutes, the last of them quietly after 'Installing collected packages'"
+ifneq ($(TORCH_INDEX),)
+	@$(PIP) install -c constraints.txt --no-deps --index-url $(TORCH_INDEX) --retries 1 --timeout 15 torch \
+		|| echo "     PyTorch's index did not answer; PyPI's build, which is larger, will do"
+endif
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
 
-demo: $(VENV)/.installed
-	$(BIN)/python examples/demo.py
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "Installing what checks and tests need"
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
 
-lint: $(VENV)/.installed
+demo: $(VENV)/.demo
+	@$(BIN)/python examples/demo.py
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 
 test: lint docs
 	$(BIN)/pytest
 
-format: $(VENV)/.installed
+format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -110,11 +111,17 @@ def test_the_command_in_the_repository_writes_the_embedded_file(tmp_path: Path) 
 
 def test_the_demo_runs_and_says_what_it_measured(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "examples" / "demo.py"), str(CLIP), str(tmp_path)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shown = done.stdout
+    assert [line[:3] for line in done.stderr.splitlines() if "/3  " in line] == ["1/3", "2/3", "3/3"]
+    assert "encode: " in done.stderr
     assert "640 x 360, 132 frames at 25 fps" in shown
     assert "compression ratio" in shown
     assert float(shown.split("PSNR ")[1].split()[0]) > 22
     assert (tmp_path / "big_buck_bunny.mp4").exists()
+    following = shlex.split(shown.splitlines()[-1])  # as it is typed
+    subprocess.run(following, capture_output=True, check=True)
+    assert 0 < Path(following[-1]).stat().st_size < (tmp_path / "big_buck_bunny.vtw").stat().st_size
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
