@@ -20,11 +20,13 @@ from vidtwin_codec.cli.common import (
     console,
     decoding_options,
     encoding_options,
+    forget_set_weights,
     network_options,
     output_options,
     print_json,
     refuse_several_targets,
 )
+from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.options import DecodeOptions, EncodeOptions
 
@@ -190,6 +192,8 @@ def _options(decode: bool, force: bool, choices: dict[str, Any]) -> BatchOptions
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             other = "encoding" if decode else "decoding"
             raise click.UsageError(f"--{name.replace('_', '-')} is about {other}")
+    if decode:
+        forget_set_weights(context, choices)
     network = {name: choices.pop(name) for name in NETWORK_OPTIONS}
     encoding = {name: choices.pop(name) for name in ENCODING_OPTIONS}
     decoding = {name: choices.pop(name) for name in DECODING_OPTIONS}
@@ -197,5 +201,7 @@ def _options(decode: bool, force: bool, choices: dict[str, Any]) -> BatchOptions
         raise click.UsageError("--measure is about encoding")
     if decode:
         sound = encoding["audio"] != "none"
-        return BatchOptions(work=DecodeOptions(**network, **decoding, audio=sound, force=force), **choices)
-    return BatchOptions(work=EncodeOptions(**network, **encoding, force=force), **choices)
+        work: Any = built(DecodeOptions, **network, **decoding, audio=sound, force=force)
+    else:
+        work = built(EncodeOptions, **network, **encoding, force=force)
+    return built(BatchOptions, work=work, **choices)

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from vidtwin_codec.cli.streams import check_stdout
+from vidtwin_codec.cli.usage import parse_device
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.coding.effort import DEFAULT_EFFORT, MAX_EFFORT
 from vidtwin_codec.options import AUDIO_MODES, DEFAULT_OVERLAP, Reporter
@@ -196,6 +197,21 @@ def decoding_options(function: F) -> F:
 
 def network_options(function: F) -> F:
     """``--weights --device --precision --batch``."""
+    return _network_options(function, "VIDTWIN_WEIGHTS")
+
+
+def reading_network_options(function: F) -> F:
+    """The same for what reads .vtw files: these say which weights they need, and the environment does not."""
+    return _network_options(function, None)
+
+
+def forget_set_weights(context: click.Context, choices: dict[str, Any]) -> None:
+    """Leave the weights that the environment names to verbs that encode, in one that turned out to read .vtw files."""
+    if context.get_parameter_source("weights") is ParameterSource.ENVIRONMENT:
+        choices["weights"] = None
+
+
+def _network_options(function: F, weights_variable: str | None) -> F:
     for option in (
         click.option("--batch", type=click.IntRange(1, 4096), help="Tiles at once (default: from memory)."),
         click.option(
@@ -206,9 +222,22 @@ def network_options(function: F) -> F:
             help="Arithmetic of the network.",
         ),
         click.option(
-            "--device", metavar="auto|cpu|cuda|cuda:N|mps", default="auto", show_default=True, help="Where to run."
+            "--device",
+            metavar="auto|cpu|cuda|cuda:N|mps",
+            default="auto",
+            show_default=True,
+            envvar="VIDTWIN_DEVICE",
+            show_envvar=True,
+            callback=parse_device,
+            help="Where to run.",
         ),
-        click.option("--weights", metavar="NAME|FILE", help="Network weights: a name, a file or a digest."),
+        click.option(
+            "--weights",
+            metavar="NAME|FILE",
+            envvar=weights_variable,
+            show_envvar=True,
+            help="Network weights: a name, a file or a digest.",
+        ),
     ):
         function = option(function)
     return function

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vidtwin_codec.cli.common import console, network_options, output_options, print_json
+from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.compare.codecs import CODECS, PRESETS, Gop
 from vidtwin_codec.evaluation.compare.options import DEFAULT_SECONDS, CompareOptions
@@ -125,7 +126,7 @@ def compare_command(
     vidtwin compare clips/ -o report.html
     vidtwin compare a.mp4 --against x265 --preset slow --frames 64 -o report.html --also-json report.json
     """
-    options = CompareOptions(gops=GOPS[gop], **choices)
+    options = built(CompareOptions, gops=GOPS[gop], **choices)
     if also_json == output:
         raise click.UsageError(f"the report and its numbers cannot both go to {output}")
     if as_json and "-" in (output, also_json):

@@ -10,13 +10,14 @@ from vidtwin_codec.cli.common import (
     console,
     decoding_options,
     human_bytes,
-    network_options,
     output_options,
     parse_seconds,
     print_json,
     progress,
+    reading_network_options,
     refuse_mixed_stdout,
 )
+from vidtwin_codec.cli.usage import built
 from vidtwin_codec.options import DecodeOptions
 
 
@@ -30,7 +31,7 @@ from vidtwin_codec.options import DecodeOptions
 @click.option("--audio/--no-audio", default=True, help="Keep the audio.  [default: audio]")
 @decoding_options
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
-@network_options
+@reading_network_options
 @output_options
 def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choices: Any) -> None:
     """Turn a .vtw file back into a video.
@@ -43,12 +44,13 @@ def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     vidtwin decode --recover damaged.vtw rest.mp4
     """
     refuse_mixed_stdout(output, as_json)
+    options = built(DecodeOptions, **choices)
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.decoding.decode import decode
 
     with progress("decode", screen) as reporter:
-        result = decode(source, output, DecodeOptions(**choices), reporter=reporter)
+        result = decode(source, output, options, reporter=reporter)
     if as_json:
         print_json(result.to_json())
     screen.print(

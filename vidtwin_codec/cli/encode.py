@@ -19,6 +19,7 @@ from vidtwin_codec.cli.common import (
     refuse_mixed_stdout,
     refuse_several_targets,
 )
+from vidtwin_codec.cli.usage import built
 from vidtwin_codec.options import EncodeOptions, EncodeResult
 from vidtwin_codec.options.target import Achieved
 
@@ -43,12 +44,13 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     """
     refuse_mixed_stdout(output, as_json)
     refuse_several_targets(click.get_current_context())
+    options = built(EncodeOptions, **choices)
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.encoding.encode import encode
 
     with progress("encode", screen) as reporter:
-        result = encode(source, output, EncodeOptions(**choices), reporter=reporter)
+        result = encode(source, output, options, reporter=reporter)
     if as_json:
         print_json(result.to_json())
     if result.target is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vidtwin_codec.cli.common import console, network_options, progress
+from vidtwin_codec.cli.common import console, progress, reading_network_options
 from vidtwin_codec.files import atomic_path, check_output
 from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.text import valid
@@ -19,7 +19,7 @@ from vidtwin_codec.text import valid
     "--frames", type=click.IntRange(1, 100), default=4, show_default=True, help="Frames to decode, over the video."
 )
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
-@network_options
+@reading_network_options
 @click.option("-q", "--quiet", is_flag=True, help="Only errors.")
 def inspect_command(source: str, output: str, frames: int, force: bool, quiet: bool, **choices: Any) -> None:
     """Show what the latents of a .vtw file carry, on one HTML page that needs no network.

@@ -11,6 +11,7 @@ import click
 
 from vidtwin_codec import __version__, signals
 from vidtwin_codec.cli.streams import guarded_streams, say
+from vidtwin_codec.cli.usage import Group
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import finished_outputs
 from vidtwin_codec.machine import is_thread_refusal, no_threads
@@ -29,11 +30,12 @@ VERBS = {
     "import": ("vidtwin_codec.cli.import_", "Make .vtw files of such latents."),
     "weights": ("vidtwin_codec.cli.weights", "List, import, fetch and verify network weights."),
     "train": ("vidtwin_codec.cli.train", "Train or fine-tune network weights on videos."),
+    "version": ("vidtwin_codec.cli.version", "Tell the versions of vidtwin, torch and ffmpeg, and the device."),
     "completion": ("vidtwin_codec.cli.completion", "Print a shell's completion script."),
 }
 
 
-class Verbs(click.Group):
+class Verbs(Group):
     """Imports a verb's module only when it runs, so that help is instant."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -56,7 +58,7 @@ class Verbs(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 something failed, 2 wrong usage.",
 )
-@click.version_option(__version__, prog_name="vidtwin")
+@click.version_option(__version__, prog_name="vidtwin", message="%(prog)s %(version)s")
 def cli() -> None:
     """vidtwin: a neural video codec.
 

@@ -11,6 +11,7 @@ from vidtwin_codec.cli.common import (
     ENCODING_OPTIONS,
     console,
     encoding_options,
+    forget_set_weights,
     network_options,
     output_options,
     print_json,
@@ -18,6 +19,7 @@ from vidtwin_codec.cli.common import (
     refuse_several_targets,
 )
 from vidtwin_codec.cli.measure_output import print_csv, print_report
+from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.options import PROTOCOLS, MeasureOptions
 from vidtwin_codec.metrics import METRICS
@@ -84,11 +86,15 @@ def measure_command(
     if given and (files or choices["protocol"] == "vidtwin"):
         why = "the .vtw is already encoded" if files else "the vidtwin protocol packs nothing"
         raise click.UsageError(f"--{given[0].replace('_', '-')} has nothing to act on: {why}")
+    if files and choices["protocol"] == "vidtwin":
+        raise click.UsageError("the vidtwin protocol measures the network alone; leave the .vtw files out")
+    if files:
+        forget_set_weights(ctx, choices)
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.evaluation.measure.run import Job, check, measurer, pair, summarize
 
-    options = MeasureOptions(**choices)
+    options = built(MeasureOptions, **choices)
     jobs = pair(source, files, screen.print)
     check(options, jobs)
     measure = measurer(options)

@@ -11,14 +11,15 @@ from vidtwin_codec.cli.common import (
     console,
     counted,
     human_bytes,
-    network_options,
     output_options,
     parse_seconds,
     print_json,
     progress,
+    reading_network_options,
     refuse_mixed_stdout,
     video_options,
 )
+from vidtwin_codec.cli.usage import built
 from vidtwin_codec.latents.mixing import LENGTHS, SOUNDS, MixOptions, mix, mix_to_vtw
 from vidtwin_codec.options import DecodeOptions
 
@@ -40,7 +41,7 @@ from vidtwin_codec.options import DecodeOptions
 @click.option("--coded-size", is_flag=True, help="Keep the size the network saw; do not scale back.")
 @video_options
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
-@network_options
+@reading_network_options
 @output_options
 def mix_command(
     structure: str,
@@ -64,7 +65,7 @@ def mix_command(
     """
     refuse_mixed_stdout(output, as_json)
     screen = console(quiet)
-    options = MixOptions(length, sound)
+    options, decoding = MixOptions(length, sound), built(DecodeOptions, **choices)
     if Path(output).suffix.lower() == ".vtw":
         if choices["start"] or choices["duration"] or choices["coded_size"]:
             raise click.UsageError(
@@ -79,7 +80,7 @@ def mix_command(
         screen.print(f"{output}: {human_bytes(counts.vtw_bytes)}; {counted(counts.frames, 'frame')}")
         return
     with progress("mix", screen) as reporter:
-        result = mix(structure, dynamics, output, options, DecodeOptions(**choices), reporter=reporter)
+        result = mix(structure, dynamics, output, options, decoding, reporter=reporter)
     if as_json:
         values = result.to_json()
         del values["source"], values["vtw_bytes"]  # of the mixture, which is not kept

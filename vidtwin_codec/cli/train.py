@@ -13,6 +13,7 @@ import click
 
 # no other verb's helpers: they need packages that a bare accelerator machine does not have
 from vidtwin_codec.cli.streams import say
+from vidtwin_codec.cli.usage import built, parse_device
 from vidtwin_codec.text import to_json
 from vidtwin_codec.training.options import (
     LOSSES,
@@ -83,7 +84,14 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option("--cooldown", type=float, help="Last share of the run, over which they fall to zero.")
 @_option("--ema", type=float, help="Decay of the average of weights that is kept.")
 @_option("--seed", type=int, help="Of everything random.")
-@_option("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to run.")
+@_option(
+    "--device",
+    metavar="auto|cpu|cuda|cuda:N|mps",
+    envvar="VIDTWIN_DEVICE",
+    show_envvar=True,
+    callback=parse_device,
+    help="Where to run.",
+)
 @_option("--precision", type=click.Choice(PRECISIONS), help="Arithmetic of the network.")
 @_option("--compile/--no-compile", help="torch.compile.  [default: on CUDA]")
 @_option("--recompute", is_flag=True, help="Gradient checkpointing: less memory, a third more time.")
@@ -103,7 +111,7 @@ def train_command(as_json: bool, quiet: bool, **choices: Any) -> None:
     vidtwin train videos/ -o tuned.safetensors --init base --steps 2000 --batch 2 --recompute --lr 2e-5
     torchrun --nproc-per-node 4 -m vidtwin_codec.training videos/ -o mine.safetensors --steps 100000 --batch 256
     """
-    options = TrainOptions(**choices)
+    options = built(TrainOptions, **choices)
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.training.run import train
 

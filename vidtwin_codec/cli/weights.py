@@ -14,6 +14,7 @@ from vidtwin_codec.calibration.fetching import fetch
 from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
 from vidtwin_codec.cli.common import Screen, print_json
 from vidtwin_codec.cli.streams import say
+from vidtwin_codec.cli.usage import Group, built
 from vidtwin_codec.errors import VidtwinError
 
 _STORAGES = ("float16", "bfloat16", "float32")
@@ -22,7 +23,7 @@ _json_option = click.option(
 )
 
 
-@click.group("weights")
+@click.group("weights", cls=Group)
 def weights_command() -> None:
     """List, import, fetch and verify the network's weights.
 
@@ -87,7 +88,7 @@ def import_command(file: Path, as_json: bool, **values: Any) -> None:
     Only tensors are read; a checkpoint that would run code is refused. Weights that come without
     quantisation steps get them by calibration on --clips.
     """
-    options = ImportOptions(**{**values, "clips": tuple(values["clips"])}, progress=_say)
+    options = built(ImportOptions, **{**values, "clips": tuple(values["clips"])}, progress=_say)
     _report(import_checkpoint(file, options), "imported", as_json)
 
 
