@@ -31,7 +31,7 @@ from vidtwin_codec.files import VIDEO_SUFFIXES
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.source import file_url
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import EncodeOptions
 
 COMPARED = 4
@@ -70,16 +70,16 @@ def cut(sources: Sequence[Path], folder: Path, clips: int, seconds: float, size:
     return made
 
 
-def network_alone(paths: Sequence[Path], codec: Codec, entry: weights.Entry, options: EncodeOptions) -> Cost:
+def network_alone(paths: Sequence[Path], network: NetworkRunner, entry: weights.Entry, options: EncodeOptions) -> Cost:
     """The calls of the network that encoding each of these makes."""
     work = []
     for path in paths:
-        encoder = Encoder(probe(path), codec, entry, options)
-        piece = codec.clips_at_once(encoder.geometry) * encoder.geometry.clip_frames
+        encoder = Encoder(probe(path), network, entry, options)
+        piece = network.clips_at_once(encoder.geometry) * encoder.geometry.clip_frames
         with FrameReader(encoder.info) as reader:
             while len(frames := reader.read(piece)):
                 work.append((frames, encoder.geometry))
-    return Cost(lambda: [codec.encode(*each) for each in work])
+    return Cost(lambda: [network.encode(*each) for each in work])
 
 
 @click.command()
@@ -94,17 +94,17 @@ def main(folder: Path, clips: int, seconds: float, size: int, jobs: int | None, 
     sources = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     options = EncodeOptions(device=device, effort=effort)
     entry = weights.resolve(None)
-    codec = Codec.load(entry, options, "encoder")
+    network = NetworkRunner.load(entry, options, "encoder")
     with tempfile.TemporaryDirectory(prefix="vidtwin-") as temporary:
         inputs, outputs = Path(temporary, "in"), Path(temporary, "out")
         inputs.mkdir()
         paths = cut(sources, inputs, clips, seconds, size)
-        codec.encode(FrameReader(probe(paths[0])).read(16), codec.geometry(size, size, 0))  # warm up
-        before = network_alone(paths[::2], codec, entry, options)
+        network.encode(FrameReader(probe(paths[0])).read(16), network.geometry(size, size, 0))  # warm up
+        before = network_alone(paths[::2], network, entry, options)
         batch = Batch(outputs, BatchOptions(work=options, jobs=jobs))
         with batch:
             took = Cost(lambda: list(batch.run(batch.plan([str(inputs)]))))
-        after = network_alone(paths[1::2], codec, entry, options)
+        after = network_alone(paths[1::2], network, entry, options)
         summary = batch.summary
         if summary[DONE] != clips:
             raise SystemExit(f"only {summary[DONE]} of {clips} clips were encoded: {batch.rows}")
@@ -116,7 +116,8 @@ def main(folder: Path, clips: int, seconds: float, size: int, jobs: int | None, 
     wall, processor = before.wall + after.wall, before.processor + after.processor
     print(f"{clips} clips of {seconds:g} s, {size} x {size}, {Fraction(summary['frames'], clips)} frames on average")
     print(
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, weights {entry.name}, {codec.device}, effort {effort}"
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, weights {entry.name}, {network.device}, "
+        f"effort {effort}"
     )
     print(f"network alone  {wall:8.1f} s by the clock  {processor:8.1f} s of processor time")
     print(f"vidtwin batch  {took.wall:8.1f} s by the clock  {took.processor:8.1f} s of processor time")

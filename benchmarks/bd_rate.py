@@ -32,7 +32,7 @@ def curve(network: Network, clips: NDArray[np.uint8], qualities: tuple[float, ..
     arrays, points = network.encode(clips), []
     for quality in qualities:
         steps = quality_steps(base, quality, DEFAULT_EFFORT)
-        coded = [packed_clip(arrays, clip, network.codec.layout, steps) for clip in range(len(clips))]
+        coded = [packed_clip(arrays, clip, network.runner.layout, steps) for clip in range(len(clips))]
         symbols = LatentArrays(*(np.concatenate(column) for column in zip(*(one for one, _ in coded), strict=True)))
         decoded = network.decode(LatentArrays(*dequantize(symbols, steps)))
         found = score(clips, decoded, sum(size for _, size in coded))

@@ -35,7 +35,7 @@ from vidtwin_codec.evaluation.compare.sources import find_videos
 from vidtwin_codec.evaluation.compare.streams import decode_stream, encode_stream
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.excerpt import write_lossless
-from vidtwin_codec.network.runner import Codecs
+from vidtwin_codec.network.runner import NetworkCache
 from vidtwin_codec.options import DecodeOptions, EncodeOptions
 
 STEP = 3
@@ -45,12 +45,14 @@ STEP = 3
 class Way:
     """One video, followed or not: through the network once, then at any quality."""
 
-    def __init__(self, reference: Reference, folder: Path, weights: str, codecs: Codecs, *, camera: bool) -> None:
-        self._reference, self._folder, self._codecs = reference, folder, codecs
+    def __init__(
+        self, reference: Reference, folder: Path, weights: str, networks: NetworkCache, *, camera: bool
+    ) -> None:
+        self._reference, self._folder, self._networks = reference, folder, networks
         self._options = EncodeOptions(weights=weights, audio="none", camera=camera, force=True)
         entry = known_weights.resolve(weights)
-        codec = codecs.load(entry, self._options, "encoder")
-        self._encoder = Encoder(probe(reference.rgb), codec, entry, self._options)
+        network = networks.load(entry, self._options, "encoder")
+        self._encoder = Encoder(probe(reference.rgb), network, entry, self._options)
         self._spool = LatentSpool(folder / f"latents-{camera}", self._encoder)
         clips = followed = 0
         for piece in self._spool.keeping(self._encoder.pieces()):
@@ -61,7 +63,7 @@ class Way:
     def seconds(self) -> float:
         """What encoding takes at the default quality."""
         began = time.perf_counter()
-        encode(self._reference.rgb, self._folder / "timed.vtw", self._options, load=self._codecs.load)
+        encode(self._reference.rgb, self._folder / "timed.vtw", self._options, load=self._networks.load)
         return time.perf_counter() - began
 
     def point(self, quality: float) -> Point:
@@ -69,7 +71,7 @@ class Way:
         with packed.open("wb") as stream:
             size = write_vtw(stream, self._encoder, self._spool, quality=quality).video_bytes
         network = DecodeOptions(weights=self._options.weights)
-        with Decoder(packed, network, load=self._codecs.load) as decoder:
+        with Decoder(packed, network, load=self._networks.load) as decoder:
             found = mean_psnr(self._reference, list(decoder.frames()))
         return point(self._reference, f"quality {quality:g}", size, found)
 
@@ -117,7 +119,7 @@ def show(*cells: object) -> None:
 @click.option("--quality", "qualities", multiple=True, type=float, default=(20, 35, 50, 65, 80), show_default=True)
 @click.option("--time/--no-time", "timed", default=True, show_default=True)
 def main(folder: str, frames: int, weights: str, qualities: tuple[float, ...], timed: bool) -> None:
-    entry, codecs, videos = known_weights.resolve(weights), Codecs(), find_videos([folder])
+    entry, networks, videos = known_weights.resolve(weights), NetworkCache(), find_videos([folder])
     print(f"weights {entry.name} {entry.sha256[:12]}\n")
     show("video", "followed", "BD-rate", "BD-PSNR", "time")
     show("---", "---:", "---:", "---:", "---:")
@@ -126,7 +128,7 @@ def main(folder: str, frames: int, weights: str, qualities: tuple[float, ...], t
         with tempfile.TemporaryDirectory() as temporary:
             work = Path(temporary)
             reference = prepare(video, work, frames=frames, seconds=1)
-            followed, still = (Way(reference, work, weights, codecs, camera=camera) for camera in (True, False))
+            followed, still = (Way(reference, work, weights, networks, camera=camera) for camera in (True, False))
             if not followed.followed:
                 rates.append(0.0)
                 gains.append(0.0)
@@ -154,7 +156,7 @@ def main(folder: str, frames: int, weights: str, qualities: tuple[float, ...], t
         reference = prepare(pan(str(videos[0]), work / "pan.mkv", frames), work, frames=frames, seconds=1)
         anchor = x264_curve(reference, work)
         for name, camera in (("followed", True), ("not followed", False)):
-            way = Way(reference, work, weights, codecs, camera=camera)
+            way = Way(reference, work, weights, networks, camera=camera)
             found = delta(anchor, [way.point(quality) for quality in qualities], "psnr")
             rate = "no overlap" if found.rate is None else f"{found.rate:+.0f} %"
             gain = "" if found.quality is None else f"{found.quality:+.2f} dB"

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from vidtwin_codec import EncodeOptions, VtwDataset, encode, weights
 from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.media import probe
-from vidtwin_codec.network.runner import Codec, Codecs
+from vidtwin_codec.network.runner import NetworkCache, NetworkRunner
 
 
 class Spent(NamedTuple):
@@ -44,11 +44,11 @@ def spent(work: Callable[[], int]) -> tuple[Spent, int]:
     return Spent(1000 * cpu / count, 1000 * wall / count), count
 
 
-def run_network(sources: list[Path], codec: Codec, entry: weights.Entry, options: EncodeOptions) -> int:
+def run_network(sources: list[Path], network: NetworkRunner, entry: weights.Entry, options: EncodeOptions) -> int:
     """From the videos to latents; returns how many clips of one tile that gives."""
     clips = 0
     for source in sources:
-        for group in Encoder(probe(source), codec, entry, options).pieces():
+        for group in Encoder(probe(source), network, entry, options).pieces():
             clips += group.span.clips * group.tiles
     return clips
 
@@ -67,13 +67,13 @@ def run_epoch(dataset: VtwDataset) -> int:
 def main(folder: Path, short_side: int, quality: float, videos: int | None) -> None:
     torch.set_num_threads(1)
     options = EncodeOptions(short_side=short_side, quality=quality, audio="none", device="cpu")
-    entry, codecs = weights.resolve(None), Codecs()
-    codec = codecs.load(entry, options, "encoder")
+    entry, networks = weights.resolve(None), NetworkCache()
+    network = networks.load(entry, options, "encoder")
     sources = sorted(path for path in folder.iterdir() if path.is_file())[:videos]
     work = Path(tempfile.mkdtemp(prefix="vidtwin-"))
     try:
-        network, clips = spent(lambda: run_network(sources, codec, entry, options))
-        files = [encode(source, work / f"{source.stem}.vtw", options, load=codecs.load) for source in sources]
+        network, clips = spent(lambda: run_network(sources, network, entry, options))
+        files = [encode(source, work / f"{source.stem}.vtw", options, load=networks.load) for source in sources]
         size = sum(file.vtw_bytes for file in files)
         print(f"{len(files)} videos, {clips} clips of one tile, {size / 1000:.0f} kB of .vtw; milliseconds a clip\n")
         print(f"{'':48} processor     clock  times faster")

@@ -93,8 +93,8 @@ def main(
     network = Network(NetworkOptions(weights=weights, device=device, precision=precision))
     entry, base = network.entry, network.entry.metadata.steps
     assert base is not None  # weights without steps are not resolved
-    layout = network.codec.layout
-    print(f"weights {entry.name} {entry.sha256[:12]}, {network.codec.device}, {len(qualities)} qualities")
+    layout = network.runner.layout
+    print(f"weights {entry.name} {entry.sha256[:12]}, {network.runner.device}, {len(qualities)} qualities")
     print(f"{'':32}{'means':>15}" + "".join(f"{f'quality {q:g}':>25}" for q in qualities))
     print(f"{'':32}{'PSNR   SSIM':>15}" + f"{'PSNR   SSIM    bpp':>25}" * len(qualities))
     rows, others = [], []

@@ -21,7 +21,7 @@ from vidtwin_codec import EncodeOptions, EncodeResult, encode
 from vidtwin_codec.evaluation.measure.codec import measure_codec
 from vidtwin_codec.evaluation.measure.options import MeasureOptions
 from vidtwin_codec.media import FrameReader, FrameWriter, OutputOptions, probe
-from vidtwin_codec.network.runner import Codecs
+from vidtwin_codec.network.runner import NetworkCache
 from vidtwin_codec.options import Reporter
 from vidtwin_codec.options.target import NAMES
 
@@ -44,7 +44,7 @@ class Bench:
     def __init__(self, folder: Path, names: tuple[str, ...], short_side: int | None, audio: str) -> None:
         self.folder, self.names = folder, names
         self.common: dict[str, Any] = {"short_side": short_side, "audio": audio}
-        self.load = Codecs().load
+        self.load = NetworkCache().load
 
     def encode(self, source: Path, target: Path, **choices: Any) -> EncodeResult:
         return encode(source, target, EncodeOptions(force=True, **self.common, **choices), load=self.load)

@@ -23,7 +23,7 @@ from vidtwin_codec.coding import LatentArrays, LatentLayout, SparseGroupDecoder,
 from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.evaluation.measure.paper import clips_of
 from vidtwin_codec.media import probe
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import NetworkOptions
 
 SIDE = 224
@@ -32,12 +32,12 @@ ROUNDING = 0.33
 Floats = NDArray[np.float32]
 
 
-def read(folder: Path, codec: Codec, every: int, clips: int) -> list[LatentArrays]:
+def read(folder: Path, network: NetworkRunner, every: int, clips: int) -> list[LatentArrays]:
     """Latents of the first clips of every so many videos."""
-    geometry, found = codec.geometry(SIDE, SIDE, 0), []
+    geometry, found = network.geometry(SIDE, SIDE, 0), []
     for path in sorted(folder.glob("*.mp4"))[::every]:
         frames = [clip for clip, _ in islice(clips_of(probe(path), (SIDE, SIDE), geometry.clip_frames), clips)]
-        found.append(codec.encode(np.concatenate(frames), geometry))
+        found.append(network.encode(np.concatenate(frames), geometry))
     return found
 
 
@@ -112,11 +112,11 @@ def coded(layout: LatentLayout, steps: Steps, latents: list[LatentArrays], given
 def main(train: Path, folder: Path, weights: str, every: int, factors: str) -> None:
     """Measure on the videos in FOLDER, with tables from those in TRAIN."""
     entry = known_weights.resolve(weights)
-    codec = Codec.load(entry, NetworkOptions(), "encoder")
-    layout = codec.layout
+    network = NetworkRunner.load(entry, NetworkOptions(), "encoder")
+    layout = network.layout
     assert layout.patterns is not None
     assert entry.metadata.steps is not None
-    learned, videos = read(train, codec, every, 1), read(folder, codec, 1, 2)
+    learned, videos = read(train, network, every, 1), read(folder, network, 1, 2)
     pixels = SIDE * SIDE * layout.dynamics_x[1] * len(videos)
     click.echo("| step | estimate | coder | of it | with the clip before | of it | chosen | error, chosen to rounded |")
     click.echo("|---:|---:|---:|---:|---:|---:|---:|---:|")

@@ -25,7 +25,7 @@ from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.packer import Packer
 from vidtwin_codec.media import probe
 from vidtwin_codec.media.ffmpeg import executable
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import EncodeOptions
 
 SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
@@ -84,18 +84,18 @@ def hold_first_picture(path: Path, folder: Path, rate: str, frames: int) -> Path
 def main(folder: Path, weights: str, quality: float, short_side: int, seconds: float) -> None:
     entry = known_weights.resolve(weights)
     options = EncodeOptions(weights=weights, quality=quality, short_side=short_side, audio="none")
-    codec = Codec.load(entry, options, "encoder")
+    network = NetworkRunner.load(entry, options, "encoder")
     shares = []
     print(f"weights {entry.name} {entry.sha256[:12]}, quality {quality:g}\n")
     print("| video | motion, bytes a minute | still | groups | share |\n|---|---:|---:|---:|---:|")
     for path in sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES):
-        encoder = Encoder(probe(path), codec, entry, options)
+        encoder = Encoder(probe(path), network, entry, options)
         moving, frames, _ = packed(encoder, motion(encoder), quality)
         moving = round(moving * seconds * float(encoder.fps) / frames)
         with tempfile.TemporaryDirectory() as temporary:
             clip_frames = encoder.geometry.clip_frames
             still_path = hold_first_picture(path, Path(temporary), str(encoder.fps), 2 * clip_frames)
-            still_encoder = Encoder(probe(still_path), codec, entry, options)
+            still_encoder = Encoder(probe(still_path), network, entry, options)
             still, _, groups = packed(still_encoder, held(still_encoder, seconds), quality)
         shares.append(100 * still / moving)
         print(f"| {path.stem} | {moving} | {still} | {groups} | {shares[-1]:.1f} % |", flush=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.model import Latents, VidTwinConfig
 from vidtwin_codec.network.device import select_device
-from vidtwin_codec.network.runner import Codec, LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner
 
 COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 
@@ -69,7 +69,7 @@ class CosineNetwork(nn.Module):
         return out
 
 
-def loader(config: VidTwinConfig) -> LoadCodec:
+def loader(config: VidTwinConfig) -> LoadNetwork:
     """What reads this in place of any network."""
-    codec = Codec(CosineNetwork(config), select_device("cpu", "float32", "float32"))  # type: ignore[arg-type]
-    return lambda entry, options, part: codec
+    network = NetworkRunner(CosineNetwork(config), select_device("cpu", "float32", "float32"))  # type: ignore[arg-type]
+    return lambda entry, options, part: network

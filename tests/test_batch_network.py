@@ -12,7 +12,7 @@ import torch
 from vidtwin_codec import weights
 from vidtwin_codec.batch import network as network_module
 from vidtwin_codec.batch.lanes import LEAST_JOBS, MOST_CALLS, AtOnce
-from vidtwin_codec.batch.network import NetworkThreads, SharedCodecs, StoppedError
+from vidtwin_codec.batch.network import NetworkThreads, SharedNetworks, StoppedError
 from vidtwin_codec.options import EncodeOptions
 
 
@@ -142,5 +142,5 @@ def test_who_has_a_share_of_the_memory_makes_fewer_calls(
     threads = NetworkThreads(merge=False, count=4)
     monkeypatch.setattr(threads, "limit", limits.append)
     options = EncodeOptions(device="cpu", batch=2)
-    SharedCodecs("cpu", threads, share).load(weights.resolve(str(micro_weights)), options, "encoder")
+    SharedNetworks("cpu", threads, share).load(weights.resolve(str(micro_weights)), options, "encoder")
     assert limits == [calls]

@@ -39,7 +39,7 @@ from vidtwin_codec.latents.mixing import mix_to_vtw
 from vidtwin_codec.media import probe
 from vidtwin_codec.network.following import Follower, cut_out, seen_shares
 from vidtwin_codec.network.geometry import Geometry
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.network.windows import window_layout
 
 CHANGES: dict[str, Any] = {"structure_channels": 120, "patterns": (64, 28, 28)}
@@ -59,7 +59,7 @@ def options(cosine_weights: Path) -> EncodeOptions:
 
 
 @pytest.fixture(scope="module")
-def load() -> LoadCodec:
+def load() -> LoadNetwork:
     return loader(CONFIG)
 
 
@@ -70,23 +70,23 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def packed(source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> Path:
+def packed(source: Path, options: EncodeOptions, load: LoadNetwork, tmp_path: Path) -> Path:
     encode(source, tmp_path / "a.vtw", options, load=load)
     return tmp_path / "a.vtw"
 
 
-def decoded(path: Path, load: LoadCodec, options: EncodeOptions, **choices: Any) -> Frames:
+def decoded(path: Path, load: LoadNetwork, options: EncodeOptions, **choices: Any) -> Frames:
     with Decoder(path, DecodeOptions(weights=options.weights, device="cpu", **choices), load=load) as decoder:
         return np.concatenate(list(decoder.frames()))
 
 
-def encoder_of(path: Path, options: EncodeOptions, load: LoadCodec) -> Encoder:
+def encoder_of(path: Path, options: EncodeOptions, load: LoadNetwork) -> Encoder:
     entry = weights.resolve(options.weights)
     return Encoder(probe(path), load(entry, options, "encoder"), entry, options)
 
 
 def test_a_pan_takes_far_fewer_bytes_and_looks_no_worse(
-    source: Path, packed: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path
+    source: Path, packed: Path, options: EncodeOptions, load: LoadNetwork, tmp_path: Path
 ) -> None:
     encode(source, tmp_path / "b.vtw", replace(options, camera=False), load=load)
     frames = pan(46, stop=30)
@@ -111,7 +111,7 @@ def test_a_pan_takes_far_fewer_bytes_and_looks_no_worse(
     assert verify(packed) == []
 
 
-def test_nothing_changes_where_nothing_moves(options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> None:
+def test_nothing_changes_where_nothing_moves(options: EncodeOptions, load: LoadNetwork, tmp_path: Path) -> None:
     still = write_pan(tmp_path / "still.mkv", np.repeat(picture(40, 56)[None], 9, axis=0))
     for name, camera in (("a", True), ("b", False)):
         encode(still, tmp_path / f"{name}.vtw", replace(options, camera=camera), load=load)
@@ -120,14 +120,14 @@ def test_nothing_changes_where_nothing_moves(options: EncodeOptions, load: LoadC
         assert one.groups[0].offset - other.groups[0].offset <= 4, "a header that says little more"
 
 
-def test_any_stretch_decodes_alone(packed: Path, load: LoadCodec, options: EncodeOptions) -> None:
+def test_any_stretch_decodes_alone(packed: Path, load: LoadNetwork, options: EncodeOptions) -> None:
     whole = decoded(packed, load, options)
     for first, count in ((0, 1), (3, 9), (21, 20), (45, 1)):
         part = decoded(packed, load, options, start=first / 4, duration=count / 4)
         assert np.array_equal(part, whole[first : first + count])
 
 
-def test_scaled_down_and_back(source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> None:
+def test_scaled_down_and_back(source: Path, options: EncodeOptions, load: LoadNetwork, tmp_path: Path) -> None:
     encode(source, tmp_path / "a.vtw", replace(options, short_side=33), load=load)
     assert decoded(tmp_path / "a.vtw", load, options).shape == (46, 48, 72, 3)
     assert decoded(tmp_path / "a.vtw", load, options, coded_size=True).shape[1:3] == (33, 50)
@@ -135,18 +135,18 @@ def test_scaled_down_and_back(source: Path, options: EncodeOptions, load: LoadCo
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_clips_at_once_change_nothing(
-    batch: int, packed: Path, source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path
+    batch: int, packed: Path, source: Path, options: EncodeOptions, load: LoadNetwork, tmp_path: Path
 ) -> None:
-    codec = load(weights.resolve(options.weights), options, "encoder")
+    network = load(weights.resolve(options.weights), options, "encoder")
     whole = decoded(packed, load, options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(codec), "clips_at_once", lambda self, geometry: batch)
+        patch.setattr(type(network), "clips_at_once", lambda self, geometry: batch)
         encode(source, tmp_path / "b.vtw", options, load=load)
         assert (tmp_path / "b.vtw").read_bytes() == packed.read_bytes()
         assert np.abs(decoded(packed, load, options).astype(int) - whole).max() <= 1
 
 
-def test_a_damaged_group_holds_the_last_frame(options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> None:
+def test_a_damaged_group_holds_the_last_frame(options: EncodeOptions, load: LoadNetwork, tmp_path: Path) -> None:
     # a frame in two seconds: a group may end after two clips
     source = write_pan(tmp_path / "pan.mkv", pan(60), Fraction(1, 2))
     encode(source, tmp_path / "a.vtw", options, load=load)
@@ -163,7 +163,7 @@ def test_a_damaged_group_holds_the_last_frame(options: EncodeOptions, load: Load
     assert any("lost" in problem for problem in verify(packed))
 
 
-def test_segments_are_what_the_whole_is(options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> None:
+def test_segments_are_what_the_whole_is(options: EncodeOptions, load: LoadNetwork, tmp_path: Path) -> None:
     source = write_pan(tmp_path / "pan.mkv", pan(70, size=(32, 40), step=(0, 2)), Fraction(1, 2))
     encode(source, tmp_path / "whole.vtw", options, load=load)
     most = encoder_of(source, options, load).most_clips_per_group
@@ -178,7 +178,7 @@ def test_segments_are_what_the_whole_is(options: EncodeOptions, load: LoadCodec,
 
 @pytest.mark.parametrize("effort", [0, 1])
 def test_the_spool_keeps_what_is_coded(
-    effort: int, source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path
+    effort: int, source: Path, options: EncodeOptions, load: LoadNetwork, tmp_path: Path
 ) -> None:
     encoder = encoder_of(source, replace(options, effort=effort), load)
     spool = LatentSpool(tmp_path / "spool", encoder, finest=80)
@@ -192,7 +192,7 @@ def test_the_spool_keeps_what_is_coded(
 
 
 @pytest.mark.parametrize("name", ["size", "psnr"])
-def test_targets_are_met(name: str, source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path) -> None:
+def test_targets_are_met(name: str, source: Path, options: EncodeOptions, load: LoadNetwork, tmp_path: Path) -> None:
     frames = pan(46, stop=30)
     plain = encode(source, tmp_path / "plain.vtw", replace(options, quality=45), load=load)
 
@@ -241,7 +241,7 @@ def test_a_page_draws_the_path(packed: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
 def test_what_is_exported_comes_back(
-    suffix: str, packed: Path, load: LoadCodec, options: EncodeOptions, tmp_path: Path
+    suffix: str, packed: Path, load: LoadNetwork, options: EncodeOptions, tmp_path: Path
 ) -> None:
     export_latents([packed], tmp_path / f"a{suffix}")
     import_latents(tmp_path / f"a{suffix}", tmp_path / "b.vtw")
@@ -258,7 +258,7 @@ def test_what_is_exported_comes_back(
 
 
 def test_mixing_wants_one_path(
-    packed: Path, source: Path, options: EncodeOptions, load: LoadCodec, tmp_path: Path
+    packed: Path, source: Path, options: EncodeOptions, load: LoadNetwork, tmp_path: Path
 ) -> None:
     mix_to_vtw(packed, packed, tmp_path / "same.vtw")
     with VtwFile(packed) as one, VtwFile(tmp_path / "same.vtw") as other:

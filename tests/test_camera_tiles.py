@@ -30,10 +30,10 @@ from vidtwin_codec.latents.importing import ImportLatentsOptions, import_latents
 from vidtwin_codec.latents.mixing import mix_to_vtw
 from vidtwin_codec.media import probe
 from vidtwin_codec.network.geometry import Geometry
-from vidtwin_codec.network.runner import Codec, Codecs
+from vidtwin_codec.network.runner import NetworkCache, NetworkRunner
 
 Frames = NDArray[np.uint8]
-LOAD = Codecs().load
+LOAD = NetworkCache().load
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_clips_of_a_pan_lie_on_canvases(packed: Path, source: Path, options: Enc
 def test_frames_are_cut_out_of_what_the_network_makes_of_a_canvas(packed: Path, options: EncodeOptions) -> None:
     found = decoded(packed, options)
     assert found.shape == moving().shape
-    codec: Codec = LOAD(weights.resolve(options.weights), options, "decoder")
+    codec: NetworkRunner = LOAD(weights.resolve(options.weights), options, "decoder")
     with VtwReader(packed) as reader:
         header, at = reader.header, 0
         for number in range(len(reader.groups)):

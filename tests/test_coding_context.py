@@ -1,4 +1,4 @@
-"""The context coder: range coder, tables, tokens, bits, prediction, and bytes that it did not write."""
+"""The context coder: rANS coder, tables, tokens, bits, prediction, and bytes that it did not write."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_priced_table_knows_what_tokens_cost() -> None:
 
 
 @given(seed=st.integers(0, 99), lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12))
-def test_the_range_coder_gives_tokens_back(seed: int, lengths: list[int]) -> None:
+def test_the_rans_coder_gives_tokens_back(seed: int, lengths: list[int]) -> None:
     values = np.random.default_rng(seed)
     tables = Tables(starting_counts((16, 1000, 60_000)))
     steps = [(values.integers(0, 3, n), values.integers(0, TOKENS, n)) for n in lengths]
@@ -160,7 +160,7 @@ def test_few_states_and_many_are_coded_alike(seed: int, lengths: list[int], rare
         assert np.array_equal(one[1].astype(np.uint16), other[1].astype(np.uint16))
 
 
-def test_the_range_coder_wastes_little() -> None:
+def test_the_rans_coder_wastes_little() -> None:
     """Bits written against bits that the frequencies ask for."""
     tables = Tables(starting_counts((2048,)))
     values = np.random.default_rng(1)

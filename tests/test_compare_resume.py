@@ -23,7 +23,7 @@ from vidtwin_codec.evaluation.compare.reference import prepare
 from vidtwin_codec.evaluation.compare.run import compare
 from vidtwin_codec.evaluation.compare.work import Work, code_digest
 from vidtwin_codec.metrics import psnr
-from vidtwin_codec.network.runner import Codec, Codecs
+from vidtwin_codec.network.runner import NetworkCache, NetworkRunner
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, counting)
 
-    count(Codec, "load", "load")
-    count(Codec, "encode", "network")
+    count(NetworkRunner, "load", "load")
+    count(NetworkRunner, "encode", "network")
     count(conventional_module, "encode_stream", "encode_stream")
     count(conventional_module, "measure", "conventional")
     count(ladder_module, "measure", "vidtwin")
@@ -82,7 +82,7 @@ def test_every_rung_has_the_bytes_and_frames_of_encode_and_decode(
     monkeypatch.setattr(Path, "unlink", kept)
     (tmp_path / "job").mkdir()
     job = Job(reference, tmp_path / "job", [1, 5], Work(), lambda text: None)
-    series, _ = climb(job, options, Codecs().load, "any")
+    series, _ = climb(job, options, NetworkCache().load, "any")
     assert calls["load"] == 2  # either half
     assert calls["network"] == 2 * 2  # clips, sizes
     original = np.concatenate(list(reference.read()))
@@ -104,13 +104,13 @@ def test_every_rung_has_the_bytes_and_frames_of_encode_and_decode(
 def test_networks_are_kept_apart_by_what_decides_about_them(micro_weights: Path, calls: Counter[str]) -> None:
     from vidtwin_codec.weights import resolve
 
-    entry, codecs = resolve(micro_weights), Codecs()
+    entry, networks = resolve(micro_weights), NetworkCache()
     options = EncodeOptions(device="cpu")
-    first = codecs.load(entry, options, "encoder")
-    assert codecs.load(entry, dataclasses.replace(options, quality=1), "encoder") is first
+    first = networks.load(entry, options, "encoder")
+    assert networks.load(entry, dataclasses.replace(options, quality=1), "encoder") is first
     for other in ({"batch": 3}, {"precision": "bfloat16"}):
-        assert codecs.load(entry, dataclasses.replace(options, **other), "encoder") is not first
-    assert codecs.load(entry, options, "decoder") is not first
+        assert networks.load(entry, dataclasses.replace(options, **other), "encoder") is not first
+    assert networks.load(entry, options, "decoder") is not first
     assert calls["load"] == 4
 
 

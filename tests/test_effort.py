@@ -37,7 +37,7 @@ from vidtwin_codec.coding.effort import MAX_EFFORT, choose_symbols
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.model import load_checkpoint
 from vidtwin_codec.network.device import select_device
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 
 LAYOUT = LatentLayout((3, 4, 4, 2), (3, 4, 4), (3, 4, 4))
 CLIPS, TILES = 3, 2
@@ -158,15 +158,15 @@ def test_any_decoder_reads_any_effort(make_video: MakeVideo, micro_weights: Path
 def test_effort_0_rounds_and_nothing_else(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> None:
     source = make_video("in.mp4", size="32x32", frames=8)
     encoded(source, tmp_path / "a.vtw", micro_weights, 0)
-    codec = Codec(load_checkpoint(micro_weights), select_device("cpu", "float32", "float32"))
-    means = codec.encode(read_all(source), codec.geometry(32, 32, 16))
+    network = NetworkRunner(load_checkpoint(micro_weights), select_device("cpu", "float32", "float32"))
+    means = network.encode(read_all(source), network.geometry(32, 32, 16))
     with VtwReader(tmp_path / "a.vtw") as reader:
         base = Steps(np.full((3, 2), 0.1), np.full(3, 0.1), np.full(3, 0.1))
         assert reader.header.steps == base.scaled(quality_scale(DEFAULT_QUALITY))
         assert "effort" not in reader.header.options
         group = reader.read_group(0)
     expected = Group(0, 8, 0, 2, 1, quantize(means, base.scaled(quality_scale(DEFAULT_QUALITY))))
-    layout = codec.layout
+    layout = network.layout
     assert pack_group(group, layout) == pack_group(expected, layout)
 
 

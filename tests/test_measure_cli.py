@@ -17,7 +17,7 @@ from vidtwin_codec import EncodeOptions, VidtwinError, encode
 from vidtwin_codec.cli.main import cli
 from vidtwin_codec.evaluation.measure.options import KEYS
 from vidtwin_codec.metrics import METRICS
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.weights import Entry
 
@@ -110,13 +110,13 @@ def test_a_folder_costs_one_reading_of_the_network(
     clips: Path, micro_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts: list[str] = []
-    load = Codec.load
+    load = NetworkRunner.load
 
-    def counting(entry: Entry, options: NetworkOptions, part: str) -> Codec:
+    def counting(entry: Entry, options: NetworkOptions, part: str) -> NetworkRunner:
         parts.append(part)
         return load(entry, options, part)
 
-    monkeypatch.setattr(Codec, "load", counting)
+    monkeypatch.setattr(NetworkRunner, "load", counting)
     assert run(clips, "--weights", micro_weights, "-m", "psnr").exit_code == 0
     assert parts == ["encoder", "decoder"]
 

@@ -18,7 +18,7 @@ from vidtwin_codec.media import probe
 from vidtwin_codec.model.checkpoint import save_checkpoint
 from vidtwin_codec.network.device import Device, select_device, tiles_per_batch
 from vidtwin_codec.network.memory import Batches
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 
 
 @pytest.fixture
@@ -152,9 +152,11 @@ def test_progress_counts_every_frame(make_video: MakeVideo, options: dict[str, s
 
 def test_batches_and_order_do_not_change_the_result(make_video: MakeVideo, options: dict[str, str]) -> None:
     frames = read_all(make_video("in.mp4", size="60x50", frames=10))
-    codecs = [Codec(pipeline_model(), Device(torch.device("cpu"), torch.float32), batch) for batch in (1, 3, 64)]
-    geometry = codecs[0].geometry(60, 50, 8)
-    one, *others = (codec.encode(frames, geometry) for codec in codecs)
+    networks = [
+        NetworkRunner(pipeline_model(), Device(torch.device("cpu"), torch.float32), batch) for batch in (1, 3, 64)
+    ]
+    geometry = networks[0].geometry(60, 50, 8)
+    one, *others = (network.encode(frames, geometry) for network in networks)
     for other in others:
         for a, b in zip(one, other, strict=True):
             assert np.allclose(a, b, atol=1e-5)
@@ -203,7 +205,8 @@ def test_devices() -> None:
 def test_bfloat16_is_close_to_float32(make_video: MakeVideo) -> None:
     frames = read_all(make_video("in.mp4", size="32x32", frames=4))
     exact, rough = (
-        Codec(pipeline_model(), Device(torch.device("cpu"), dtype), 4) for dtype in (torch.float32, torch.bfloat16)
+        NetworkRunner(pipeline_model(), Device(torch.device("cpu"), dtype), 4)
+        for dtype in (torch.float32, torch.bfloat16)
     )
     geometry = exact.geometry(32, 32, 0)
     for a, b in zip(exact.encode(frames, geometry), rough.encode(frames, geometry), strict=True):

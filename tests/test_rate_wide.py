@@ -23,7 +23,7 @@ from vidtwin_codec.encoding.rate.tally import ClipError
 from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.media import FrameReader, MediaInfo, probe
 from vidtwin_codec.metrics import psnr
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import Reporter
 
 CONFIG = window_config(structure_channels=60, patterns=(40, 12, 8))
@@ -42,17 +42,17 @@ def options(cosine_weights: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def load() -> LoadCodec:
+def load() -> LoadNetwork:
     return loader(CONFIG)
 
 
-def encoder_of(info: MediaInfo, options: dict[str, Any], load: LoadCodec, **changes: Any) -> Encoder:
+def encoder_of(info: MediaInfo, options: dict[str, Any], load: LoadNetwork, **changes: Any) -> Encoder:
     chosen = EncodeOptions(**{**options, **changes})
     entry = weights.resolve(chosen.weights)
     return Encoder(info, load(entry, chosen, "encoder"), entry, chosen)
 
 
-def whole_psnr(source: Path, packed: Path, options: dict[str, Any], load: LoadCodec) -> float:
+def whole_psnr(source: Path, packed: Path, options: dict[str, Any], load: LoadNetwork) -> float:
     network = DecodeOptions(weights=options["weights"], device="cpu")
     with Decoder(packed, network, load=load) as decoder, FrameReader(probe(source)) as reader:
         return float(np.concatenate([psnr(reader.read(len(each)), each) for each in decoder.frames()]).mean())
@@ -60,7 +60,7 @@ def whole_psnr(source: Path, packed: Path, options: dict[str, Any], load: LoadCo
 
 @pytest.mark.parametrize("effort", [0, 1])
 def test_what_the_spool_keeps_is_coded_as_if_all_were_there(
-    effort: int, make_video: MakeVideo, options: dict[str, Any], load: LoadCodec, tmp_path: Path
+    effort: int, make_video: MakeVideo, options: dict[str, Any], load: LoadNetwork, tmp_path: Path
 ) -> None:
     # a frame a second: groups of 2 clips, or of 16 where little moves
     source = make_video("in.mp4", size="70x50", rate=1, frames=75)
@@ -81,7 +81,7 @@ def test_what_the_spool_keeps_is_coded_as_if_all_were_there(
 @pytest.mark.parametrize("name", ["kbps", "size", "ratio"])
 @pytest.mark.parametrize("quality", [25, 70])
 def test_targets_of_bytes_come_within_5_percent(
-    name: str, quality: float, make_video: MakeVideo, options: dict[str, Any], load: LoadCodec, tmp_path: Path
+    name: str, quality: float, make_video: MakeVideo, options: dict[str, Any], load: LoadNetwork, tmp_path: Path
 ) -> None:
     source = make_video("in.mp4", size="72x48", frames=60)
     plain = encode(source, tmp_path / "plain.vtw", EncodeOptions(quality=quality, **options), load=load)
@@ -106,7 +106,7 @@ def test_targets_of_bytes_come_within_5_percent(
 
 
 def test_a_target_below_the_scale_takes_a_smaller_size(
-    make_video: MakeVideo, options: dict[str, Any], load: LoadCodec, tmp_path: Path
+    make_video: MakeVideo, options: dict[str, Any], load: LoadNetwork, tmp_path: Path
 ) -> None:
     source = make_video("in.mp4", size="144x96", frames=40)
     coarse = encode(source, tmp_path / "plain.vtw", EncodeOptions(quality=0, **options), load=load)
@@ -121,7 +121,7 @@ def test_a_target_below_the_scale_takes_a_smaller_size(
 
 
 def test_more_bytes_than_the_scale_has_are_not_a_size_missed(
-    make_video: MakeVideo, options: dict[str, Any], load: LoadCodec, tmp_path: Path
+    make_video: MakeVideo, options: dict[str, Any], load: LoadNetwork, tmp_path: Path
 ) -> None:
     source = make_video("in.mp4", size="40x24", frames=8)
     result = encode(source, tmp_path / "out.vtw", EncodeOptions(target_size=1e7, **options), load=load)
@@ -132,7 +132,7 @@ def test_more_bytes_than_the_scale_has_are_not_a_size_missed(
 
 @pytest.mark.parametrize("short_side", [None, 32])
 def test_a_psnr_is_what_comes_back(
-    short_side: int | None, make_video: MakeVideo, options: dict[str, Any], load: LoadCodec, tmp_path: Path
+    short_side: int | None, make_video: MakeVideo, options: dict[str, Any], load: LoadNetwork, tmp_path: Path
 ) -> None:
     source = make_video("in.mp4", size="72x48", frames=60)
     middle = EncodeOptions(quality=40, short_side=short_side, **options)
@@ -154,7 +154,7 @@ def test_a_psnr_beyond_the_scale_is_said(
     says: str,
     make_video: MakeVideo,
     options: dict[str, Any],
-    load: LoadCodec,
+    load: LoadNetwork,
     tmp_path: Path,
 ) -> None:
     source = make_video("in.mp4", size="40x24", frames=10)
@@ -164,7 +164,7 @@ def test_a_psnr_beyond_the_scale_is_said(
 
 
 def test_sizes_foretell_errors_and_bytes(
-    make_video: MakeVideo, options: dict[str, Any], load: LoadCodec, tmp_path: Path
+    make_video: MakeVideo, options: dict[str, Any], load: LoadNetwork, tmp_path: Path
 ) -> None:
     encoder = encoder_of(probe(make_video("in.mp4", size="72x48", frames=16)), options, load)
     run = WideRun(encoder, tmp_path, Reporter())

@@ -18,7 +18,7 @@ from vidtwin_codec.batch.ray.segments import Segment, can_be_split, encode_segme
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.media import probe
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import EncodeOptions
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "big_buck_bunny.mp4"
@@ -30,13 +30,13 @@ def in_segments(source: Path, options: EncodeOptions, firsts: Sequence[int], fol
     for first, stop in pairwise([*firsts, None]):
         count = None if stop is None else stop - first
         target = folder / f"{first}.part"
-        made.append(encode_segment(info, target, options, first=first, count=count, load=Codec.load))
+        made.append(encode_segment(info, target, options, first=first, count=count, load=NetworkRunner.load))
     return made
 
 
 def encoder_of(source: Path, options: EncodeOptions) -> Encoder:
     entry = weights.resolve(options.weights)
-    return Encoder(probe(source, fps=options.fps), Codec.load(entry, options, "encoder"), entry, options)
+    return Encoder(probe(source, fps=options.fps), NetworkRunner.load(entry, options, "encoder"), entry, options)
 
 
 def check(source: Path, options: EncodeOptions, firsts: Sequence[int], folder: Path) -> int:
@@ -115,11 +115,11 @@ def test_a_segment_says_what_went_wrong(make_video: MakeVideo, micro_weights: Pa
     source, options = make_video("a.mkv", rate=Fraction(1, 2), frames=90), encoding(micro_weights, force=True)
     info = probe(source)
     with pytest.raises(VidtwinError, match="start lies after the end"):
-        encode_segment(info, tmp_path / "a.part", options, first=3 * SEGMENT, count=None, load=Codec.load)
+        encode_segment(info, tmp_path / "a.part", options, first=3 * SEGMENT, count=None, load=NetworkRunner.load)
     # shorter than it was when it was probed
     data = source.read_bytes()
     source.write_bytes(data[: 2 * len(data) // 3])
-    segment = encode_segment(info, tmp_path / "a.part", options, first=SEGMENT, count=None, load=Codec.load)
+    segment = encode_segment(info, tmp_path / "a.part", options, first=SEGMENT, count=None, load=NetworkRunner.load)
     assert any("could be decoded" in text for text in segment.warnings)
     # and a segment that was damaged
     (tmp_path / "a.part").write_bytes(bytes(len((tmp_path / "a.part").read_bytes())))

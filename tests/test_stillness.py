@@ -51,8 +51,8 @@ def test_joining_loses_nothing_and_keeps_its_limit(scenes: list[list[int]], most
         given_.append(group_of(each, clip))
         clip += len(each)
         made.append(joiner.add(given_[-1]))
-    found = [group for group in (*made, joiner.rest()) if group is not None]
-    assert joiner.rest() is None
+    found = [group for group in (*made, joiner.flush()) if group is not None]
+    assert joiner.flush() is None
     end = (0, 0)
     for group in found:
         assert (group.first_frame, group.first_clip) == end

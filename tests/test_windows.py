@@ -20,7 +20,7 @@ from vidtwin_codec.container import VtwReader, verify
 from vidtwin_codec.model import Latents, load_checkpoint
 from vidtwin_codec.network import windows
 from vidtwin_codec.network.device import select_device
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def options(window_weights: Path) -> dict[str, Any]:
     return {"weights": str(window_weights), "device": "cpu"}
 
 
-def codec_of(path: Path, batch: int | None = None) -> Codec:
-    return Codec(load_checkpoint(path), select_device("cpu", "float32", "float32"), batch)
+def network_of(path: Path, batch: int | None = None) -> NetworkRunner:
+    return NetworkRunner(load_checkpoint(path), select_device("cpu", "float32", "float32"), batch)
 
 
 @pytest.mark.parametrize(("size", "frames"), [("40x36", 10), ("33x21", 4), ("8x70", 5), ("5x3", 1)])
@@ -76,14 +76,14 @@ def test_large_frames_are_windows_side_by_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = make_video("a.mp4", size="70x50", frames=9)
-    frames, whole = read_all(source), codec_of(window_weights)
+    frames, whole = read_all(source), network_of(window_weights)
     monkeypatch.setattr(windows, "MAX_WINDOW_PIXELS", 40 * 32)
     for batch in (1, None):
-        codec = codec_of(window_weights, batch)
-        geometry = codec.geometry(70, 50, 16)
+        network = network_of(window_weights, batch)
+        geometry = network.geometry(70, 50, 16)
         assert (geometry.tile_width, geometry.tile_height, len(geometry.tiles)) == (40, 32, 4)
-        latents = codec.encode(frames, geometry)
-        assert codec.layout_of(geometry).check(latents) == 12
+        latents = network.encode(frames, geometry)
+        assert network.layout_of(geometry).check(latents) == 12
         # the first window of the second clip, alone
         window = torch.from_numpy(np.ascontiguousarray(frames[None, 4:8, :32, :40]))
         for one, other in zip(whole.encode_windows(window), latents, strict=True):
@@ -114,11 +114,11 @@ def test_groups_end_after_ten_seconds_unless_the_scene_stands_still(
 
 def test_a_still_scene_is_a_group_a_minute(window_weights: Path, tmp_path: Path) -> None:
     config = window_config()
-    codec = loader(config)
+    network = loader(config)
     picture = "testsrc2=size=48x32:rate=1,trim=end_frame=1,loop=-1:1,setpts=N/TB"
     ffmpeg(*("-f", "lavfi", "-i", picture, "-frames:v", "150"), *("-c:v", "ffv1"), f"file:{tmp_path / 'a.mkv'}")
     options = EncodeOptions(weights=str(window_weights), device="cpu", quality=60)
-    encode(tmp_path / "a.mkv", tmp_path / "a.vtw", options, load=codec)
+    encode(tmp_path / "a.mkv", tmp_path / "a.vtw", options, load=network)
     with VtwReader(tmp_path / "a.vtw") as reader:
         # 64 frames a minute: 16 clips of 4
         assert [entry.clips for entry in reader.groups] == [16, 16, 6]

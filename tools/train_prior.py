@@ -26,7 +26,7 @@ from vidtwin_codec.coding.sparse import bands, contexts, prior
 from vidtwin_codec.coding.sparse.prior import Prior
 from vidtwin_codec.evaluation.measure.paper import clips_of
 from vidtwin_codec.media import probe
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import NetworkOptions
 
 PACES = (16, 12, 8)  # of the weights, round by round
@@ -37,18 +37,18 @@ SUFFIXES = {".mp4", ".mkv", ".mov", ".webm"}
 
 
 def read_latents(
-    folder: Path, codec: Codec, sides: list[int], every: int, clips: int
+    folder: Path, network: NetworkRunner, sides: list[int], every: int, clips: int
 ) -> list[tuple[LatentLayout, LatentArrays]]:
     """Layout and float16 latents, N = clips, of each video; the sides of the crops take turns."""
     found = []
     files = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES][::every]
     for path, side in zip(files, itertools.cycle(sides), strict=False):
-        geometry = codec.geometry(side, side, 0)
+        geometry = network.geometry(side, side, 0)
         frames = [
             clip for clip, _ in itertools.islice(clips_of(probe(path), (side, side), geometry.clip_frames), clips)
         ]
-        latents = codec.encode(np.concatenate(frames), geometry)
-        found.append((codec.layout_of(geometry), LatentArrays(*(array.astype(np.float16) for array in latents))))
+        latents = network.encode(np.concatenate(frames), geometry)
+        found.append((network.layout_of(geometry), LatentArrays(*(array.astype(np.float16) for array in latents))))
         click.echo(f"{path.name}: {len(frames)} clips of {side} pixels")
     return found
 
@@ -110,8 +110,8 @@ def expecting_rest(trained: Prior) -> Prior:
 def main(folder: Path, weights: str, every: int, clips: int, sides: str, factors: str, out: Path) -> None:
     """Train on the videos in FOLDER."""
     entry = known_weights.resolve(weights)
-    codec = Codec.load(entry, NetworkOptions(), "encoder")
-    data = read_latents(folder, codec, [int(side) for side in sides.split(",")], every, clips)
+    network = NetworkRunner.load(entry, NetworkOptions(), "encoder")
+    data = read_latents(folder, network, [int(side) for side in sides.split(",")], every, clips)
     assert entry.metadata.steps is not None
     rng = np.random.default_rng(1)
     jobs = [(video, float(factor)) for video in range(len(data)) for factor in factors.split(",")]

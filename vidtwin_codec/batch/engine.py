@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from vidtwin_codec.batch.ray.segments import Segment
 from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.media import MediaInfo
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import Reporter
 
 Row = dict[str, Any]
@@ -75,7 +75,7 @@ class Ended:
 
 
 Event = Progress | Warned | Ended
-Perform = Callable[[Job, LoadCodec, Reporter, Callable[[], bool], bool], Row]
+Perform = Callable[[Job, LoadNetwork, Reporter, Callable[[], bool], bool], Row]
 """Does one job. Is given what reads networks, who is told, what says that all is to stop, and whether to wait for
 another run that is at the same output."""
 

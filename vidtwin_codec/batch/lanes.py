@@ -14,12 +14,12 @@ from typing import Self
 from vidtwin_codec import machine
 from vidtwin_codec.batch.engine import Ended, Event, Job, Perform, Progress, Warned
 from vidtwin_codec.batch.locks import BusyError
-from vidtwin_codec.batch.network import NetworkThreads, SharedCodecs, StoppedError
+from vidtwin_codec.batch.network import NetworkThreads, SharedNetworks, StoppedError
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import end_children
 from vidtwin_codec.network.memory import is_broken_device
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import Reporter
 
 LEAST_JOBS = 4
@@ -95,8 +95,8 @@ class Lanes(Closing):
         self._networks = [
             NetworkThreads(at_once.merge, at_once.calls, lambda: min(at_once.jobs, self._left)) for _ in devices
         ]
-        codecs = [SharedCodecs(*pair, share) for pair in zip(devices, self._networks, strict=True)]
-        loads = [codecs[number % len(codecs)].load for number in range(at_once.jobs)]
+        networks = [SharedNetworks(*pair, share) for pair in zip(devices, self._networks, strict=True)]
+        loads = [networks[number % len(networks)].load for number in range(at_once.jobs)]
         # no daemons: one that an interrupt catches while it is being started is waited for at the end
         self._threads = [threading.Thread(target=self._run, args=(load,), name="vidtwin-file") for load in loads]
         self._stack = ExitStack()
@@ -138,7 +138,7 @@ class Lanes(Closing):
                     end_children()
                 thread.join(_POLL_SECONDS)
 
-    def _run(self, load: LoadCodec) -> None:
+    def _run(self, load: LoadNetwork) -> None:
         """Take one job after the other."""
         while (taken := self._jobs.get()) is not None and not self._stopped.is_set():
             job, wait = taken
@@ -150,7 +150,7 @@ class Lanes(Closing):
             self._count(-1)
             self.events.put(ended)
 
-    def _do(self, job: Job, load: LoadCodec, wait: bool) -> Ended | Busy:
+    def _do(self, job: Job, load: LoadNetwork, wait: bool) -> Ended | Busy:
         try:
             return Ended(job, self._perform(job, load, self._reporter(job), self._stopped.is_set, wait))
         except (BusyError, StoppedError):

@@ -1,4 +1,4 @@
-"""One network on one device, used by many files at once: threads that run it, and codecs that ask those threads.
+"""One network on one device, used by many files at once: threads that run it, and runners that ask those threads.
 
 Everything else, from reading to packing, stays on the threads of the files. On a GPU one thread runs the network. On a
 CPU several do, which share its cores: calls side by side, each on few cores, wait less for each other than the cores of
@@ -24,7 +24,7 @@ from vidtwin_codec.closing import Closing
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.network.device import Device, tiles_in_memory
 from vidtwin_codec.network.memory import forget, is_out_of_memory
-from vidtwin_codec.network.runner import Codec, Codecs
+from vidtwin_codec.network.runner import NetworkCache, NetworkRunner
 from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.weights import Entry
 
@@ -187,56 +187,56 @@ class NetworkThreads(Closing):
                 self._waiting.appendleft(replace(request, limit=request.tiles))
 
 
-class SharedCodec(Codec):
-    """A codec whose calls of the network run on :class:`NetworkThreads`. Any thread may use it."""
+class SharedNetworkRunner(NetworkRunner):
+    """A network runner whose calls run on :class:`NetworkThreads`. Any thread may use it."""
 
     def __init__(self, model: VidTwin, device: Device, batch: int | None, threads: NetworkThreads) -> None:
         super().__init__(model, device, batch)
         self._threads = threads
 
     def encode_tiles(self, tiles: torch.Tensor) -> Latents:
-        """See :meth:`Codec.encode_tiles`."""
+        """See :meth:`NetworkRunner.encode_tiles`."""
         found = self._threads.ask(
             ("encode", id(self)),
-            lambda inputs: Codec.encode_tiles(self, inputs[0]),
+            lambda inputs: NetworkRunner.encode_tiles(self, inputs[0]),
             (tiles,),
             self.batches.size,
         )
         return Latents(*found)
 
     def decode_tiles(self, latents: Latents, only: Any = None) -> torch.Tensor:
-        """See :meth:`Codec.decode_tiles`."""
+        """See :meth:`NetworkRunner.decode_tiles`."""
         (found,) = self._threads.ask(
             ("decode", id(self), only),
-            lambda inputs: (Codec.decode_tiles(self, Latents(*inputs), only),),
+            lambda inputs: (NetworkRunner.decode_tiles(self, Latents(*inputs), only),),
             tuple(latents),
             self.batches.size,
         )
         return found
 
     def encode_windows(self, windows: torch.Tensor) -> Latents:
-        """See :meth:`Codec.encode_windows`."""
+        """See :meth:`NetworkRunner.encode_windows`."""
         found = self._threads.ask(
             ("encode", id(self), tuple(windows.shape[1:])),
-            lambda inputs: Codec.encode_windows(self, inputs[0]),
+            lambda inputs: NetworkRunner.encode_windows(self, inputs[0]),
             (windows,),
             self.window_batches(*windows.shape[2:4]).size,
         )
         return Latents(*found)
 
     def decode_windows(self, latents: Latents, only: Any = None) -> torch.Tensor:
-        """See :meth:`Codec.decode_windows`."""
+        """See :meth:`NetworkRunner.decode_windows`."""
         rows, columns = (size * self.model.config.patch_size for size in latents.structure.shape[2:4])
         (found,) = self._threads.ask(
             ("decode", id(self), only, rows, columns),
-            lambda inputs: (Codec.decode_windows(self, Latents(*inputs), only),),
+            lambda inputs: (NetworkRunner.decode_windows(self, Latents(*inputs), only),),
             tuple(latents),
             self.window_batches(rows, columns).size,
         )
         return found
 
 
-class SharedCodecs:
+class SharedNetworks:
     """The networks of one device, each half read once. Any thread may call.
 
     Args:
@@ -246,17 +246,17 @@ class SharedCodecs:
 
     def __init__(self, device: str, threads: NetworkThreads, share: float = 1.0) -> None:
         self._device, self._threads, self._share = device, threads, share
-        self._codecs = Codecs(self._read)
+        self._networks = NetworkCache(self._read)
         self._lock = threading.Lock()
 
-    def load(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
-        """As :meth:`Codec.load`."""
+    def load(self, entry: Entry, options: NetworkOptions, part: str) -> NetworkRunner:
+        """As :meth:`NetworkRunner.load`."""
         with self._lock:
-            return self._codecs.load(entry, replace(options, device=self._device), part)
+            return self._networks.load(entry, replace(options, device=self._device), part)
 
-    def _read(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
-        codec = Codec.load(entry, options, part)
+    def _read(self, entry: Entry, options: NetworkOptions, part: str) -> NetworkRunner:
+        runner = NetworkRunner.load(entry, options, part)
         # all that run at once fit where one largest batch would
-        tiles = int(self._share * tiles_in_memory(codec.model.config, codec.device))
-        self._threads.limit(tiles // codec.batches.size)
-        return SharedCodec(codec.model, codec.device, options.batch, self._threads)
+        tiles = int(self._share * tiles_in_memory(runner.model.config, runner.device))
+        self._threads.limit(tiles // runner.batches.size)
+        return SharedNetworkRunner(runner.model, runner.device, options.batch, self._threads)

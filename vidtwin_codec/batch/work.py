@@ -22,7 +22,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.codec import measure_codec
 from vidtwin_codec.evaluation.measure.options import MeasureOptions
 from vidtwin_codec.files import atomic_path, check_output, explain_os_error
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import DecodeOptions, EncodeOptions, NetworkOptions, Reporter
 from vidtwin_codec.weights import same_weights, whole_name
 
@@ -59,7 +59,7 @@ class Worker:
             self._options = replace(self._options, work=replace(self._options.work, weights=str(here.path)))
 
     def __call__(
-        self, job: Job, load: LoadCodec, reporter: Reporter, stopped: Callable[[], bool], wait: bool = False
+        self, job: Job, load: LoadNetwork, reporter: Reporter, stopped: Callable[[], bool], wait: bool = False
     ) -> Row:
         """Encode or decode one file, note it and put it in its place.
 
@@ -76,7 +76,7 @@ class Worker:
                 raise VidtwinError(NOT_OURS)
             return self._make(job, load, reporter, stopped)
 
-    def _make(self, job: Job, load: LoadCodec, reporter: Reporter, stopped: Callable[[], bool]) -> Row:
+    def _make(self, job: Job, load: LoadNetwork, reporter: Reporter, stopped: Callable[[], bool]) -> Row:
         if Stamp.of(job.source) != job.stamp:
             job = replace(job, stamp=Stamp.of(job.source), info=None, segments=())  # it is probed and read anew
         try:
@@ -104,7 +104,7 @@ class Worker:
             self._records.add(Record(job.name, job.stamp, digests[0], options, weights, size, digests[1], row))
         return row
 
-    def _write(self, job: Job, target: Path, load: LoadCodec, reporter: Reporter) -> tuple[Row, str]:
+    def _write(self, job: Job, target: Path, load: LoadNetwork, reporter: Reporter) -> tuple[Row, str]:
         """The row, and the digest of the weights."""
         work = replace(self._options.work, force=True)  # the target is ours, and empty
         if isinstance(work, EncodeOptions):
@@ -120,14 +120,14 @@ class Worker:
         with VtwReader(job.source, recover=work.recover) as reader:
             return decoded_row(decoded, sum(group.clips for group in reader.groups)), reader.header.weights_sha256
 
-    def _already_made(self, job: Job, record: Record, load: LoadCodec, reporter: Reporter) -> Row:
+    def _already_made(self, job: Job, record: Record, load: LoadNetwork, reporter: Reporter) -> Row:
         row = {**record.row, "source": str(job.source), "output": str(job.output)}
         if self._options.measure and row["psnr"] is None:
             row |= self._measure(job, job.output, load, reporter)
             self._records.add(replace(record, row=row, written=time.time()))
         return {**row, "status": SKIPPED}
 
-    def _measure(self, job: Job, vtw: Path, load: LoadCodec, reporter: Reporter) -> Row:
+    def _measure(self, job: Job, vtw: Path, load: LoadNetwork, reporter: Reporter) -> Row:
         work = self._options.work
         network = {name: getattr(work, name) for name in NetworkOptions.__dataclass_fields__}
         playlists = getattr(work, "allow_playlists", False)

@@ -1,4 +1,4 @@
-"""Floats to integers to bytes: quantisation steps, symbols, groups. numpy and zstd only, never torch."""
+"""Latents to integers to bytes: quantisation steps, symbols, groups. This needs numpy and zstd, never torch."""
 
 from vidtwin_codec.coding.allowance import Allowance, TooMuchWorkError
 from vidtwin_codec.coding.coders import (

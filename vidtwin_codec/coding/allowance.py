@@ -1,4 +1,4 @@
-"""How much work and memory a reader puts into a file that it does not trust.
+"""Limits on the work and memory that a reader spends on a file that it does not trust.
 
 Compressed bytes may claim any amount of work: a group of black pictures takes a hundred bytes and decodes to a hundred
 clips, and so may every hundred bytes of a hostile file. So work is counted, by what a file claims and holds and not by
@@ -26,23 +26,23 @@ PER_READ = 2_000  # a look into the file
 
 
 class TooMuchWorkError(VidtwinError):
-    """What a file claims would take more work or memory than it is allowed."""
+    """A file would take more work or memory to decode than it is allowed."""
 
 
 class Cost(NamedTuple):
-    """What something takes: work in nanoseconds, memory in bytes, both roughly."""
+    """The estimated cost of an operation: work in nanoseconds, memory in bytes."""
 
     work: float
     memory: float = 0
 
 
 class Allowance:
-    """Work that may still be done, and memory that may be taken at any time.
+    """A budget: the work that may still be done, and the memory that may be taken at any time.
 
     Args:
-        work: in nanoseconds, roughly; without it there is no limit.
-        memory: in bytes, roughly; likewise.
-        whole: an allowance that this one is a part of.
+        work: estimated nanoseconds that may still be spent; None sets no limit.
+        memory: estimated bytes that may be taken at once; None sets no limit.
+        whole: the larger allowance that this one is a part of, and also spends from.
     """
 
     def __init__(self, work: float = math.inf, memory: float = math.inf, whole: Allowance | None = None) -> None:
@@ -52,11 +52,11 @@ class Allowance:
         """Count work that is about to be done.
 
         Args:
-            work: in nanoseconds, roughly.
-            memory: in bytes, roughly.
+            work: estimated nanoseconds.
+            memory: estimated bytes.
 
         Raises:
-            TooMuchWorkError: it is more than is left.
+            TooMuchWorkError: the work or memory exceeds what is left.
         """
         if self._whole is not None:
             self._whole.spend(work, memory)
@@ -70,11 +70,11 @@ UNLIMITED = Allowance()
 
 
 def for_file(size: int) -> Allowance:
-    """What a file of ``size`` bytes is worth."""
+    """Return the allowance for decoding a file of ``size`` bytes."""
     more = max(0, size - SMALL_FILE)
     return Allowance(SMALL_FILE_WORK + WORK_PER_BYTE * more, SMALL_FILE_MEMORY + MEMORY_PER_BYTE * more)
 
 
 def for_search(size: int, whole: Allowance) -> Allowance:
-    """What a search for sound frames in a damaged file of ``size`` bytes is worth; a part of ``whole``."""
+    """Return the part of ``whole`` for finding undamaged frames in a damaged file of ``size`` bytes."""
     return Allowance(SEARCH_WORK + SEARCH_PER_BYTE * size, whole=whole)

@@ -13,33 +13,37 @@ from vidtwin_codec.coding.sparse import SparseCoder
 
 
 class Coder(Protocol):
-    """One way of writing symbols; integers only, so that every platform reads the same symbols.
+    """One way of writing symbols. It uses integers only, so that every platform reads the same symbols.
 
-    A coder may be changed in no way once files carry its id: a better one gets a new id.
+    A coder must not change once files carry its id: a better one gets a new id.
     """
 
     @property
     def id(self) -> int:
-        """1 to 255, first byte of a group."""
+        """The number of the coder, 1 to 255: the first byte of a group."""
 
     @property
     def name(self) -> str:
-        """For messages and reports."""
+        """The name shown in messages and reports."""
 
     def max_body(self, elements: int) -> int:
-        """Most bytes that `encode` gives for so many symbols: the reader's limit before it allocates."""
+        """Return the most bytes that ``elements`` symbols can take: the reader's limit before it allocates."""
 
     def fits(self, layout: LatentLayout, clips: int) -> bool:
-        """Whether it can code so many clips of this layout at all."""
+        """Return whether this coder can code ``clips`` clips of this layout."""
 
     def cost(self, layout: LatentLayout, clips: int, tiles: int, size: int) -> Cost:
-        """What decoding a body of ``size`` bytes takes."""
+        """Return the estimated cost of decoding a body of ``size`` bytes."""
 
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
-        """Symbols (int32, N = clips * tiles, clip-major) to bytes, before zstd."""
+        """Return the body for symbols (int32, N = clips * tiles, clip-major), before zstd."""
 
     def decode(self, body: memoryview, layout: LatentLayout, clips: int, tiles: int) -> LatentArrays:
-        """Bytes to symbols (int32). Raises ValueError for bytes that `encode` does not write."""
+        """Return the symbols (int32) of a body.
+
+        Raises:
+            ValueError: the bytes are not what `encode` writes.
+        """
 
 
 PLAIN = 1

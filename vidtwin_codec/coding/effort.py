@@ -14,35 +14,36 @@ from vidtwin_codec.coding.steps import Steps, quality_scale
 DEFAULT_EFFORT = MAX_EFFORT = 1
 """0 rounds every latent to the nearest symbol, 1 chooses symbols by rate and distortion."""
 STRENGTH = 0.5
-"""Of the trade of distortion for rate. 1 is the slope of a uniform quantiser's curve at high rate, where a bit quarters
-the error: 2 ln 2 · step² / 12. More than this gains bytes at fine steps and loses them at coarse ones."""
+"""Factor on the price of a bit in squared error. 1 is the slope of a uniform quantiser's curve at high rate, where a
+bit quarters the error: 2 ln 2 · step² / 12. More than this gains bytes at fine steps and loses them at coarse ones."""
 STEP_SHARE = 0.9
-"""Of a quality's steps, where symbols are chosen: choosing adds error, finer steps take some of it away again, so that
+"""Factor on a quality's steps where symbols are chosen: choosing adds error, finer steps take some of it away, so that
 a quality looks about the same at both efforts."""
 _PRICE = 12 / (2 * math.log(2) * STRENGTH)  # bits for a squared error of one step
 
 
 def quality_steps(base: Steps, quality: float, effort: int) -> Steps:
-    """Steps of a quality at an effort."""
+    """Return the steps of a quality at an effort."""
     return base.scaled(step_factor(quality, effort))
 
 
 def step_factor(quality: float, effort: int) -> float:
-    """What the weights' own steps are multiplied by."""
+    """Return the factor on the weights' own steps."""
     return quality_scale(quality) * (STEP_SHARE if effort else 1.0)
 
 
 def choose_symbols(
     latents: LatentArrays, steps: Steps, layout: LatentLayout, *, clips: int, tiles: int, effort: int
 ) -> LatentArrays:
-    """Symbols of a group, int32, as :func:`~vidtwin_codec.coding.quantize` gives them or cheaper to code.
+    """Choose the symbols of a group, int32: those of :func:`~vidtwin_codec.coding.quantize`, or cheaper ones.
 
     Args:
-        latents: of N = clips · tiles inputs.
-        steps: one per channel.
+        latents: latents of N = clips · tiles inputs.
+        steps: one step per channel.
         layout: shapes of one input's latents.
-        clips: of the group. tiles: of each clip.
-        effort: 0 rounds.
+        clips: number of clips in the group.
+        tiles: number of tiles in each clip.
+        effort: 0 rounds to the nearest symbol, 1 chooses by rate and distortion.
 
     Raises:
         VidtwinError: a latent is NaN or infinite.

@@ -36,11 +36,11 @@ _MAX_U32 = 0xFFFFFFFF
 
 
 class CorruptGroupError(VidtwinError):
-    """The bytes of one group are damaged; the other groups of the file may be sound."""
+    """The bytes of one group are damaged; the other groups of the file may be intact."""
 
 
 class GroupSpan(NamedTuple):
-    """Which part of the video a group holds. Frames are true frames: padding of the last clip is not counted."""
+    """The part of the video that a group holds. Padding of the last clip does not count as frames."""
 
     first_frame: int
     frames: int
@@ -49,12 +49,12 @@ class GroupSpan(NamedTuple):
 
     @property
     def end_frame(self) -> int:
-        """One past the last frame."""
+        """The number of the frame after the last one."""
         return self.first_frame + self.frames
 
     @property
     def end_clip(self) -> int:
-        """One past the last clip."""
+        """The number of the clip after the last one."""
         return self.first_clip + self.clips
 
 
@@ -64,7 +64,7 @@ class Group:
 
     Attributes:
         first_frame: number of the first frame in the video, from 0.
-        frames: true frames, without padding.
+        frames: number of frames, without padding.
         first_clip: number of the first clip, from 0.
         clips: clips in the group.
         tiles: tiles of each clip.
@@ -82,7 +82,7 @@ class Group:
 
     @property
     def span(self) -> GroupSpan:
-        """The same numbers without the symbols, for the writer's index."""
+        """The part of the video, without the symbols, for the writer's index."""
         return GroupSpan(self.first_frame, self.frames, self.first_clip, self.clips)
 
 
@@ -97,13 +97,13 @@ class PlacedClip(NamedTuple):
 
 
 class OpenGroup:
-    """A packed group as bytes, from anywhere, whose symbols are decoded as they are asked for.
+    """A packed group, as bytes that need not be trusted; its symbols are decoded as they are asked for.
 
     Of layouts with patterns no more than a clip or two is in memory at any time; of others, where clips lie is known
     before their symbols are.
 
     Args:
-        data: exactly one frame.
+        data: exactly one Zstandard frame.
         layout: shapes of one network input's latents.
         max_clips: most clips that a group of this file may hold.
         max_tiles: most tiles that a clip of this file may have.
@@ -117,9 +117,9 @@ class OpenGroup:
         on_canvases: the group says how many tiles cover each clip's canvas, instead of the file.
 
     Raises:
-        CorruptGroupError: the bytes are damaged, or hold more than the limits allow. Nothing is allocated for what they
-            claim beyond these.
-        TooMuchWorkError: the allowance does not suffice; here or when symbols are decoded.
+        CorruptGroupError: the bytes are damaged, or hold more than the limits allow. Nothing is allocated beyond the
+            limits, whatever the bytes claim.
+        TooMuchWorkError: the allowance does not suffice; raised here or when symbols are decoded.
     """
 
     def __init__(
@@ -153,16 +153,20 @@ class OpenGroup:
         self._clips = self._decoded(coder, body)
 
     def clips(self) -> Iterator[LatentArrays]:
-        """Symbols of each clip in order, int32 ``[tiles, …]``; once.
+        """Yield the symbols of each clip in order, int32 ``[tiles, …]``. This works once.
 
         Raises:
-            CorruptGroupError: they are damaged.
+            CorruptGroupError: the symbols are damaged.
         """
         for clip in self.placed():
             yield clip.symbols
 
     def placed(self) -> Iterator[PlacedClip]:
-        """As :meth:`clips`, with the canvas of each."""
+        """Yield the symbols and the canvas of each clip in order. This works once.
+
+        Raises:
+            CorruptGroupError: the symbols are damaged.
+        """
         for _ in range(self.span.clips):
             try:
                 clip = next(self._clips)
@@ -170,12 +174,12 @@ class OpenGroup:
                 raise CorruptGroupError(f"damaged group: {error}") from error
             yield clip
         try:
-            next(self._clips, None)  # what follows the last clip is checked, too
+            next(self._clips, None)  # checks what follows the last clip, too
         except ValueError as error:
             raise CorruptGroupError(f"damaged group: {error}") from error
 
     def whole(self) -> Group:
-        """All of it at once.
+        """Return the whole group at once.
 
         Raises:
             CorruptGroupError: as :meth:`clips`.
@@ -189,7 +193,7 @@ class OpenGroup:
         return Group(*self.span, self.tiles, symbols, self.placements if self.on_canvases else ())
 
     def _decoded(self, coder: Coder, body: memoryview) -> Iterator[PlacedClip]:
-        """Clips as they are asked for; the first one asked for begins the work."""
+        """Decode clips as they are asked for; nothing is decoded before the first one is."""
         arguments = (self._layout, self.span.clips, self.tiles)
         self._allowance.spend(*coder.cost(*arguments, len(body)))
         if coder.id == SPARSE:
@@ -227,10 +231,10 @@ class OpenGroup:
 
 
 def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, coder: int | None = None) -> bytes:
-    """Exactly one Zstandard frame, with content size and content checksum.
+    """Pack a group as exactly one Zstandard frame, with content size and content checksum.
 
     Args:
-        group: symbols are int32 within +-`MAX_SYMBOL`.
+        group: the group; its symbols are int32 within +-`MAX_SYMBOL`.
         layout: shapes of one network input's latents.
         level: zstd's, 1 to 22.
         coder: a key of `CODERS`; None takes the sparse coder where there are patterns, else keeps the smallest of all.
@@ -251,12 +255,16 @@ def pack_group(group: Group, layout: LatentLayout, level: int = DEFAULT_LEVEL, c
 
 
 def pack_body(coder: int, span: GroupSpan, tiles: int, body: bytes, level: int = DEFAULT_LEVEL) -> bytes:
-    """The frame of a group whose symbols are coded already.
+    """Return the Zstandard frame of a group whose symbols are coded already.
 
     Args:
-        coder: that made ``body``. span: of the group. tiles: of each clip. level: zstd's, 1 to 22.
+        coder: id of the coder that made ``body``.
+        span: the part of the video that the group holds.
+        tiles: number of tiles in each clip.
+        body: the coded symbols.
+        level: level of zstd, 1 to 22.
     """
-    # what is entropy coded does not get smaller
+    # zstd does not make entropy-coded bytes smaller
     return zstd_frame.compress(PREFIX.pack(coder, *span, tiles) + body, 1 if coder == SPARSE else level)
 
 

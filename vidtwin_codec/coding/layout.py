@@ -18,7 +18,7 @@ MAX_CHANNELS = 1 << 16  # steps are stored in the header, 2 bytes a channel
 
 
 class LatentArrays(NamedTuple):
-    """Latents or symbols of N = clips x tiles network inputs, clip-major (all tiles of clip 0, then of clip 1, ...).
+    """Latents or symbols of N = clips x tiles network inputs, clip-major (all tiles of clip 0, then of clip 1 …).
 
     Shapes: ``structure [N, n_q, h, w, d_S]``, ``dynamics_x [N, d_D, T, w_D]``, ``dynamics_y [N, d_D, T, h_D]``.
     """
@@ -33,11 +33,11 @@ class LatentLayout:
     """Shapes of the latents of one network input (one tile of one clip).
 
     Attributes:
-        structure: ``(n_q, h, w, d_S)``; a structure channel is a (query slot, channel) pair, so n_q * d_S of them.
+        structure: ``(n_q, h, w, d_S)``; a structure channel is a (query slot, channel) pair, so there are n_q * d_S.
         dynamics_x: ``(d_D, T, w_D)``; d_D channels.
         dynamics_y: ``(d_D, T, h_D)``; d_D channels.
-        patterns: which cosine each of the d_S structure channels is, slots being temporal frequencies; None where
-            channels have no such order. The sparse coder needs it.
+        patterns: the cosine that each of the d_S structure channels stands for, query slots being temporal
+            frequencies; None where channels have no such order. The sparse coder needs it.
 
     Raises:
         VidtwinError: a size is not an integer, not positive or absurdly large, the two dynamics disagree, or there are
@@ -72,12 +72,12 @@ class LatentLayout:
 
     @property
     def elements(self) -> int:
-        """Numbers in the latents of one network input."""
+        """Number of elements in the latents of one network input."""
         return sum(prod(shape) for shape in self.shapes())
 
     @property
     def channels(self) -> int:
-        """Quantisation steps needed: n_q * d_S for the structure, d_D for each dynamics."""
+        """Number of quantisation steps: n_q * d_S for the structure, d_D for each of the dynamics."""
         return self.structure[0] * self.structure[3] + self.dynamics_x[0] + self.dynamics_y[0]
 
     def shapes(self) -> LatentShapes:
@@ -97,16 +97,16 @@ class LatentLayout:
         return expected
 
     def to_json(self) -> dict[str, list[int]]:
-        """A JSON object with one list of sizes for each array, and the patterns where there are any."""
+        """Return a JSON object with one list of sizes for each array, and the patterns where there are any."""
         sizes = {name: list(shape) for name, shape in zip(LatentArrays._fields, self.shapes(), strict=True)}
         return sizes if self.patterns is None else {**sizes, "patterns": self.patterns.to_json()}
 
     @classmethod
     def from_json(cls, value: object) -> LatentLayout:
-        """Inverse of `to_json`.
+        """Read what `to_json` returned.
 
         Raises:
-            VidtwinError: anything but three lists of allowed sizes.
+            VidtwinError: the value is not three lists of allowed sizes.
         """
         if not isinstance(value, dict) or not all(isinstance(value.get(name), list) for name in LatentArrays._fields):
             raise VidtwinError("latent layout: expected an object with lists structure, dynamics_x and dynamics_y")
@@ -123,5 +123,5 @@ class LatentShapes(NamedTuple):
     dynamics_y: tuple[int, int, int]
 
     def sizes(self) -> Iterator[int]:
-        """Elements of each array."""
+        """Number of elements of each array."""
         return (prod(shape) for shape in self)

@@ -1,4 +1,4 @@
-"""The sequences in which a group's symbols are written: what lies together packs together.
+"""The orders in which the plain coders write a group's symbols: neighbours in the sequence pack well together.
 
 Measured with zstd level 19 on the structure latents of six real clips (transform weights, steps 0.1, 0.25 and 0.6):
 position-major takes 3, 5 and 8 % fewer bytes than channel-major, because what repeats in a video (a still or flat
@@ -29,7 +29,7 @@ class Order(NamedTuple):
 
     @property
     def axes(self) -> tuple[tuple[int, ...], ...]:
-        """One permutation for each latent array."""
+        """The permutation for each latent array."""
         return (self.structure, self.dynamics, self.dynamics)
 
 
@@ -53,7 +53,7 @@ def to_sequence(symbols: LatentArrays, order: Order, clips: int, tiles: int) -> 
 def from_sequence(
     sequence: NDArray[np.int32], layout: LatentLayout, order: Order, clips: int, tiles: int
 ) -> LatentArrays:
-    """Inverse of `to_sequence`; ``sequence`` has ``clips * tiles * layout.elements`` values."""
+    """Return the symbols of a sequence of ``clips * tiles * layout.elements`` values: the inverse of `to_sequence`."""
     arrays = []
     start = 0
     for shape, axes in zip(layout.shapes(), order.axes, strict=True):

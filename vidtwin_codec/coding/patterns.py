@@ -1,4 +1,4 @@
-"""Which two-dimensional cosine of which colour each structure channel is, where a network says so."""
+"""Structure channels as two-dimensional cosines of a colour, where the weights say so."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_SIZE = 64
 class Patterns:
     """Structure channels that are cosines of a square patch, in zonal order.
 
-    Each colour has its cosines of least ``4 (row + column) + min(row, column)``; of equals, those of lower row
+    Each colour has its cosines of least ``4 (row + column) + min(row, column)``; among equals, those of lower row
     frequency come first. Channels are the first colour's patterns, then the second's, then the third's.
 
     Attributes:
-        size: pixels along a side of a patch, so that frequencies go from 0 to ``size - 1``.
-        counts: patterns of the three colours.
+        size: side of a patch in pixels, so that frequencies go from 0 to ``size - 1``.
+        counts: number of patterns of each of the three colours.
 
     Raises:
         VidtwinError: a number is out of range.
@@ -42,12 +42,12 @@ class Patterns:
 
     @property
     def channels(self) -> int:
-        """Patterns of all colours together."""
+        """Number of patterns of all colours together."""
         return sum(self.counts)
 
     @cached_property
     def frequencies(self) -> NDArray[np.int64]:
-        """``[channels, 3]``: colour, row frequency and column frequency of each channel."""
+        """Colour, row frequency and column frequency of each channel, ``[channels, 3]``."""
         rows, columns = np.divmod(np.arange(self.size**2), self.size)
         zonal = np.lexsort((rows, 4 * (rows + columns) + np.minimum(rows, columns)))
         parts = []
@@ -57,15 +57,15 @@ class Patterns:
         return np.concatenate(parts).astype(np.int64)
 
     def to_json(self) -> list[int]:
-        """Size and counts, as `from_json` reads them."""
+        """Return size and counts, as `from_json` reads them."""
         return [self.size, *self.counts]
 
     @classmethod
     def from_json(cls, value: object) -> Patterns:
-        """Inverse of `to_json`.
+        """Read what `to_json` returned.
 
         Raises:
-            VidtwinError: not a list of four whole numbers in range.
+            VidtwinError: the value is not a list of four whole numbers in range.
         """
         if not isinstance(value, list) or len(value) != 1 + COLOURS:
             raise VidtwinError("patterns: expected a list of a size and three counts")

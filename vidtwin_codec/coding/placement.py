@@ -47,7 +47,7 @@ class Placement:
 
     @property
     def canvas(self) -> tuple[int, int, int, int]:
-        """Rows, columns, top and left."""
+        """The canvas as (rows, columns, top, left)."""
         return self.rows, self.columns, self.top, self.left
 
     def check(self, layout: LatentLayout, frame: tuple[int, int] | None = None) -> None:
@@ -81,7 +81,7 @@ class Placement:
         """The layout with this canvas' grid; without patterns that of a tile, as ever.
 
         Raises:
-            ValueError: its latents are too many.
+            ValueError: the grid has too many latents.
         """
         if layout.patterns is None:
             return layout

@@ -1,4 +1,4 @@
-"""Plain coders: int8 symbols in one order or another, large ones as escapes. zstd does the rest.
+"""Plain coders: int8 symbols in one order or another, large ones as escapes. zstd then packs them.
 
 Body: one int8 for each symbol, -128 standing for "escaped"; then three byte planes (low, middle, high) with one
 24-bit number for each escape, in the order of the escapes: ``2 * (|symbol| - 128)``, plus 1 for a negative symbol.
@@ -24,28 +24,28 @@ _PLANES = 3
 
 @dataclass(frozen=True)
 class PlainCoder:
-    """Symbols to bytes that zstd packs well, and back."""
+    """Codes symbols as bytes that zstd packs well, and decodes them."""
 
     id: int
     name: str
     order: Order
 
     def max_body(self, elements: int) -> int:
-        """Most bytes that ``elements`` symbols can take: every one of them escaped."""
+        """Return the most bytes that ``elements`` symbols can take: every one of them escaped."""
         return elements * (1 + _PLANES)
 
     def fits(self, layout: LatentLayout, clips: int) -> bool:
-        """Always."""
+        """Return True: plain coders code any group."""
         del layout, clips
         return True
 
     def cost(self, layout: LatentLayout, clips: int, tiles: int, size: int) -> Cost:
-        """Some 40 ns for a byte; an int32 for each symbol twice, and four of each escape on the way."""
+        """Return 40 ns a byte; two int32 a symbol, and four more for each escape."""
         symbols = clips * tiles * layout.elements
         return Cost(40 * max(symbols, size), 9 * symbols + 16 * max(0, size - symbols) + size)
 
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
-        """Body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
+        """Return the body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
         del layout  # the arrays carry their shapes
         sequence = to_sequence(symbols, self.order, clips, tiles)
         large = np.abs(sequence) > MAX_INLINE
@@ -53,7 +53,7 @@ class PlainCoder:
         return inline.tobytes() + _pack_escapes(sequence[large])
 
     def decode(self, body: memoryview, layout: LatentLayout, clips: int, tiles: int) -> LatentArrays:
-        """Inverse of `encode`.
+        """Return the symbols of a body.
 
         Raises:
             ValueError: the length does not fit, or an escape is not one that `encode` writes.

@@ -14,10 +14,10 @@ MAX_SYMBOL = (1 << 23) - 1
 
 
 def quantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
-    """Symbols ``round(latent / step)``, ties to even, int32, clipped to +-`MAX_SYMBOL`.
+    """Return symbols ``round(latent / step)``, ties to even, int32, clipped to +-`MAX_SYMBOL`.
 
     Args:
-        latents: floats, any precision, shapes of `LatentArrays`; computed in float32.
+        latents: floats of any precision in the shapes of `LatentArrays`; the computation is in float32.
         steps: one step per channel.
 
     Raises:
@@ -27,16 +27,16 @@ def quantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
 
 
 def dequantize(symbols: LatentArrays, steps: Steps) -> LatentArrays:
-    """Latents ``symbol * step`` in float32, bit for bit the same everywhere."""
+    """Return latents ``symbol * step`` in float32, the same to the bit on every machine."""
     pairs = zip(symbols, broadcast_steps(steps), strict=True)
     return LatentArrays(*(array.astype(np.float32) * step for array, step in pairs))
 
 
 def requantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
-    """Inverse of `dequantize`, exact for every symbol up to +-`MAX_SYMBOL`; other latents go to the nearest symbol.
+    """Return the symbols of dequantised latents, exactly; other latents go to the nearest symbol.
 
-    Computed in float64: the float32 product is within 2**-24 of symbol * step, less than half a symbol, but a float32
-    quotient could round that up to a whole one.
+    It computes in float64: the float32 product is within 2**-24 of symbol * step, less than half a symbol, but a
+    float32 quotient could round that up to a whole one.
 
     Args:
         latents: floats whose last axes are those of `LatentArrays`.
@@ -55,7 +55,7 @@ def requantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
 
 
 def broadcast_steps(steps: Steps) -> tuple[NDArray[np.float32], ...]:
-    """The steps of the three parts, shaped to broadcast against `LatentArrays`."""
+    """Return the steps of the three parts, shaped to broadcast against `LatentArrays`."""
     return (
         steps.structure[:, None, None, :],
         steps.dynamics_x[:, None, None],

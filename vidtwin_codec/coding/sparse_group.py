@@ -1,4 +1,4 @@
-"""Wide latents in memory: of nearly all zeros, only the rest."""
+"""Wide latents in memory: only the symbols that are not zero."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from vidtwin_codec.errors import VidtwinError
 
 
 class SparseGroup:
-    """Symbols of a group's clips; reading a clip alone takes the memory of a clip.
+    """The symbols of a group's clips; reading one clip takes the memory of one clip.
 
     Args:
-        places: for each clip, where its symbols are not zero, counted through its three arrays, uint32.
-        values: what they are there, of one integer type.
-        placements: of each clip.
+        places: for each clip, the flat indices into its three arrays where symbols are not zero, uint32.
+        values: for each clip, the symbols at these indices, all of one integer type.
+        placements: the canvas of each clip; None stands for the layout's own grid.
 
     Attributes:
-        placements: as given.
+        placements: the canvas of each clip.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class SparseGroup:
 
     @classmethod
     def of(cls, clips: Iterable[PlacedClip]) -> SparseGroup:
-        """Of clips as they are decoded, int32 ``[tiles, …]``."""
+        """Build a group from clips as they are decoded, int32 ``[tiles, …]``."""
         places, values, placements = [], [], []
         for clip, placement in clips:
             placements.append(placement)
@@ -55,11 +55,11 @@ class SparseGroup:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Memory that the group takes, in bytes."""
         return sum(array.nbytes for array in (*self._places, *self._values))
 
     def clip(self, number: int, layout: LatentLayout, tiles: int) -> PlacedClip:
-        """The group's clip ``number``, its symbols being ``[tiles, …]``."""
+        """Return the clip ``number`` of the group, with symbols ``[tiles, …]``."""
         placement = self.placements[number]
         layout = layout if placement is None else placement.grid(layout)
         flat = np.zeros(tiles * layout.elements, self.dtype)
@@ -69,7 +69,7 @@ class SparseGroup:
         return PlacedClip(LatentArrays(*(part.reshape(tiles, *shape) for part, shape in parts)), placement)
 
     def save(self, path: Path) -> None:
-        """Write all of it."""
+        """Write the group to a file that :meth:`load` reads."""
         arrays: dict[str, Any] = {
             "counts": np.array([len(each) for each in self._places]),
             "places": np.concatenate(self._places),
@@ -82,10 +82,10 @@ class SparseGroup:
 
     @classmethod
     def load(cls, path: Path, layout: LatentLayout, tiles: int) -> SparseGroup | None:
-        """What `save` wrote; None where there is nothing.
+        """Read what `save` wrote; return None where there is no file.
 
         Raises:
-            VidtwinError: it does not hold symbols of this layout.
+            VidtwinError: the file does not hold symbols of this layout.
         """
         try:
             with np.load(path) as file:

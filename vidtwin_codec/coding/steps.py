@@ -24,10 +24,10 @@ MAX_STEP = 65504.0
 
 
 def quality_scale(quality: float) -> float:
-    """Factor on the base steps for a quality of 0 (coarsest) to 100 (finest); 1.0 at `BASE_QUALITY`.
+    """Return the factor on the base steps for a quality of 0 (coarsest) to 100 (finest); 1.0 at `BASE_QUALITY`.
 
     Raises:
-        VidtwinError: quality outside 0 to 100, or not a number.
+        VidtwinError: the quality is outside 0 to 100, or not a number.
     """
     if not 0.0 <= quality <= 100.0:
         raise VidtwinError(f"quality {quality:g} is out of range", "choose a number from 0 (smallest) to 100 (best)")
@@ -42,9 +42,9 @@ class Steps:
     the same numbers.
 
     Attributes:
-        structure: ``[n_q, d_S]``, in units of the latent.
-        dynamics_x: ``[d_D]``.
-        dynamics_y: ``[d_D]``.
+        structure: steps ``[n_q, d_S]``, in units of the latent.
+        dynamics_x: steps ``[d_D]``, in units of the latent.
+        dynamics_y: steps ``[d_D]``, in units of the latent.
 
     Raises:
         VidtwinError: a step is not finite or outside `MIN_STEP` to `MAX_STEP`.
@@ -73,7 +73,7 @@ class Steps:
         return hash(self.to_bytes())
 
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the three arrays."""
+        """The shapes of the three arrays."""
         return (self.structure.shape, self.dynamics_x.shape, self.dynamics_y.shape)
 
     def check(self, layout: LatentLayout) -> None:
@@ -86,7 +86,7 @@ class Steps:
             raise VidtwinError(f"quantisation steps of shapes {self.shapes()} do not fit latents of {_shapes(layout)}")
 
     def scaled(self, factor: float) -> Steps:
-        """Steps multiplied by ``factor``, kept within `MIN_STEP` to `MAX_STEP`.
+        """Return the steps multiplied by ``factor``, kept within `MIN_STEP` to `MAX_STEP`.
 
         Raises:
             VidtwinError: the factor is not a positive finite number.
@@ -96,13 +96,13 @@ class Steps:
         return Steps(*(_clamp(array, factor) for array in (self.structure, self.dynamics_x, self.dynamics_y)))
 
     def to_bytes(self) -> bytes:
-        """Float16 little-endian: structure by query slot then channel, dynamics x, dynamics y."""
+        """Return the steps as little-endian float16: structure by query slot then channel, dynamics x, dynamics y."""
         arrays = (self.structure, self.dynamics_x, self.dynamics_y)
         return b"".join(array.astype("<f2").tobytes() for array in arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes, layout: LatentLayout) -> Steps:
-        """Inverse of `to_bytes`.
+        """Read what `to_bytes` returned.
 
         Raises:
             VidtwinError: the length does not fit ``layout``, or a step is not allowed.
@@ -115,15 +115,15 @@ class Steps:
         return cls(split[0].reshape(slots, channels), split[1], split[2])
 
     def to_json(self) -> dict[str, Any]:
-        """Nested lists, as kept in the metadata of our weights files."""
+        """Return nested lists, as the metadata of our weights files hold them."""
         return {field.name: getattr(self, field.name).tolist() for field in fields(self)}
 
     @classmethod
     def from_json(cls, value: object) -> Steps:
-        """Inverse of `to_json`.
+        """Read what `to_json` returned.
 
         Raises:
-            VidtwinError: not an object of three arrays of numbers.
+            VidtwinError: the value is not an object of three arrays of numbers.
         """
         if not isinstance(value, dict):
             raise VidtwinError("quantisation steps: expected an object with structure, dynamics_x and dynamics_y")

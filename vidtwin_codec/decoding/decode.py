@@ -15,7 +15,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, explain_os_error, is_pipe, temporary_folder
 from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, open_sound, spool_stdin
 from vidtwin_codec.network.geometry import Frames
-from vidtwin_codec.network.runner import Codec, LoadCodec, announce_compiling
+from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, announce_compiling
 from vidtwin_codec.options import DecodeOptions, DecodeResult, Reporter
 from vidtwin_codec.stages import Sink, depth_for
 
@@ -28,7 +28,7 @@ def decode(
     options: DecodeOptions | None = None,
     *,
     reporter: Reporter | None = None,
-    load: LoadCodec = Codec.load,
+    load: LoadNetwork = NetworkRunner.load,
 ) -> DecodeResult:
     """Decode a .vtw file to a video.
 
@@ -37,7 +37,7 @@ def decode(
         output: the video to write, or ``-`` for standard output (as MP4). It appears when it is complete.
         options: defaults for everything left out.
         reporter: is told of progress and warnings.
-        load: reads the network; :meth:`Codecs.load` of one object for many files reads it once.
+        load: reads the network; :meth:`NetworkCache.load` of one object for many files reads it once.
 
     Raises:
         VidtwinError: the file is damaged (and ``recover`` is not set), its weights are not here, or the output
@@ -49,8 +49,8 @@ def decode(
     with ExitStack() as stack:
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
         decoder = stack.enter_context(Decoder(path, options, reporter.warned, load))
-        announce_compiling(decoder.header.layout, decoder.codec.device, reporter)
-        reporter.started(decoder.last - decoder.first, str(decoder.codec.device))
+        announce_compiling(decoder.header.layout, decoder.network.device, reporter)
+        reporter.started(decoder.last - decoder.first, str(decoder.network.device))
         suffix = ".mp4" if is_pipe(output) else None
         temporary = stack.enter_context(atomic_path(output, suffix, force=options.force))
         _write(decoder, temporary, reporter, "standard input" if is_pipe(source) else os.fspath(source))
@@ -66,7 +66,7 @@ def decode(
         vtw_bytes=decoder.reader.counts.vtw_bytes,
         output_bytes=written,
         weights=header.weights_name,
-        device=str(decoder.codec.device),
+        device=str(decoder.network.device),
         seconds=time.monotonic() - began,
         warnings=decoder.warnings,
     )

@@ -17,7 +17,7 @@ from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network.geometry import Frames, Geometry, resize_frames
-from vidtwin_codec.network.runner import Codec, LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner
 from vidtwin_codec.options import DecodeOptions
 from vidtwin_codec.stages import Prefetch, depth_for
 
@@ -42,7 +42,7 @@ class Decoder:
         source: str | os.PathLike[str],
         options: DecodeOptions,
         warned: Callable[[str], None] = lambda _: None,
-        load: LoadCodec = Codec.load,
+        load: LoadNetwork = NetworkRunner.load,
     ) -> None:
         self.options = options
         self._load = load
@@ -60,10 +60,10 @@ class Decoder:
             self.warn(text)
         header = self.header
         self.first, self.last = self._frame_range(source)
-        self.codec = self._load(matching_weights(header, self.options.weights), self.options, "decoder")
+        self.network = self._load(matching_weights(header, self.options.weights), self.options, "decoder")
         self.geometry = Geometry.of(header)
-        self.codec.check_geometry(self.geometry, source)
-        if self.codec.layout_of(self.geometry) != header.layout:
+        self.network.check_geometry(self.geometry, source)
+        if self.network.layout_of(self.geometry) != header.layout:
             raise VidtwinError(f"{source}: its latents do not have the shapes these weights make")
         coded = self.options.coded_size
         self.width = header.coded_width if coded else header.width
@@ -97,7 +97,7 @@ class Decoder:
                     yield from self._hold(still, piece_start - at)
                     at = piece_start
                 starts = count(piece_start, self.geometry.clip_frames)
-                clips = self.codec.decode_placed(latents, self.geometry, placements, self.options.only)
+                clips = self.network.decode_placed(latents, self.geometry, placements, self.options.only)
                 for start, clip in zip(starts, clips, strict=False):
                     # the last clip is filled up, the first and last wanted ones may be wanted in part
                     wanted = clip[max(0, self.first - start) : min(piece_end, self.last) - start]
@@ -111,7 +111,7 @@ class Decoder:
     def _pieces(self) -> Iterator[tuple[int, int, LatentArrays, tuple[Placement | None, ...]]]:
         """First frame, one past the last, latents and placements, of a few clips of one grid at a time."""
         clip_frames = self.geometry.clip_frames
-        at_once = self.codec.clips_at_once(self.geometry)
+        at_once = self.network.clips_at_once(self.geometry)
         for number, entry in enumerate(self.reader.groups):
             if entry.first_frame >= self.last or entry.first_frame + entry.frames <= self.first:
                 continue
@@ -138,7 +138,7 @@ class Decoder:
 
     def _depth(self) -> int:
         clip_bytes = 4 * self.header.layout.elements * len(self.geometry.tiles)
-        return depth_for(clip_bytes * self.codec.clips_at_once(self.geometry))
+        return depth_for(clip_bytes * self.network.clips_at_once(self.geometry))
 
     def _hold(self, still: Frames | None, missing: int) -> Iterator[Frames]:
         """The last good frame (black before the first) in place of lost ones, so that sound stays in step."""

@@ -16,7 +16,7 @@ from vidtwin_codec.encoding.rate.wide import WideController
 from vidtwin_codec.encoding.writing import Sound, Written, extract_sound, write_vtw
 from vidtwin_codec.files import atomic_path, check_output, is_pipe, temporary_folder
 from vidtwin_codec.media import MediaInfo, opus_limit, probe, spool_stdin
-from vidtwin_codec.network.runner import Codec, LoadCodec, announce_compiling
+from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, announce_compiling
 from vidtwin_codec.options import EncodeOptions, EncodeResult, Reporter
 
 PathLike = str | os.PathLike[str]
@@ -30,7 +30,7 @@ def encode(
     options: EncodeOptions | None = None,
     *,
     reporter: Reporter | None = None,
-    load: LoadCodec = Codec.load,
+    load: LoadNetwork = NetworkRunner.load,
     info: MediaInfo | None = None,
     write: WriteVideo | None = None,
 ) -> EncodeResult:
@@ -41,7 +41,7 @@ def encode(
         output: the .vtw to write, or ``-`` for standard output. It appears when it is complete.
         options: defaults for everything left out.
         reporter: is told of progress and warnings.
-        load: reads the network; :meth:`Codecs.load` of one object for many files reads it once.
+        load: reads the network; :meth:`NetworkCache.load` of one object for many files reads it once.
         info: of the source, where it has been probed before with the same ``options.fps``.
         write: writes the .vtw in place of the network, from what was encoded before with the same ``options``, which
             have no target.
@@ -62,8 +62,8 @@ def encode(
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
         info = info or probe(path, fps=options.fps, playlists=options.allow_playlists)
         entry = weights.resolve(options.weights)
-        codec = load(entry, options, "encoder")
-        announce_compiling(codec.layout, codec.device, reporter)
+        network = load(entry, options, "encoder")
+        announce_compiling(network.layout, network.device, reporter)
         temporary = stack.enter_context(atomic_path(output, force=options.force))
         folder = stack.enter_context(temporary_folder())
         sound = extract_sound(info, folder, options)
@@ -75,14 +75,14 @@ def encode(
         if write is not None:
             for text in info.warnings:
                 warn(text)
-            encoder = Encoder(info, codec, entry, options)
+            encoder = Encoder(info, network, entry, options)
             written = Written(write(stream, encoder, sound), encoder, options.quality)
         elif options.target is None:
-            written = _write(stream, Encoder(info, codec, entry, options, warn), sound, reporter)
+            written = _write(stream, Encoder(info, network, entry, options, warn), sound, reporter)
         else:
-            steer = Controller if codec.layout.patterns is None else WideController
+            steer = Controller if network.layout.patterns is None else WideController
             controller = steer(
-                *(info, codec, entry, options),
+                *(info, network, entry, options),
                 sound=sound,
                 load=load,
                 folder=folder,
@@ -105,7 +105,7 @@ def encode(
         quality=written.quality,
         short_side=encoder.options.short_side,
         weights=entry.name,
-        device=str(codec.device),
+        device=str(network.device),
         seconds=time.monotonic() - began,
         target=written.achieved,
         warnings=warnings,

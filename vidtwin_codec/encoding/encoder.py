@@ -14,7 +14,7 @@ from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.media import FrameReader, MediaInfo
 from vidtwin_codec.network.following import Follower, Stretch, can_follow, placed_geometry, seen_shares
 from vidtwin_codec.network.geometry import Frames, scaled_size
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.stages import Prefetch, depth_for
 
@@ -48,7 +48,7 @@ class Encoder:
 
     Args:
         info: of the video.
-        codec: the network's encoder.
+        network: the network's encoder.
         entry: the weights it was read from.
         options: of these ``short_side``, ``fps``, ``overlap`` and ``camera``.
         warned: is told what is remarkable about the video.
@@ -64,16 +64,16 @@ class Encoder:
     def __init__(
         self,
         info: MediaInfo,
-        codec: Codec,
+        network: NetworkRunner,
         entry: weights.Entry,
         options: EncodeOptions,
         warned: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.info, self.codec, self.entry, self.options, self._warned = info, codec, entry, options, warned
+        self.info, self.network, self.entry, self.options, self._warned = info, network, entry, options, warned
         self.fps = options.fps or info.fps
         width, height = scaled_size(info.width, info.height, options.short_side)
-        self.geometry = codec.geometry(width, height, options.overlap)
-        self.layout = codec.layout_of(self.geometry)
+        self.geometry = network.geometry(width, height, options.overlap)
+        self.layout = network.layout_of(self.geometry)
         self.clips_per_group = self.geometry.clips_per_group(self.fps)
         self.most_clips_per_group = self.geometry.most_clips_per_group(self.fps)
         self.follows = options.camera and can_follow(self.geometry, self.layout)
@@ -97,13 +97,13 @@ class Encoder:
             self._warned(text)
         geometry, at = self.geometry, GroupSpan(first * self.geometry.clip_frames, 0, first, 0)
         with self._open(at.first_frame, None if count is None else count * geometry.clip_frames) as frames:
-            reporter.started(frames.frames, str(self.codec.device))
+            reporter.started(frames.frames, str(self.network.device))
             clip_bytes = geometry.width * geometry.height * 3 * geometry.clip_frames
             with Prefetch(self._seen(frames, first), depth_for(clip_bytes * self.clips_at_once)) as stretches:
                 for count_frames, stretch in stretches:
                     at = GroupSpan(at.end_frame, count_frames, at.end_clip, geometry.clips(count_frames))
                     of_clip = placed_geometry(geometry, self.layout, stretch.placements[0])
-                    latents = self.codec.encode(stretch.frames, of_clip)
+                    latents = self.network.encode(stretch.frames, of_clip)
                     reporter.advanced(count_frames)
                     yield from self._pieces(at, len(of_clip.tiles), latents, stretch.placements)
         for text in frames.warnings[len(self.info.warnings) :]:
@@ -114,7 +114,7 @@ class Encoder:
         if self.layout.patterns is None or len(self.geometry.tiles) > 1:
             return None
         return seen_shares(
-            placement, self.layout, self.geometry.height, self.geometry.width, self.codec.model.config.lapping
+            placement, self.layout, self.geometry.height, self.geometry.width, self.network.model.config.lapping
         )
 
     def _pieces(
@@ -148,7 +148,7 @@ class Encoder:
     @property
     def clips_at_once(self) -> int:
         """Most clips of a piece."""
-        return min(self.codec.clips_at_once(self.geometry), self.clips_per_group)
+        return min(self.network.clips_at_once(self.geometry), self.clips_per_group)
 
     def _open(self, first_frame: int, limit: int | None) -> FrameReader:
         return FrameReader(

@@ -48,7 +48,7 @@ class GroupPacker(Protocol):
     def add(self, piece: Piece) -> Iterator[Packed]:
         """Take the next clips; the groups that are closed with them. To be iterated to the end."""
 
-    def rest(self) -> Iterator[Packed]:
+    def flush(self) -> Iterator[Packed]:
         """What was not closed yet."""
 
 
@@ -92,11 +92,11 @@ class DensePacker:
         if piece.span.end_clip % self._least == 0:
             yield from self._close()
 
-    def rest(self) -> Iterator[Packed]:
+    def flush(self) -> Iterator[Packed]:
         """See `GroupPacker`."""
         if self._pieces:
             yield from self._close()
-        yield from self._packed(self._joiner.rest())
+        yield from self._packed(self._joiner.flush())
 
     def _fits(self, piece: Piece) -> bool:
         """Whether a piece can be in the open group."""
@@ -144,7 +144,7 @@ class SparsePacker:
             symbols = self._writer.encoder_for(span).add(latents, piece.placement, weights)
             self._watch(latents, PlacedClip(symbols, piece.placement))
 
-    def rest(self) -> Iterator[Packed]:
+    def flush(self) -> Iterator[Packed]:
         """See `GroupPacker`."""
         yield from self._writer.close()
 

@@ -80,7 +80,7 @@ class Packer:
 
     def finish(self) -> Counts:
         """Store what was not closed yet, write the index and flush."""
-        for packed in self._groups.rest():
+        for packed in self._groups.flush():
             self.store(packed)
         return self._writer.finish()
 

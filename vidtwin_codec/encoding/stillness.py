@@ -43,7 +43,7 @@ class Joiner:
         self._open = group
         return done
 
-    def rest(self) -> Group | None:
+    def flush(self) -> Group | None:
         """The last group, if there was any."""
         done, self._open = self._open, None
         return done

@@ -25,7 +25,7 @@ from vidtwin_codec.latents.cache import GroupCache, narrowed
 from vidtwin_codec.latents.clips import ClipLatents, cropped, largest_layout
 
 if TYPE_CHECKING:
-    from vidtwin_codec.network.runner import Codecs
+    pass
 
 _OWN_CACHE = 64 << 20
 
@@ -64,7 +64,7 @@ class VtwFile(Closing):
         # a group holds any number of clips, so only the index tells where a clip is
         self._starts = np.array([entry.first_clip for entry in self._reader.groups], dtype=np.int64)
         self._clips = self._reader.groups[-1].span.end_clip if self._reader.groups else 0
-        self._codecs: Codecs | None = None
+        self._networks: NetworkCache | None = None
         self._places: dict[int, GroupPlaces] = {}
 
     def close(self) -> None:
@@ -149,15 +149,15 @@ class VtwFile(Closing):
             VidtwinError: the weights are not here, or a group is damaged.
         """
         from vidtwin_codec.decoding.decoder import Decoder
-        from vidtwin_codec.network.runner import Codecs
+        from vidtwin_codec.network.runner import NetworkCache
         from vidtwin_codec.options import DecodeOptions
 
         wanted = _numbers(slice(start, stop), self.frame_count, "frame")
         if not wanted:
             return
         options = DecodeOptions(start=float(wanted.start / self.fps), duration=float(len(wanted) / self.fps), **choices)
-        self._codecs = self._codecs or Codecs()
-        with Decoder(self.path, options, load=self._codecs.load) as decoder:
+        self._networks = self._networks or NetworkCache()
+        with Decoder(self.path, options, load=self._networks.load) as decoder:
             for clip in decoder.frames():
                 yield from clip
 

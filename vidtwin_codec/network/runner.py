@@ -25,7 +25,7 @@ from vidtwin_codec.options import NetworkOptions, Reporter
 from vidtwin_codec.weights import Entry
 
 
-class Codec:
+class NetworkRunner:
     """A VidTwin on a device, working on whole frames of any size.
 
     Args:
@@ -42,7 +42,7 @@ class Codec:
         self._window_batches: dict[tuple[int, int], Batches] = {}
 
     @classmethod
-    def load(cls, entry: Entry, options: NetworkOptions, part: str) -> Codec:
+    def load(cls, entry: Entry, options: NetworkOptions, part: str) -> NetworkRunner:
         """Read one half (``encoder`` or ``decoder``) of the weights onto the device that ``options`` ask for.
 
         Raises:
@@ -185,19 +185,23 @@ def network_geometry(config: VidTwinConfig, width: int, height: int, overlap: in
     return Geometry(width, height, config.frames, config.height, config.width, overlap)
 
 
-LoadCodec = Callable[[Entry, NetworkOptions, str], Codec]
-"""What reads a network: :meth:`Codec.load`, or :meth:`Codecs.load` of an object that keeps what it has read."""
+LoadNetwork = Callable[[Entry, NetworkOptions, str], NetworkRunner]
+"""Reads one half of a network: :meth:`NetworkRunner.load`, or :meth:`NetworkCache.load`, which keeps what it read."""
 
 
-class Codecs:
-    """Networks for work on several files: each half is read once, by ``read`` (:meth:`Codec.load`), and kept."""
+class NetworkCache:
+    """Keeps networks for work on several files, so that each half is read once.
 
-    def __init__(self, read: LoadCodec | None = None) -> None:
-        self._read = read or Codec.load
-        self._kept: dict[tuple[object, ...], Codec] = {}
+    Args:
+        read: reads a half that is not kept yet; :meth:`NetworkRunner.load` unless another is given.
+    """
 
-    def load(self, entry: Entry, options: NetworkOptions, part: str) -> Codec:
-        """As :meth:`Codec.load`; the same object for the same weights, device, precision and batch."""
+    def __init__(self, read: LoadNetwork | None = None) -> None:
+        self._read = read or NetworkRunner.load
+        self._kept: dict[tuple[object, ...], NetworkRunner] = {}
+
+    def load(self, entry: Entry, options: NetworkOptions, part: str) -> NetworkRunner:
+        """Read one half, or return the same object for the same weights, device, precision and batch."""
         key = (entry.sha256, part, options.device, options.precision, options.batch)
         if key not in self._kept:
             self._kept[key] = self._read(entry, options, part)

@@ -24,7 +24,7 @@ from vidtwin_codec.encoding.writing import Sound, waiting_depth
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.media import MediaInfo
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.stages import Sink
 
@@ -82,7 +82,7 @@ def encode_segment(
     *,
     first: int,
     count: int | None,
-    load: LoadCodec,
+    load: LoadNetwork,
     reporter: Reporter | None = None,
 ) -> Segment:
     """Encode clips ``first`` … ``first + count - 1`` of a video (None: to its end).
@@ -120,7 +120,7 @@ def encode_segment(
             ):
                 for piece in pieces:
                     sink.put(piece)
-            for group in packer.rest():
+            for group in packer.flush():
                 store(group)
     except OSError as error:
         raise explain_os_error(error, target) from error

@@ -15,7 +15,7 @@ from vidtwin_codec.batch.ray.segments import Segment, can_be_split, encode_segme
 from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.reader import expected_frames
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import EncodeOptions, Reporter
 
 
@@ -32,7 +32,7 @@ class PartJob(Job):
     count: int | None = None
     target: Path = Path()
 
-    def encode(self, options: EncodeOptions, load: LoadCodec, reporter: Reporter) -> Segment:
+    def encode(self, options: EncodeOptions, load: LoadNetwork, reporter: Reporter) -> Segment:
         """Encode them.
 
         Raises:

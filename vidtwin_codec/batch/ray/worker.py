@@ -21,7 +21,7 @@ from vidtwin_codec.batch.work import Worker
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.ffmpeg import limit_threads
 from vidtwin_codec.network.device import select_device
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.temporaries import mark_temporaries
 
@@ -174,7 +174,7 @@ class RayWorker:
         else:
             told.rows[number] = event.row
 
-    def _perform(self, job: Job, load: LoadCodec, reporter: Reporter, stopped: Callable[[], bool], wait: bool) -> Row:
+    def _perform(self, job: Job, load: LoadNetwork, reporter: Reporter, stopped: Callable[[], bool], wait: bool) -> Row:
         assert self._worker is not None
         if not isinstance(job, PartJob):
             return self._worker(job, load, reporter, stopped, wait)

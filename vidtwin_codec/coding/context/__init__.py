@@ -1,4 +1,4 @@
-"""Context coder: symbols predicted and range coded with integer tables that adapt to what stands around them."""
+"""Coder 3, the context coder: it predicts symbols and codes them by rANS with integer tables that adapt to context."""
 
 from vidtwin_codec.coding.context.coder import ContextCoder
 

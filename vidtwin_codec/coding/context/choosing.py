@@ -3,8 +3,8 @@
 Rounding each latent to the nearest symbol is best for distortion alone. Here each symbol is the one of least
 ``error + rate_weight · bits`` among a few candidates: the two whole numbers around the latent, the next one towards the
 prediction, the prediction itself, and zero. The bits are those that the coder's adaptive tables ask for at that very
-moment, since the choice is made where the coder stands. What a symbol does to later contexts is not looked at; a
-repetition starts from magnitudes that are already smaller, as are then the scales of the channels.
+moment, since the choice is made while the coder walks. The effect of a symbol on later contexts is ignored; a second
+pass starts from magnitudes that are already smaller, and so from smaller scales of the channels.
 
 Source: rate–distortion optimised quantisation as in the encoders of H.264 and HEVC (M. Karczewicz, Y. Ye and I. Chong,
 "Rate distortion optimized quantization", ITU-T VCEG-AH21, 2008), without a trellis.
@@ -27,11 +27,11 @@ CANDIDATES = 5  # of each symbol
 
 
 class Choice(NamedTuple):
-    """What was chosen.
+    """The chosen symbols and what they cost.
 
     Attributes:
         symbols: int32, shapes of `LatentArrays`.
-        bits: that the coder's model asks for, without what stands before the symbols.
+        bits: their cost by the coder's model, without the fields that precede the symbols in the body.
     """
 
     symbols: LatentArrays
@@ -40,12 +40,12 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Chooser:
-    """Chooses symbols for coder 3.
+    """Chooses the symbols of a group for coder 3 by rate and distortion.
 
     Args:
         layout: shapes of one network input's latents.
-        clips: of the group.
-        tiles: of each clip.
+        clips: number of clips in the group.
+        tiles: number of tiles in each clip.
     """
 
     layout: LatentLayout
@@ -53,10 +53,10 @@ class Chooser:
     tiles: int
 
     def choose(self, ratios: LatentArrays, weights: LatentArrays, start: LatentArrays) -> Choice:
-        """Symbols of least cost ``Σ weight · (ratio − symbol)² + bits``, decided one after the other.
+        """Choose symbols of least cost ``Σ weight · (ratio − symbol)² + bits``, one after the other.
 
         Args:
-            ratios: latents over their steps, floats within +-`MAX_SYMBOL`, N = clips · tiles.
+            ratios: latents divided by their steps, floats within +-`MAX_SYMBOL`, N = clips · tiles.
             weights: what a squared error of one symbol costs, in bits; broadcast against ``ratios``. Infinite keeps the
                 nearest symbol.
             start: symbols to measure the channels' scales on, such as the nearest ones.
@@ -76,12 +76,12 @@ class Chooser:
 
 
 class _Options(NamedTuple):
-    """What can be chosen in one step, all ``[channels, places · ways, candidates]``.
+    """The candidates of one step; all arrays are ``[channels, places · ways, candidates]``.
 
     Attributes:
-        symbols: the candidates, the nearest one first.
-        tokens: of their residuals.
-        costs: of their errors, beyond that of the nearest.
+        symbols: the candidate symbols, the nearest one first.
+        tokens: the token of each candidate's residual.
+        costs: the cost of each candidate's squared error, less the cost of the nearest symbol's.
     """
 
     symbols: Ints
@@ -90,10 +90,15 @@ class _Options(NamedTuple):
 
 
 def _choose_plane(model: Model, wanted: NDArray[Any], weights: NDArray[Any]) -> float:
-    """Fill the model's plane, ``[steps, channels, places]`` as the others; returns the bits.
+    """Fill the model's plane with chosen symbols and return the bits they cost.
 
-    What can be chosen depends on earlier steps alone, so it is laid out for a whole step, every way of predicting and
-    all candidates at once. Which way predicts, and what a token costs, is known channel by channel.
+    The candidates depend on earlier steps alone, so they are computed for a whole step at once, for every way of
+    predicting. Which way predicts, and what a token costs, is known channel by channel.
+
+    Args:
+        model: walks the plane ``[steps, channels, places]`` that is filled.
+        wanted: latents divided by their steps, in the plane's shape.
+        weights: cost of a squared error, in bits, in the plane's shape.
     """
     tables = model.tables
     firsts = CANDIDATES * np.arange(wanted.shape[2])
@@ -113,7 +118,7 @@ def _choose_plane(model: Model, wanted: NDArray[Any], weights: NDArray[Any]) -> 
 
 
 def _options(guesses: Ints, wanted: NDArray[Any], weights: NDArray[Any]) -> _Options:
-    """For ``[channels, places, ways]`` guesses and ``[channels, places]`` ratios."""
+    """Return the candidates for guesses ``[channels, places, ways]`` and ratios ``[channels, places]``."""
     wanted, weights = (part[..., None].astype(np.float64) for part in (wanted, weights))
     nearest = np.rint(wanted).astype(np.int64)
     symbols = np.zeros((*guesses.shape, CANDIDATES), dtype=np.int64)  # the last one is zero

@@ -1,4 +1,4 @@
-"""The context coder's body: scales, states of the range coder, its words, plain bits."""
+"""The body that the context coder writes: scales, states and words of the rANS coder, raw bits."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ MAX_ROWS = 1 << 18
 
 @dataclass(frozen=True)
 class ContextCoder:
-    """Symbols to bytes that need no more packing, and back."""
+    """Codes symbols to bytes that zstd cannot make smaller, and decodes them."""
 
     id: int
     name: str
 
     def max_body(self, elements: int) -> int:
-        """Most bytes for ``elements`` symbols: 15 bits for the rarest token, 23 plain ones, and what stands before."""
+        """Return the most bytes for ``elements`` symbols: 15 bits for the rarest token, 23 raw bits, and all fields."""
         return 6 * elements + 64
 
     def fits(self, layout: LatentLayout, clips: int) -> bool:
-        """Whether a group of so many clips has at most `MAX_ROWS` rows."""
+        """Return whether a group of ``clips`` clips has at most `MAX_ROWS` rows."""
         return _rows(layout, clips) <= MAX_ROWS
 
     def cost(self, layout: LatentLayout, clips: int, tiles: int, size: int) -> Cost:
-        """Some 0.1 ms for a row and 0.2 µs for a symbol; 8 bytes for a symbol, and 64 for one of a step."""
+        """Return 0.1 ms a row and 0.2 µs a symbol; 8 bytes a symbol, and 64 more for each symbol of one step."""
         step = tiles * layout.elements
         return Cost(100_000 * _rows(layout, clips) + 200 * clips * step, (8 * clips + 64) * step + 8 * size)
 
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
-        """Body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
+        """Return the body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
         parts = planes.split(symbols, layout, clips, tiles)
         head = scales.to_bytes(scales.measure(parts, layout.channels))
         sizes = scales.from_bytes(head, layout.channels)
@@ -62,10 +62,10 @@ class ContextCoder:
         return b"".join((start, states.astype("<u4").tobytes(), words.astype("<u2").tobytes(), bits.finish()))
 
     def decode(self, body: memoryview, layout: LatentLayout, clips: int, tiles: int) -> LatentArrays:
-        """Inverse of `encode`.
+        """Return the symbols of a body.
 
         Raises:
-            ValueError: not what `encode` writes.
+            ValueError: the body is not what `encode` writes.
         """
         if not self.fits(layout, clips):
             raise ValueError(f"claims {_rows(layout, clips)} rows, at most {MAX_ROWS} are allowed")
@@ -80,7 +80,7 @@ class ContextCoder:
         bits_at = words_at + 2 * words
         if len(body) < bits_at:
             raise ValueError(f"holds {len(body)} bytes, expected {bits_at} or more")
-        # a token takes a word at most, and brings at most so many plain bits
+        # a token takes one word at most, and has at most this many raw bits
         if words > symbols or len(body) - bits_at > (MOST_EXTRA_BITS * symbols + 7) // 8:
             raise ValueError(f"holds {len(body)} bytes for {symbols} symbols")
         sizes = scales.from_bytes(bytes(body[: states_at - _SIZES.size]), layout.channels)

@@ -1,10 +1,10 @@
-"""What is expected of a symbol before it is coded: a prediction and a context, from symbols that both ends know.
+"""The prediction and the context of each symbol, from symbols that encoder and decoder both know.
 
-At each place, for each way of predicting (nothing, or the value a number of steps back), a running mean of the errors
-that it made in the channels coded before. The way that did best there predicts. Its error, times the channel's scale,
-is the magnitude expected of the residual; that, the way, and how large the foremost guess is against it choose the
-table. So prediction is off where it does not pay, place by place and without a bit of side information: a still
-background is predicted while what moves before it is not.
+At each place there are several ways of predicting: 0, or the value a number of steps back (its lag). For each of them
+the model keeps a running mean of its errors in the channels coded before, and the way with the least error predicts.
+That error, times the channel's scale, is the magnitude expected of the residual. The expected magnitude, the way, and
+the size of the first lag's guess relative to it choose the table. So prediction is off where it does not pay, place by
+place and without a bit of side information: a still background is predicted while what moves before it is not.
 
 Sources: M. Weinberger, G. Seroussi and G. Sapiro, "The LOCO-I lossless image compression algorithm", IEEE Transactions
 on Image Processing 9 (2000), for contexts from the errors around; X. Wu and N. Memon, "Context-based, adaptive,
@@ -34,14 +34,14 @@ REBUILD_EVERY = 8  # channels
 
 
 class Row(NamedTuple):
-    """One channel of one step, all ``[places]``.
+    """One channel of one step; all arrays are ``[places]``.
 
     Attributes:
         at: step and channel.
-        values: int32, a view that whoever walks fills.
-        guesses: what is predicted.
-        contexts: which table codes each residual.
-        best: where each guess stands among those of all ways, flat from ``[places, ways]``.
+        values: int32, a view of the plane that the caller of the walk fills.
+        guesses: the predicted values.
+        contexts: the table that codes each residual.
+        best: the index of each guess among those of all ways, flat from ``[places, ways]``.
     """
 
     at: tuple[int, int]
@@ -52,11 +52,11 @@ class Row(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Some channels of one step, all ``[rows, places]``.
+    """Several channels of one step; all arrays are ``[rows, places]``.
 
     Attributes:
-        residuals: values less their guesses.
-        contexts: which table codes each.
+        residuals: the values minus their guesses.
+        contexts: the table that codes each residual.
     """
 
     residuals: Ints
@@ -64,16 +64,16 @@ class Rows(NamedTuple):
 
 
 class Model:
-    """Predictions, contexts and tables of one plane, walked in coding order.
+    """The predictions, contexts and tables of one plane, walked in coding order.
 
     Args:
-        plane: values are read up to where the walk stands, never beyond.
-        scales: scale of each class, in quarters of a symbol.
-        priced: the tables say what tokens cost.
+        plane: the symbols; the walk reads only those before its position.
+        scales: the scale of each class, in quarters of a symbol.
+        priced: whether the tables also keep the cost of each token.
 
     Attributes:
-        tables: of all contexts.
-        guesses: in the step where :meth:`walk` stands, what each way predicts, ``[channels, places, ways]``.
+        tables: the frequency tables of all contexts.
+        guesses: the prediction of each way in the step that :meth:`walk` has reached, ``[channels, places, ways]``.
     """
 
     def __init__(self, plane: Plane, scales: Ints, *, priced: bool = False) -> None:
@@ -86,9 +86,9 @@ class Model:
         self.guesses = np.zeros((channels, places, self._ways), dtype=np.int64)
 
     def walk(self) -> Iterator[Row]:
-        """Rows in coding order.
+        """Yield the rows in coding order.
 
-        When the walk goes on, the row's values must be in place, and `Tables.learn` must have been told their tokens.
+        Before it asks for the next row, the caller fills in the row's values and passes their tokens to `Tables.learn`.
         """
         values, _, lags = self._plane
         steps, channels, places = values.shape
@@ -127,9 +127,9 @@ class Model:
                     self.tables.rebuild()
 
     def walk_known(self) -> Iterator[Rows]:
-        """The rows of :meth:`walk`, several at a time, for an encoder, which has all values from the start.
+        """Yield the rows of :meth:`walk`, several at a time, for an encoder, which has all values from the start.
 
-        Only the running errors go row by row. When the walk goes on, `Tables.learn` must have been told the tokens.
+        Only the running errors go row by row. Before it asks for more, the caller passes the tokens to `Tables.learn`.
         """
         values, _, lags = self._plane
         steps, channels, places = values.shape
@@ -178,5 +178,5 @@ _LEVELS: Ints = np.array(LEVELS, dtype=np.int64)
 
 
 def _relative(magnitudes: Ints, scale: Ints) -> Ints:
-    """Magnitudes as parts of the scale."""
+    """Return magnitudes divided by the scale."""
     return (magnitudes << ERROR_BITS + SCALE_BITS) // scale

@@ -1,4 +1,4 @@
-"""The latents of a group as planes: [step, channel, place], each coded step after step and channel after channel."""
+"""The latents of a group as planes [step, channel, place], coded step after step and channel after channel."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 
 
 class Plane(NamedTuple):
-    """One sort of latents.
+    """The structure or the dynamics of a group.
 
     Attributes:
         values: int32 ``[steps, channels, places]``: a step is a clip of the structure or a frame of the dynamics.
-        classes: for each channel and place, which of the group's scales it uses; ``[channels, places]``.
-        lags: how many steps back the values stand that may predict a value.
+        classes: the index of the group's scale that each channel and place uses, ``[channels, places]``.
+        lags: how many steps back the values are that may predict a value.
     """
 
     values: NDArray[np.int32]
@@ -26,7 +26,7 @@ class Plane(NamedTuple):
 
 
 def split(symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> tuple[Plane, Plane]:
-    """Planes of structure (places: tile, row, column) and dynamics (places: x by tile and position, then y)."""
+    """Return the planes of structure (places: tile, row, column) and dynamics (x by tile and position, then y)."""
     slots, height, width, channels = layout.structure
     structure = symbols.structure.reshape(clips, tiles, slots, height, width, channels).transpose(0, 2, 5, 1, 3, 4)
     structure_classes = np.arange(slots * channels)[:, None]
@@ -44,14 +44,14 @@ def split(symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -
 
 
 def empty(layout: LatentLayout, clips: int, tiles: int) -> tuple[Plane, Plane]:
-    """Planes to be filled by a decoder."""
+    """Return planes of zeros, which a decoder fills."""
     count = clips * tiles
     zeros = LatentArrays(*(np.zeros((count, *shape), np.int32) for shape in layout.shapes()))
     return split(zeros, layout, clips, tiles)
 
 
 def join(planes: tuple[Plane, Plane], layout: LatentLayout, clips: int, tiles: int) -> LatentArrays:
-    """Inverse of `split`."""
+    """Put the planes together to symbols again: the inverse of `split`."""
     slots, height, width, channels = layout.structure
     structure = planes[0].values.reshape(clips, slots, channels, tiles, height, width).transpose(0, 3, 1, 4, 5, 2)
     sides = np.split(planes[1].values, [tiles * layout.dynamics_x[2]], axis=2)

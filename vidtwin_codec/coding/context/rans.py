@@ -1,8 +1,8 @@
-"""Interleaved range coder: many states side by side, so that numpy codes a whole row of tokens at once.
+"""Interleaved rANS coder: many states side by side, so that numpy codes a whole row of tokens at once.
 
-Range variant of asymmetric numeral systems. Each state is a whole number from 2**16 to 2**32 - 1 and gives or takes 16
-bits at a time from one common stream. Sources: J. Duda, "Asymmetric numeral systems", arXiv:1311.2540; F. Giesen,
-"Interleaved entropy coders", arXiv:1402.3392.
+rANS is the range variant of asymmetric numeral systems. Each state is a whole number from 2**16 to 2**32 - 1 and gives
+or takes 16 bits at a time from one common stream. Sources: J. Duda, "Asymmetric numeral systems", arXiv:1311.2540; F.
+Giesen, "Interleaved entropy coders", arXiv:1402.3392.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ TOO_SLOW = 1 << 16  # a reader refuses what no writer writes
 
 
 def rows(count: int, states: int) -> list[slice]:
-    """``count`` tokens in rows of at most ``states``."""
+    """Yield slices that cut ``count`` tokens into rows of at most ``states``."""
     return [slice(at, min(at + states, count)) for at in range(0, count, states)]
 
 
 class Encoder:
-    """Collects intervals in the order in which they will be decoded; `finish` codes them, last one first."""
+    """Collects the tokens' intervals in decoding order; `finish` codes them, last one first."""
 
     def __init__(self) -> None:
         self._blocks: list[tuple[NDArray[np.uint16], NDArray[np.uint16]]] = []
 
     def put(self, starts: Ints, frequencies: Ints) -> None:
-        """Tokens of a step or, ``[steps, tokens]``, of several."""
+        """Append the intervals of one step's tokens or, as ``[steps, tokens]``, of several steps'."""
         self._blocks.append((np.atleast_2d(starts.astype(np.uint16)), np.atleast_2d(frequencies.astype(np.uint16))))
 
     def finish(self) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
-        """States that the decoder begins with (a power of two of them), and the words that it will read."""
+        """Return the states that the decoder begins with (a power of two of them), and the words that it will read."""
         count = 1 << self._choose_states_bits()
         states, words = self._finish_few(count) if count <= FEW else self._finish_many(count)
         return states.astype(np.uint32), words.astype(np.uint16)
@@ -65,7 +65,7 @@ class Encoder:
         return states, np.concatenate(words[::-1])
 
     def _finish_few(self, count: int) -> tuple[Ints, Ints]:
-        """The same, token by token."""
+        """Code token by token in plain Python, with the same result."""
         states = [LOWEST] * count
         words = []
         for starts, frequencies in reversed(self._blocks):
@@ -87,10 +87,10 @@ class Encoder:
 
 
 def _push(states: Ints, limits: Ints, frequencies: Ints, lacking: Ints, starts: NDArray[np.uint16]) -> Ints:
-    """Code one row into ``states``, in place; returns the words that overflow, in their low bits.
+    """Code one row into ``states``, in place, and return the words that overflow, in their low bits.
 
-    The new state, ``(state // frequency << PRECISION) + state % frequency + start``, is taken without the remainder:
-    ``lacking`` is what a frequency lacks of `TOTAL`.
+    The new state, ``(state // frequency << PRECISION) + state % frequency + start``, is computed without the
+    remainder: ``lacking`` is `TOTAL` minus the frequency.
     """
     full = (states >= limits).nonzero()[0]
     words = states[full]
@@ -101,11 +101,11 @@ def _push(states: Ints, limits: Ints, frequencies: Ints, lacking: Ints, starts: 
 
 
 class Decoder:
-    """Inverse of `Encoder`.
+    """Decodes what an `Encoder` wrote.
 
     Args:
-        states: what `Encoder.finish` gave, uint32.
-        words: uint16.
+        states: the uint32 states that `Encoder.finish` returned.
+        words: the uint16 words that it returned.
 
     Raises:
         ValueError: a state is out of range.
@@ -116,10 +116,10 @@ class Decoder:
         self._words = words.astype(np.int64)
         self._at = 0
         if self._states.size and int(self._states.min()) < LOWEST:
-            raise ValueError("a state of the range coder is out of range")
+            raise ValueError("a state of the rANS coder is out of range")
 
     def take(self, tables: Tables, contexts: Ints) -> Ints:
-        """Tokens of one step.
+        """Decode the tokens of one step.
 
         Raises:
             ValueError: the words end too early.
@@ -136,7 +136,7 @@ class Decoder:
             ValueError: words are left over, or the states do not end where they began.
         """
         if self._at != len(self._words) or bool((self._states != LOWEST).any()):
-            raise ValueError("the range coder does not end where it should")
+            raise ValueError("the rANS coder does not end where it should")
 
     def _take_row(self, tables: Tables, contexts: Ints) -> Ints:
         states = self._states[: len(contexts)]
@@ -147,7 +147,7 @@ class Decoder:
         if empty.size:
             words = self._words[self._at : self._at + empty.size]
             if len(words) < empty.size:
-                raise ValueError("the range coder's words end too early")
+                raise ValueError("the rANS coder's words end too early")
             self._at += empty.size
             states[empty] = states[empty] << _WORD_BITS | words
         self._states[: len(contexts)] = states

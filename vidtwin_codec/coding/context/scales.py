@@ -1,4 +1,4 @@
-"""How large a channel's symbols are, in half octaves: what makes the errors of different channels comparable."""
+"""The scale of a channel's symbols, in half octaves, which makes the errors of different channels comparable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPAN = 16  # indices fit in four bits beside a common base
 
 
 def measure(planes: tuple[Plane, Plane], classes: int) -> Ints:
-    """Index into `SCALES` for each class: its mean magnitude, within `SPAN` of the largest."""
+    """Return an index into `SCALES` for each class: its mean magnitude, within `SPAN` of the largest."""
     sums = np.zeros(classes)
     counts = np.zeros(classes)
     for plane in planes:
@@ -29,7 +29,7 @@ def measure(planes: tuple[Plane, Plane], classes: int) -> Ints:
 
 
 def to_bytes(indices: Ints) -> bytes:
-    """The least index, then the difference to it in four bits for each class, low half of a byte first."""
+    """Write the least index, then each class's difference to it in four bits, low half of a byte first."""
     base = int(indices.min())
     rest = np.concatenate([indices - base, np.zeros(len(indices) % 2, dtype=np.int64)])
     packed: NDArray[np.uint8] = (rest[0::2] | rest[1::2] << 4).astype(np.uint8)
@@ -37,12 +37,12 @@ def to_bytes(indices: Ints) -> bytes:
 
 
 def byte_count(classes: int) -> int:
-    """Length of `to_bytes`."""
+    """Return the number of bytes that `to_bytes` writes."""
     return 1 + (classes + 1) // 2
 
 
 def from_bytes(data: bytes, classes: int) -> Ints:
-    """Scale of each class, for bytes of length `byte_count` from anywhere.
+    """Return the scale of each class, from `byte_count` bytes that need not be trusted.
 
     Raises:
         ValueError: an index is too large.

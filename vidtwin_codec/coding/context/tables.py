@@ -1,4 +1,4 @@
-"""Frequency tables, one for each context, that learn from the tokens coded so far. Whole numbers only.
+"""Frequency tables, one for each context, that learn from the tokens coded so far, in whole numbers.
 
 A table starts as the tail ``(b / (b + z)) ** POWER`` of a Pareto (Lomax) distribution over folded residuals *z*, *b*
 growing with the context's expected magnitude: everything can be coded from the first symbol on, and a short group
@@ -17,14 +17,14 @@ from vidtwin_codec.coding.context.tokens import EXTRA_BITS, TABLE, TOKENS, Ints
 PRECISION = 15  # bits of a probability
 TOTAL = 1 << PRECISION
 POWER = 4
-PRIOR = 4096  # weight of the starting table ...
-INCREMENT = 32  # ... against one token
+PRIOR = 4096  # weight of the starting table
+INCREMENT = 32  # weight of one token
 LIMIT = 1 << 17  # a table whose weight exceeds this is halved: old symbols count less
 
 
 @cache
 def starting_counts(magnitudes: tuple[int, ...]) -> NDArray[np.int64]:
-    """``[contexts, TOKENS]``, rows of weight about `PRIOR`, for residuals of these mean magnitudes.
+    """Return counts ``[contexts, TOKENS]`` to start with; each row sums to about `PRIOR`.
 
     Args:
         magnitudes: expected magnitude of each context's residuals, in 1024ths.
@@ -53,14 +53,14 @@ _BITS: NDArray[np.float64] = PRECISION - np.log2(np.maximum(np.arange(TOTAL + 1)
 class Tables:
     """Adaptive tables, one for each row of ``start``.
 
-    Both ends feed `learn` with the same tokens and call `rebuild` at the same moments, so they hold the same tables.
+    Encoder and decoder pass the same tokens to `learn` and call `rebuild` at the same moments, so their tables agree.
 
     Args:
         start: counts before anything is learned, ``[contexts, TOKENS]``.
-        priced: keep `bits`.
+        priced: whether to keep `bits` up to date.
 
     Attributes:
-        bits: what each token costs, with its extra bits, flat from ``[contexts, TOKENS]``; empty unless ``priced``.
+        bits: cost of each token with its extra bits, flat from ``[contexts, TOKENS]``; empty unless ``priced``.
     """
 
     def __init__(self, start: NDArray[np.int64], *, priced: bool = False) -> None:
@@ -74,15 +74,15 @@ class Tables:
         self._bound(np.arange(len(start)), self._counts)
 
     def learn(self, contexts: Ints, tokens: Ints) -> None:
-        """Note tokens; they count from the next `rebuild` on."""
+        """Count tokens; they take effect at the next `rebuild`."""
         self.learn_at((contexts * TOKENS + tokens).reshape(-1))
 
     def learn_at(self, places: Ints) -> None:
-        """As `learn`, for flat places in ``[contexts, TOKENS]``."""
+        """Count tokens that are given as flat indices into ``[contexts, TOKENS]``."""
         self._seen.append(places)
 
     def rebuild(self) -> None:
-        """Bring the tables up to date."""
+        """Recompute the tables of all contexts that have learned."""
         if not self._seen:
             return
         places = np.concatenate(self._seen)
@@ -100,7 +100,7 @@ class Tables:
         self._bound(changed, counts)
 
     def _bound(self, contexts: Ints, counts: Ints) -> None:
-        """Intervals of some contexts' tokens from their counts."""
+        """Return the intervals of some contexts' tokens from their counts."""
         ends = counts.cumsum(axis=1)
         # every token keeps a frequency of at least 1, and the last one ends exactly at TOTAL
         bounds = ends * (TOTAL - TOKENS) // ends[:, -1:] + _LEAST
@@ -112,12 +112,16 @@ class Tables:
             self.bits.reshape(self._counts.shape)[contexts] = _BITS[frequencies] + EXTRA_BITS
 
     def intervals(self, contexts: Ints, tokens: Ints) -> tuple[Ints, Ints]:
-        """Start (0 to `TOTAL` - 1) and frequency of tokens."""
+        """Return the start (0 to `TOTAL` - 1) and the frequency of each token's interval."""
         at = contexts * TOKENS + tokens
         return self._starts[at] - contexts * TOTAL, self._frequencies[at]
 
     def find(self, contexts: Ints, slots: Ints) -> tuple[Ints, Ints, Ints]:
-        """Token whose interval holds each of ``slots`` (0 to `TOTAL` - 1), the place in it, the token's frequency."""
+        """Find the token whose interval holds each of ``slots`` (0 to `TOTAL` - 1).
+
+        Returns:
+            The tokens, the offsets of the slots in their intervals, and the tokens' frequencies.
+        """
         numbers = contexts * TOTAL + slots
         at = self._starts.searchsorted(numbers, side="right") - 1
         return at - contexts * TOKENS, numbers - self._starts[at], self._frequencies[at]

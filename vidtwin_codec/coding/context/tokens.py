@@ -2,7 +2,7 @@
 
 A residual is folded to a whole number (0, -1, 1, -2, ... become 0, 1, 2, 3, ...). Below `DIRECT` the token is the
 number. From there on each power of two is cut in `1 << SPLIT` equal parts, one token a part, and the place within the
-part is written as plain bits, since it is as good as random. Source: the hybrid integers of JPEG XL
+part is written as raw bits, since it is as good as random. Source: the hybrid integers of JPEG XL
 (ISO/IEC 18181-1, Annex C).
 """
 
@@ -27,7 +27,7 @@ TOKENS = DIRECT + (_BITS - DIRECT_BITS << SPLIT)
 
 
 class Token(NamedTuple):
-    """What one token stands for: the folded numbers ``first`` to ``first + (1 << extra_bits) - 1``."""
+    """One token, which stands for the folded numbers ``first`` to ``first + (1 << extra_bits) - 1``."""
 
     first: int
     extra_bits: int
@@ -50,17 +50,17 @@ MOST_EXTRA_BITS = int(EXTRA_BITS.max())
 
 
 def fold(residuals: Ints) -> Ints:
-    """0, -1, 1, -2, 2, ... to 0, 1, 2, 3, 4, ..."""
+    """Map 0, -1, 1, -2, 2 and so on to 0, 1, 2, 3, 4 and so on."""
     return residuals << 1 ^ residuals >> 63
 
 
 def unfold(numbers: Ints) -> Ints:
-    """Inverse of `fold`."""
+    """Map folded numbers to residuals: the inverse of `fold`."""
     return numbers >> 1 ^ -(numbers & 1)
 
 
 def tokenize(residuals: Ints) -> tuple[Ints, Ints]:
-    """Token of each residual (at most +-`MAX_RESIDUAL`), and its number within the token (`EXTRA_BITS` of them)."""
+    """Return the token of each residual (within +-`MAX_RESIDUAL`), and its index in the token (`EXTRA_BITS` bits)."""
     numbers = fold(residuals)
     small = numbers.size and int(numbers.max()) < len(_SMALL)
     tokens = _SMALL[numbers] if small else np.searchsorted(FIRST, numbers, side="right") - 1
@@ -68,5 +68,5 @@ def tokenize(residuals: Ints) -> tuple[Ints, Ints]:
 
 
 def detokenize(tokens: Ints, extra: Ints) -> Ints:
-    """Inverse of `tokenize`."""
+    """Return the residuals of tokens and extra bits: the inverse of `tokenize`."""
     return unfold(FIRST[tokens] + extra)

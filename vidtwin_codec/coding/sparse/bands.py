@@ -1,4 +1,4 @@
-"""How the walk sees a layout: order of patterns, bands of like frequency, neighbours in the plane of frequencies."""
+"""A layout in the order of the walk: patterns, bands of similar frequency, neighbours in the frequency plane."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ NEIGHBOURS = 9
 SIDE = 32
 MOST_START = 1023
 
-# What the kernels' table of sizes holds, by index.
+# Indices into the kernels' table of sizes.
 (SLOTS, CHANNELS, NBANDS, STRIDE, PLACE, HEIGHT, WIDTH, AT_NEIGHBOUR, AT_CELL, AT_COARSE, AT_BAND, AT_RING,
  AT_COLOUR, AT_PERM, AT_EXPECTED, AT_SLOT, AT_START) = range(17)  # fmt: skip
 SIZES = 32
-FLAGS_OF_PLACE = 3  # at the end of its record: holds nothing, slot 0 is a difference, was coded
+FLAGS_OF_PLACE = 3  # flags at the end of a place's record: it holds nothing, slot 0 is a difference, it was coded
 BAND_FIELDS = 8  # start, end, colour, ring, sector, canonical number, inner band, same band of the first colour
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Tables of one kind of patterns, in the walk's order of channels.
+    """Tables of one set of patterns, in the walk's order of channels.
 
     Attributes:
-        permutation: ``[C]``: the layout's channel at each position of the walk.
-        neighbours: ``[C, 9]``: positions of (u-1, v), (u, v-1), (u-1, v-1), (u-2, v), (u, v-2), (u+1, v), (u, v+1),
+        permutation: the layout's channel at each position of the walk, ``[C]``.
+        neighbours: ``[C, 9]``, the positions of (u-1, v), (u, v-1), (u-1, v-1), (u-2, v), (u, v-2), (u+1, v), (u, v+1),
             and the same frequencies of the first and second colour where the walk is past them; C where there is none.
-        cells: ``[C]``: colour, row and column frequency as one number below 3 * 32 * 32.
-        coarse: ``[C]``: class of the radius, 0 to 5.
-        bands: ``[B, 8]``: see `BAND_FIELDS`.
-        rings: first band of each ring that has any, and the end; the three colours one after the other.
-        colours: ``[4]``: where the rings of each colour begin, and the end.
+        cells: colour, row and column frequency as one number below 3 * 32 * 32, ``[C]``.
+        coarse: class of the radius, 0 to 5, ``[C]``.
+        bands: the fields of each band, ``[B, 8]``; see `BAND_FIELDS`.
+        rings: the first band of each ring that has any, and the end; the three colours one after the other.
+        colours: the index at which the rings of each colour begin, and the end, ``[4]``.
     """
 
     permutation: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Bands:
 
 @lru_cache(maxsize=8)
 def bands_of(patterns: Patterns) -> Bands:
-    """Tables for these patterns."""
+    """Return the tables of these patterns."""
     colour, u, v = patterns.frequencies.T
     radius = (4 * (u + v) + np.minimum(u, v)) * SIDE // patterns.size
     ring = np.minimum(np.searchsorted(RING_STARTS, radius, side="right") - 1, RINGS - 1)
@@ -115,11 +115,11 @@ def _divide(
 
 
 def starts_of(slots: int, steps: tuple[int, int]) -> NDArray[np.int64]:
-    """``[slots]``: what a step of each temporal frequency is at a clip's first frame, in 64ths of the peak of one.
+    """Return what one step of each temporal frequency adds at a clip's first frame, in 64ths of the peak, ``[slots]``.
 
     Args:
-        slots: temporal frequencies.
-        steps: levels of the step of slot 0 and of the others.
+        slots: number of temporal frequencies.
+        steps: level of the step of slot 0, and of that of the others.
     """
     values: NDArray[np.int64] = np.rint(64 * np.cos(np.pi * np.arange(slots) / (2 * slots))).astype(np.int64)
     first, other = ((8 + (level & 7)) << (level >> 3) for level in steps)
@@ -130,12 +130,12 @@ def starts_of(slots: int, steps: tuple[int, int]) -> NDArray[np.int64]:
 def layout_tables(
     layout: LatentLayout, sigmas: NDArray[np.uint8], steps: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """What kernels read of a layout: sizes and one table.
+    """Return what kernels read of a layout: its sizes and one table.
 
     Args:
-        layout: with patterns.
-        sigmas: ``[16, 3 * BANDS]``: expected size of each slot's bands, in eighths of an octave (see `step_level`).
-        steps: of slot 0 and of the others, in the same unit.
+        layout: a layout with patterns.
+        sigmas: expected size of each slot's bands, ``[16, 3 * BANDS]``, in eighths of an octave (see `step_levels`).
+        steps: level of the step of slot 0, and of that of the others, in the same unit.
     """
     assert layout.patterns is not None
     bands = bands_of(layout.patterns)

@@ -1,8 +1,8 @@
-"""Kernels that code one binary decision: mixed probability of six contexts, learning, arithmetic coder.
+"""Kernels that code one binary decision: they mix the probabilities of six contexts, learn, and code arithmetically.
 
 ``work`` holds a decision: six context numbers, their stretched probabilities, the two sets of weights, the probability.
-``register`` holds the arithmetic coder: its interval, what the decoder has read of it, where it is in its buffer,
-and how many bits were coded.
+``register`` holds the state of the arithmetic coder: its interval, the bits that the decoder has read, the position in
+its buffer, and how many bits were coded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WORK = 2 * INPUTS + 6
 # register
 LOW, HIGH, VALUE, AT, END, DECODING, OVERRUN, CODED = range(8)
 REGISTERS = 8
-TOP = 40  # bits of the coder's interval
+TOP = 40  # bits of the arithmetic coder's interval
 BYTES = TOP // 8
 _ALL = (1 << TOP) - 1
 _TOP_BYTE = TOP - 8
@@ -27,12 +27,12 @@ _SHIFT = 20
 _MASK = 511
 _STATE = 2 * INDEX + 1
 LEARNING = 16
-LIMIT = 127  # most decisions that a context counts: the slowest rate of learning is 1 / (LIMIT + 1.5)
+LIMIT = 127  # the most decisions that a context counts: the slowest rate of learning is 1 / (LIMIT + 1.5)
 
 
 @kernel
 def predict(states: Any, weights: Any, fixed: Any, work: Any) -> Any:
-    """Probability of a 1, in 65536ths, 8 to 65528; also kept in ``work`` for `learn`."""
+    """Return the probability of a 1, in 65536ths, 8 to 65528, and keep it in ``work`` for `learn`."""
     total = 0
     first, second, third = work[FIRST] & INDEX, work[SECOND] & INDEX, work[THIRD] & INDEX
     for i in range(INPUTS):
@@ -47,7 +47,7 @@ def predict(states: Any, weights: Any, fixed: Any, work: Any) -> Any:
 
 @kernel
 def cost(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> Any:
-    """What coding this bit would take, in 256ths of a bit."""
+    """Return the cost of coding this bit, in 256ths of a bit."""
     chance = predict(states, weights, fixed, work)
     if bit == 0:
         chance = 65536 - chance
@@ -56,7 +56,7 @@ def cost(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> Any:
 
 @kernel
 def learn(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> None:
-    """Move the six contexts and both sets of weights towards what came."""
+    """Move the six contexts and both sets of weights towards the bit that was coded."""
     first, second, third = work[FIRST] & INDEX, work[SECOND] & INDEX, work[THIRD] & INDEX
     most = work[MOST]
     error = ((bit << 16) - work[CHANCE]) * work[PACE]
@@ -78,7 +78,7 @@ def learn(states: Any, weights: Any, fixed: Any, work: Any, bit: int) -> None:
 
 @kernel
 def code(register: Any, buffer: Any, chance: int, bit: int) -> int:
-    """Write a bit of this probability, or read one; returns it."""
+    """Write a bit of this probability, or read one, and return it."""
     low, high = register[LOW], register[HIGH]
     middle = low + (((high - low) * chance) >> 16)
     if register[DECODING] != 0:
@@ -109,7 +109,7 @@ def code(register: Any, buffer: Any, chance: int, bit: int) -> int:
 
 @kernel
 def decide(states: Any, weights: Any, fixed: Any, work: Any, register: Any, buffer: Any, bit: int) -> int:
-    """Code a bit in the contexts that ``work`` names and learn from it; returns it."""
+    """Code a bit in the contexts that ``work`` names, learn from it, and return it."""
     chance = predict(states, weights, fixed, work)
     bit = code(register, buffer, chance, bit)
     learn(states, weights, fixed, work, bit)

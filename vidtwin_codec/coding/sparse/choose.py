@@ -1,8 +1,8 @@
-"""Kernels that choose a place's symbols by rate and distortion, with the models as they stand when its turn comes.
+"""Kernels that choose a place's symbols by rate and distortion, with the models in their state at that moment.
 
 Gains are in units of a squared step / 2**18: distortion in 64ths of a step, squared, times the place's scale, which is
-64 where all of it is looked at; costs in 256ths of a bit times ``price``. All are relative to holding nothing, so what
-holds nothing takes no time.
+64 where all of it is seen; costs are in 256ths of a bit times ``price``. All gains are relative to all zeros, so a
+place of zeros takes no time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def choose_position(
     off: Any, symbols: Any, values: Any, slot: int, k: int, band: int, target: int,
     price: int, bonus: int, least: int, best: Any,
 ) -> None:  # fmt: skip
-    """Best number for a target (64ths) whose zero contexts are in ``work``; ``best``: number, gain, place's scale."""
+    """Choose the best number for a target (64ths of a step) whose zero contexts are in ``work``.
+
+    ``best`` holds the number, its gain, and the place's scale.
+    """
     chance = predict(states, weights, fixed, work)
     size = abs(target)
     best[0] = 0
@@ -92,7 +95,7 @@ def choose_band(
     before: Any, trend: Any, symbols: Any, targets: Any, values: Any, slot: int, band: int, beyond: int,
     price: int, bonus: int, least: int, best: Any,
 ) -> Any:  # fmt: skip
-    """Choose the numbers of a band and whether it pays; returns the gain, ``values`` and ``own`` hold the choice."""
+    """Choose the numbers of a band, or none, and return the gain; ``values`` and ``own`` hold the choice."""
     at = sizes[AT_BAND] + band * BAND_FIELDS
     start, end = table[at] + 0, table[at + 1] + 0
     base = off[OWN] + slot * sizes[STRIDE]
@@ -132,7 +135,7 @@ def choose_colour(
     before: Any, trend: Any, symbols: Any, targets: Any, values: Any, slot: int, colour: int,
     price: int, bonus: int, least: int, best: Any,
 ) -> Any:  # fmt: skip
-    """Choose a colour of a slot; returns its gain."""
+    """Choose the numbers of a colour of a slot and return the gain."""
     first, last = table[sizes[AT_COLOUR] + colour] + 0, table[sizes[AT_COLOUR] + colour + 1] + 0
     rings = sizes[AT_RING]
     of_slot = slot * sizes[CHANNELS]
@@ -212,7 +215,7 @@ def choose_slot(
     before: Any, trend: Any, symbols: Any, targets: Any, values: Any, slot: int,
     price: int, bonus: int, least: int, best: Any,
 ) -> Any:  # fmt: skip
-    """Choose a slot; returns its gain."""
+    """Choose the numbers of a slot and return the gain."""
     channels = sizes[CHANNELS]
     slot_contexts(sizes, table, fixed, off, own, before, slot, work)
     chance = predict(states, weights, fixed, work)
@@ -250,7 +253,7 @@ def choose_rest(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, sums: Any, off: Any, own: Any,
     before: Any, trend: Any, symbols: Any, targets: Any, values: Any, price: int, bonus: int, least: int, best: Any,
 ) -> Any:  # fmt: skip
-    """Choose all slots but the first; returns the gain, the cost of the place's first flag included."""
+    """Choose all slots but the first and return the gain, which includes the cost of the place's first flag."""
     flag_contexts(sizes, off, own, before, 0, work)
     gain = (cost(states, weights, fixed, work, 0) - cost(states, weights, fixed, work, 1)) * price
     for slot in range(1, sizes[SLOTS]):

@@ -1,4 +1,4 @@
-"""The sparse coder: groups of wide latents, nearly all zero, clip by clip."""
+"""Coder 4, the sparse coder: it codes groups of wide latents, nearly all zero, clip by clip."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 DEFAULT_PRICE = 1.0
 DEFAULT_BONUS = 0.25
 DEFAULT_LEAST = 0.55
-_MOST_BYTES = 160  # that one symbol can take: 14 + 25 decisions of 2 bytes, some flags, 25 plain bits
+_MOST_BYTES = 160  # the most bytes that one symbol can take: 14 + 25 decisions of 2 bytes, some flags, 25 raw bits
 _BUFFER = 32 << 20
 _AT_ONCE = 1 << 22  # symbols that are decoded before work is counted again
-# What decoding takes, in nanoseconds.
+# Cost of decoding, in nanoseconds.
 _PER_GROUP = 3_000_000
 _PER_CLIP = 200_000
 _PER_PLACE = 150
@@ -39,17 +39,17 @@ class SparseGroupEncoder:
     """Chooses and codes the symbols of one group, clip by clip.
 
     Args:
-        layout: with patterns.
-        tiles: network inputs of each clip.
-        steps: one step per channel; what is in their middle decides which models begin where.
+        layout: a layout with patterns.
+        tiles: number of network inputs of each clip.
+        steps: one step per channel; their medians decide where the models start.
         rdo: whether `add` weighs bits against error; otherwise it rounds to the nearest symbol.
-        price: of a bit, as a multiple of what a fine uniform quantiser pays for it.
-        bonus: bits that a symbol which is not zero counts as dearer, for what it does to later contexts.
-        least: steps below which a latent is zero without a trial.
-        start: another start of the models than the format's, to train one.
+        price: price of a bit in squared error, as a multiple of what a fine uniform quantiser pays.
+        bonus: bits added to the cost of each symbol that is not zero, for its effect on later contexts.
+        least: latents below this many steps become zero without a trial.
+        start: start of the models in place of the format's, to train a prior.
 
     Attributes:
-        clip_bits: bits spent by each clip so far.
+        clip_bits: bits spent on each clip so far.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class SparseGroupEncoder:
 
         Args:
             latents: floats, N = tiles; with a placement, of its grid.
-            placement: the clip's own canvas, only where there is one tile; None: the layout's grid at the origin.
-            weights: ``[rows, columns]``, 0 to 1: how much of each patch anybody looks at; that much its distortion
-                counts. Nothing is spent where it is 0. Without ``rdo`` they say nothing.
+            placement: the clip's own canvas, only where there is one tile; None is the layout's grid at the origin.
+            weights: the share of each patch that is seen, ``[rows, columns]``, 0 to 1, which weights its distortion.
+                Nothing is spent where it is 0. Without ``rdo`` weights have no effect.
 
         Returns:
-            Symbols, int32.
+            The symbols, int32.
 
         Raises:
             VidtwinError: a latent is NaN or infinite.
@@ -108,13 +108,18 @@ class SparseGroupEncoder:
         return result
 
     def add_symbols(self, symbols: LatentArrays, placement: Placement | None = None) -> None:
-        """Code one clip's symbols as they are (int32 within +-`MAX_SYMBOL`, N = tiles), on a canvas as with `add`."""
+        """Code one clip's symbols as they are.
+
+        Args:
+            symbols: int32 within +-`MAX_SYMBOL`, N = tiles; with a placement, of its grid.
+            placement: the clip's own canvas; None is the layout's grid at the origin.
+        """
         layout = self._grid(placement)
         layout.check(symbols, self._walk.tiles)
         self._code(symbols, None, placement, self._scales(None, layout))
 
     def finish(self) -> bytes:
-        """The body. Nothing can be added afterwards."""
+        """Return the body. Nothing can be added afterwards."""
         from vidtwin_codec.coding.sparse.binary import HIGH, LOW
 
         self._finished = True
@@ -122,13 +127,13 @@ class SparseGroupEncoder:
         return b"".join((bytes(self._levels), *self._done, ending(low, high)))
 
     def set_learning(self, pace: int, slowest: int | None = None) -> None:
-        """For training a prior: how fast weights learn, and of how many decisions a probability remembers."""
+        """Set how fast weights learn and how many decisions a probability remembers, to train a prior."""
         from vidtwin_codec.coding.sparse.binary import LIMIT, MOST, PACE
 
         self._walk.work[PACE], self._walk.work[MOST] = pace, slowest or LIMIT
 
     def models(self) -> Prior:
-        """For training a prior: what the models are now."""
+        """Return the models as they are now, to train a prior."""
         return replace(self._start, states=self._walk.states.copy(), weights=self._walk.weights.copy())
 
     def _grid(self, placement: Placement | None) -> LatentLayout:
@@ -141,7 +146,7 @@ class SparseGroupEncoder:
         return placement.grid(walk.layout)
 
     def _scales(self, weights: NDArray[np.float32] | None, layout: LatentLayout) -> NDArray[np.int32]:
-        """What distortion in each place is multiplied by; what is looked at at all has at least 1."""
+        """Return the factor on distortion in each place; a place of which anything is seen has at least 1."""
         from vidtwin_codec.coding.sparse.choose import SCALE
 
         shape = layout.structure[1:3]
@@ -212,18 +217,18 @@ class SparseGroupDecoder:
     """Reads a group's symbols, clip by clip.
 
     Attributes:
-        placement: after each clip, its canvas, which its symbols have the grid of; None: the layout's own.
+        placement: the canvas of the clip that was read last, whose grid its symbols have; None is the layout's grid.
 
     Args:
-        body: of the group.
-        layout: with patterns.
-        clips: of the group.
-        tiles: of each clip.
-        allowance: for the bits that are read, beyond `SparseCoder.cost`.
+        body: the body of the group.
+        layout: a layout with patterns.
+        clips: number of clips in the group.
+        tiles: number of tiles in each clip.
+        allowance: the work that may be spent on the bits that are read, beyond `SparseCoder.cost`.
 
     Raises:
-        ValueError: the body is not what the encoder writes; on construction or while iterating.
-        TooMuchWorkError: likewise.
+        ValueError: the body is not what the encoder writes; raised on construction or while iterating.
+        TooMuchWorkError: the allowance does not suffice; raised on construction or while iterating.
     """
 
     def __init__(
@@ -247,7 +252,7 @@ class SparseGroupDecoder:
         register[VALUE] = int.from_bytes(self._buffer[:BYTES].tobytes(), "big")
 
     def __iter__(self) -> Iterator[LatentArrays]:
-        """Symbols of one clip after the other, int32, N = tiles."""
+        """Yield the symbols of one clip after the other, int32, N = tiles."""
         from vidtwin_codec.coding.sparse.jit import view
         from vidtwin_codec.coding.sparse.places import DECODE
 
@@ -274,7 +279,7 @@ class SparseGroupDecoder:
             yield arrays
 
     def _spans(self, layout: LatentLayout) -> Iterator[tuple[int, int]]:
-        """Places of a tile, some at a time; the bits that they had are counted."""
+        """Yield ranges of a tile's places, and count the bits that each range had."""
         from vidtwin_codec.coding.sparse.binary import CODED
 
         slots, height, width, channels = layout.structure
@@ -298,38 +303,39 @@ class SparseGroupDecoder:
 
 @dataclass(frozen=True)
 class SparseCoder:
-    """Whole groups of symbols to bytes and back, as a `Coder`."""
+    """Codes whole groups of symbols, as a `Coder`."""
 
     id: int
     name: str
 
     def max_body(self, elements: int) -> int:
-        """Most bytes for so many symbols: 3 of them plain bits, the rest what models that learn can be wrong by."""
+        """Return the most bytes for ``elements`` symbols: raw bits, and what models that learn can be wrong by."""
         return 8 * elements + 4096
 
     def fits(self, layout: LatentLayout, clips: int) -> bool:
-        """Whether the layout says which cosine each channel is."""
+        """Return whether the layout has patterns."""
         return layout.patterns is not None
 
     def cost(self, layout: LatentLayout, clips: int, tiles: int, size: int) -> Cost:
-        """What it takes if there is nothing in any place; a decoder counts the bits that it finds."""
+        """Return the cost of a group of zeros; the decoder adds the cost of the bits that it finds."""
         _, height, width, channels = layout.structure
         places = tiles * height * width
         work = clips * (_PER_CLIP + places * (_PER_PLACE + _PER_CHANNEL * channels))
         return Cost(_PER_GROUP + work, _memory(layout, tiles) + size)
 
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
-        """Body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
+        """Return the body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
         encoder = SparseGroupEncoder(layout, tiles, guess_steps(symbols, layout))
         for clip in range(clips):
             encoder.add_symbols(LatentArrays(*(array[clip * tiles : (clip + 1) * tiles] for array in symbols)))
         return encoder.finish()
 
     def decode(self, body: memoryview, layout: LatentLayout, clips: int, tiles: int) -> LatentArrays:
-        """Inverse of `encode`.
+        """Return the symbols of a body.
 
         Raises:
-            ValueError: not what `encode` writes, or clips on canvases of their own, which `SparseGroupDecoder` reads.
+            ValueError: the body is not what `encode` writes, or its clips have canvases of their own, which only
+                `SparseGroupDecoder` reads.
         """
         decoder, parts = SparseGroupDecoder(body, layout, clips, tiles), []
         for part in decoder:
@@ -340,7 +346,7 @@ class SparseCoder:
 
 
 def _memory(layout: LatentLayout, tiles: int) -> int:
-    """Bytes of a clip's symbols, and of what the walk keeps of it and of the clip before."""
+    """Return the bytes of a clip's symbols, and of the records that the walk keeps of it and of the clip before."""
     from vidtwin_codec.coding.sparse import bands
 
     assert layout.patterns is not None
@@ -350,9 +356,9 @@ def _memory(layout: LatentLayout, tiles: int) -> int:
 
 
 def step_levels(steps: Steps) -> tuple[int, int]:
-    """The middle step of slot 0 and that of the others, in eighths of an octave above 2**-15.
+    """Return the median step of slot 0 and that of the other slots, in eighths of an octave above 2**-15.
 
-    That is a binary16 without 7 bits of mantissa. Where there is slot 0 alone, both are of it.
+    Such a level is a float16 without its 7 lowest bits. Where slot 0 is the only one, both levels are its own.
     """
     first, others = steps.structure[:1], steps.structure[1:] if len(steps.structure) > 1 else steps.structure
     first, others = (np.sort(each.astype("<f2").view("<u2"), axis=None)[each.size // 2] for each in (first, others))
@@ -360,9 +366,9 @@ def step_levels(steps: Steps) -> tuple[int, int]:
 
 
 def guess_steps(symbols: LatentArrays, layout: LatentLayout) -> Steps:
-    """Steps with which a usual video would have about as many symbols that are not zero.
+    """Guess steps with which a typical video would have about as many symbols that are not zero.
 
-    Only how well symbols pack depends on it.
+    Only the size of the body depends on the guess.
     """
     from vidtwin_codec.coding.sparse import bands, prior
 
@@ -380,7 +386,7 @@ def guess_steps(symbols: LatentArrays, layout: LatentLayout) -> Steps:
 
 
 def ending(low: int, high: int) -> bytes:
-    """Fewest bytes that, with zeros behind them, lie within the arithmetic coder's last interval."""
+    """Return the fewest bytes that, followed by zeros, lie within the arithmetic coder's last interval."""
     for count in range(6):
         rest = (1 << (40 - 8 * count)) - 1
         value = (low + rest) & ~rest

@@ -1,4 +1,4 @@
-"""Numbers of all contexts, and kernels that name those of flags, slots, reaches and bands."""
+"""The numbers of all contexts, and kernels that find the contexts of flags, slots, reaches and bands."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from vidtwin_codec.coding.sparse.binary import FIRST, SECOND, THIRD
 from vidtwin_codec.coding.sparse.fixed import INDEX, INPUTS, LEVEL, LEVEL5
 from vidtwin_codec.coding.sparse.jit import kernel
 
-# Where the place being coded and its neighbours have their records: in this clip's, then in the clip before's.
+# Indices of the records of the place being coded and of its neighbours: in this clip, then in the clip before.
 OWN, LEFT, UP, UP_LEFT, UP_RIGHT, BEFORE, BEFORE_RIGHT, BEFORE_BELOW = range(8)
 MODE, HAS_BEFORE = 8, 9  # whether slot 0 is a difference to the clip before; whether that has this place
 FOLLOWS = 10  # whether there is a clip before at all
-AT_LEFT, AT_UP = 11, 12  # where slot 0's symbols of these places begin in a tile's; -1: none
+AT_LEFT, AT_UP = 11, 12  # index at which slot 0's symbols of these places begin in a tile; -1 where there are none
 OFFSETS = 13
 MOST_IN_BAND = 40  # a band's sum of magnitudes, likewise
-MAX_KEPT = 15  # magnitudes and counts are kept up to here
+MAX_KEPT = 15  # magnitudes and counts are clipped to this
 
-KNOWN_SLOTS = 16  # the last one stands for all beyond
+KNOWN_SLOTS = 16  # the last one stands for all larger ones
 EXPECTED = 24
 GROUPS = 6
 STEPS_UP = 14  # magnitudes below 1 + STEPS_UP are coded one by one
@@ -66,14 +66,14 @@ SLOT_2 = SLOT_1 + 16 * 4 * 2
 SLOT_3 = SLOT_2 + 128
 SLOT_4 = SLOT_3 + EXPECTED * 7
 SLOT_5 = SLOT_4 + 5 * 5 * 5
-FLAG_0 = SLOT_5 + 5 * 5 * GROUPS  # of a place: 2 kinds
+FLAG_0 = SLOT_5 + 5 * 5 * GROUPS  # flags of a place: 2 kinds
 FLAGS = 2 * 64
 ESCAPE_0 = FLAG_0 + FLAGS
 ESCAPES = 32
 DYNAMICS_0 = ESCAPE_0 + ESCAPES
 DYNAMICS = 256  # of each of the two
 MOTION_0 = DYNAMICS_0 + 2 * DYNAMICS
-MOTION = 256  # of canvases
+MOTION = 256  # numbers of canvases
 SIGN_0 = MOTION_0 + MOTION
 SIGN_1 = SIGN_0 + 6 * 3 * 11
 SIGN_2 = SIGN_1 + 16 * 11 * 11
@@ -94,7 +94,7 @@ REACH_A = BAND_B + 16 * INPUTS
 REACH_B = REACH_A + 16 * 3 * INPUTS
 SLOT_A = REACH_B + GROUPS * 2 * INPUTS
 SLOT_B = SLOT_A + 16 * INPUTS
-ONE = SLOT_B + 4 * INPUTS  # flags of a place, escapes, dynamics: where all six contexts are few
+ONE = SLOT_B + 4 * INPUTS  # for flags of a place, escapes and dynamics, which have few contexts
 NONE = ONE + INPUTS
 ZERO_C = NONE + INPUTS
 MORE_C = ZERO_C + GROUPS * 18 * INPUTS
@@ -109,7 +109,7 @@ WEIGHTS = SIGN_C + 6 * 3 * INPUTS
 
 @kernel
 def group_of(slot: int) -> int:
-    """Class of a temporal frequency, 0 to 5."""
+    """Return the class of a temporal frequency, 0 to 5."""
     if slot < 2:
         return slot
     if slot < 4:
@@ -123,7 +123,7 @@ def group_of(slot: int) -> int:
 def band_values(
     sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, slot: int, band: int, sums: Any
 ) -> None:
-    """Class of how much there is in the bands around this one: left and above, inner ring, lower slot, clip before."""
+    """Classify the sums of the bands around this one: left and above, inner ring, lower slot, clip before."""
     stride = sizes[STRIDE]
     shift = slot * stride + sizes[CHANNELS] + 1
     base = off[OWN] + shift
@@ -145,7 +145,7 @@ def band_contexts(
     sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, slot: int, band: int, beyond: int, some: int,
     work: Any,
 ) -> None:  # fmt: skip
-    """Contexts of "the band holds anything"; ``some``: an earlier one of its ring does."""
+    """Find the contexts of "the band holds anything"; ``some`` tells whether an earlier band of its ring does."""
     stride, channels = sizes[STRIDE], sizes[CHANNELS]
     shift = slot * stride + channels + 1
     at = sizes[AT_BAND] + band * BAND_FIELDS
@@ -188,7 +188,7 @@ def _side(reach: int, k: int) -> int:
 def reach_contexts(
     sizes: Any, table: Any, off: Any, own: Any, before: Any, slot: int, colour: int, k: int, band: int, work: Any
 ) -> None:
-    """Contexts of "there is something in ring ``k`` of this colour or beyond"; ``band``: the ring's first."""
+    """Find the contexts of "ring ``k`` of this colour or a later one holds anything"; ``band`` is the ring's first."""
     stride = sizes[STRIDE]
     shift = slot * stride + sizes[CHANNELS] + 2 + sizes[NBANDS] + colour
     left, up = own[off[LEFT] + shift] + 0, own[off[UP] + shift] + 0
@@ -225,7 +225,7 @@ def reach_contexts(
 
 @kernel
 def slot_contexts(sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, slot: int, work: Any) -> None:
-    """Contexts of "the slot holds anything"."""
+    """Find the contexts of "the slot holds anything"."""
     stride = sizes[STRIDE]
     shift = (slot + 1) * stride - 1
     left, up = own[off[LEFT] + shift] + 0, own[off[UP] + shift] + 0
@@ -263,7 +263,7 @@ def slot_contexts(sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before
 
 @kernel
 def flag_contexts(sizes: Any, off: Any, own: Any, before: Any, which: int, work: Any) -> None:
-    """Contexts of the two flags of a place: 0, it holds nothing; 1, its slot 0 is a difference to the clip before."""
+    """Find the contexts of a flag of a place: 0, it holds nothing; 1, its slot 0 is a difference to the clip before."""
     at = sizes[STRIDE] * sizes[0] + which
     left, up = own[off[LEFT] + at] + 0, own[off[UP] + at] + 0
     up_right, up_left = own[off[UP_RIGHT] + at] + 0, own[off[UP_LEFT] + at] + 0
@@ -288,7 +288,7 @@ def flag_contexts(sizes: Any, off: Any, own: Any, before: Any, which: int, work:
 
 @kernel
 def one_context(number: int, work: Any) -> None:
-    """The same context six times: a plain adaptive bit."""
+    """Take one context for all six: a plain adaptive bit."""
     for i in range(INPUTS):
         work[i] = number
     work[FIRST] = ONE

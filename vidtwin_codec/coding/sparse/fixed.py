@@ -1,4 +1,4 @@
-"""Fixed tables of the binary models: squash, stretch, rates of learning, costs. All whole numbers."""
+"""Fixed tables of the binary models, in whole numbers: squash, stretch, rates of learning, costs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-INPUTS = 8  # contexts of every decision
+INPUTS = 8  # number of contexts of every decision
 REACH = 3071  # stretched probabilities go from -REACH to REACH, in 256ths of a natural logarithm
 
 # No index is negative; an "and" with this tells the compiler, which then leaves out Python's counting from the end.
@@ -25,7 +25,7 @@ LEVEL12 = LEVEL4 + 256
 LEVEL6 = LEVEL12 + 512
 LENGTH = LEVEL6 + 256
 
-LEVELS = (0, 1, 2, 3, 5, 9, 17)  # where the classes of a sum of magnitudes begin
+LEVELS = (0, 1, 2, 3, 5, 9, 17)  # the sums of magnitudes at which classes begin
 LEVELS5 = (0, 1, 3, 6, 12)
 LEVELS6 = (0, 1, 3, 6, 12, 24)
 LEVELS4 = (0, 1, 3, 7)
@@ -34,10 +34,11 @@ LEVELS12 = (0, 1, 2, 3, 4, 6, 9, 13, 20, 30, 45, 70)
 
 @cache
 def fixed_table() -> NDArray[np.int32]:
-    """All fixed tables one after the other, int32.
+    """Return all fixed tables one after the other, int32.
 
-    ``squash`` is 65536 / (1 + exp(-x / 256)) rounded, within 8 to 65528; ``stretch`` of a probability's upper 12 bits
-    its inverse at the middle of the interval. The exact values lie far enough from halves for any exponential to do.
+    ``squash`` is 65536 / (1 + exp(-x / 256)) rounded, within 8 to 65528; ``stretch`` maps a probability's upper 12 bits
+    to the inverse at the middle of the interval. The exact values lie far enough from halves that any implementation of
+    the exponential rounds to the same tables.
     """
     table = np.zeros(LENGTH, np.int32)
     x = np.arange(-REACH, REACH + 1)

@@ -1,7 +1,7 @@
 """The compiler of the sparse coder's inner loops: numba where it works, plain Python with the same results elsewhere.
 
-Kernels take one-dimensional arrays of whole numbers only. Compiled code gets numpy arrays, plain Python memoryviews of
-them, whose elements are Python integers: there is no overflow to differ in.
+Kernels take only one-dimensional arrays of whole numbers. Compiled code gets numpy arrays; plain Python gets
+memoryviews of them, whose elements are Python integers, so that no overflow can differ.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ def _load_numba() -> Any:
 
 
 def _cache_folder() -> str | None:
-    """A folder for compiled kernels, named by their source so that no stale one is ever loaded; None: no such place."""
+    """Return a folder for compiled kernels, or None where there is no place for one.
+
+    It is named by a digest of their source, so that no stale kernel is ever loaded.
+    """
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
@@ -48,7 +51,7 @@ COMPILED = _NUMBA is not None
 
 
 def must_compile() -> bool:
-    """Whether the first use will compile the kernels: some fifteen seconds, once for each version on a machine."""
+    """Return whether the first use will compile the kernels: fifteen seconds, once for each version on a machine."""
     return COMPILED and (_FOLDER is None or not any(Path(_FOLDER).rglob("*.nbi")))
 
 
@@ -85,7 +88,7 @@ _ARRAYS = {
 
 
 def _signature(function: Kernel) -> str:
-    """Types of a kernel's arguments by their names; what is not an array is a whole number."""
+    """Return the types of a kernel's arguments by their names; what is not an array is a whole number."""
     types = {name: f"{kind}[::1]" for kind, names in _ARRAYS.items() for name in names}
     code = function.__code__
     given = (types.get(name, "int64") for name in code.co_varnames[: code.co_argcount])
@@ -109,5 +112,5 @@ def _compile(function: Kernel, **options: bool) -> Kernel:
 
 
 def view(array: NDArray[Any]) -> Any:
-    """What kernels read and write for a contiguous one-dimensional array."""
+    """Return the view of a contiguous one-dimensional array that kernels read and write."""
     return array if COMPILED else memoryview(array)  # type: ignore[arg-type]

@@ -22,9 +22,9 @@ def walk_lines(
     fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, symbols: Any, some_before: Any,
     part: int, channels: int, frames: int, length: int, limit: int,
 ) -> Any:  # fmt: skip
-    """Code ``symbols [channels, frames, length]`` of one tile; returns how many are out of range.
+    """Code ``symbols [channels, frames, length]`` of one tile and return how many are out of range.
 
-    ``some_before [channels]``: whether the channel held anything in the clip before; set for the next.
+    ``some_before [channels]`` tells whether the channel held anything in the clip before; it is set for the next one.
     """
     first = DYNAMICS_0 + part * DYNAMICS
     wrong = 0

@@ -1,4 +1,4 @@
-"""How a clip's canvas is coded: a flag whether it has one, and if so small differences to the clip before."""
+"""Coding of a clip's canvas: a flag that tells whether it has one, and differences to the clip before."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BITS = _SIGN + 4 * 3
 
 @kernel
 def bits_of(value: int) -> int:
-    """Bits of a number's magnitude, 0 for 0."""
+    """Return the number of bits of a magnitude, 0 for 0."""
     size, length = abs(value), 0
     while size > 0:
         size >>= 1
@@ -35,7 +35,10 @@ def bits_of(value: int) -> int:
 def code_number(
     states: Any, weights: Any, fixed: Any, work: Any, register: Any, buffer: Any, kind: int, last: int, value: int
 ) -> int:
-    """Code a number of one of four kinds, of which the one before was ``last``: bits, sign, then the bits below."""
+    """Code a number of one of four kinds: its count of bits, sign, then the lower bits.
+
+    ``last`` is the number of the same kind that was coded before.
+    """
     length, given = 0, bits_of(value)
     before = min(bits_of(last), 4)
     while length < MOST_BITS:
@@ -64,9 +67,9 @@ def walk_motion(
     fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, symbols: Any, moved: int, was: int,
     count: int,
 ) -> Any:  # fmt: skip
-    """Code whether a clip moved (returned) and, if so, ``symbols``: four of its canvas, and two for each of its frames.
+    """Code whether a clip moved, and return it; if so, code ``symbols``: four of its canvas, and two for each frame.
 
-    ``was``: whether the clip before moved.
+    ``was`` tells whether the clip before moved.
     """
     one_context(MOTION_0 + was, work)
     moved = decide(states, weights, fixed, work, register, buffer, moved)
@@ -85,17 +88,17 @@ def walk_motion(
 
 
 def differences(placement: Placement, before: Placement, layout: LatentLayout) -> NDArray[np.int32]:
-    """What is coded of a placement: its canvas less that of the clip before, and how far each frame went."""
+    """Return the numbers that code a placement: its canvas minus that of the clip before, and each frame's motion."""
     canvas = np.subtract(placement.canvas, before.canvas)
     path = np.concatenate([_positions(before, layout)[-1:], _positions(placement, layout)])
     return np.concatenate([canvas, np.diff(path, axis=0).ravel()]).astype(np.int32)
 
 
 def placement_of(numbers: NDArray[np.int32], before: Placement, layout: LatentLayout) -> Placement:
-    """Inverse of `differences`.
+    """Return the placement that numbers code: the inverse of `differences`.
 
     Raises:
-        ValueError: a placement that no file may hold.
+        ValueError: no file may hold the placement.
     """
     rows, columns, top, left = (int(a) + b for a, b in zip(numbers[:CANVAS], before.canvas, strict=True))
     path = _positions(before, layout)[-1] + np.cumsum(numbers[CANVAS:].reshape(-1, 2).astype(np.int64), axis=0)

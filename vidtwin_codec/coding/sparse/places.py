@@ -38,14 +38,14 @@ from vidtwin_codec.coding.sparse.jit import entry, kernel
 from vidtwin_codec.coding.sparse.trend import advance_end, begin_trend
 from vidtwin_codec.coding.sparse.walk import anything, code_place
 
-# What the walk is to do.
+# The tasks of the walk.
 DECODE, GIVEN, CHOOSE = 0, 1, 2
-FAR_SMALLER = 12  # times less energy in slot 0: no other prediction is tried
+FAR_SMALLER = 12  # a prediction with this many times less energy in slot 0 is the only one tried
 
 
 @kernel
 def set_offsets(sizes: Any, place: int, off: Any, before: Any) -> None:
-    """Find the records around a place; what lies outside has the empty one behind the last."""
+    """Find the records around a place; a place outside the grid has the empty record behind the last."""
     width, size = sizes[WIDTH], sizes[PLACE]
     row, column = place // width, place % width
     outside = sizes[HEIGHT] * width * size
@@ -64,7 +64,7 @@ def set_offsets(sizes: Any, place: int, off: Any, before: Any) -> None:
 
 @kernel
 def guess_means(sizes: Any, table: Any, place: int, means: Any, guesses: Any) -> None:
-    """Guess slot 0's constant of each colour: the middle one of left, up, left + up - corner."""
+    """Guess slot 0's constant of each colour: the median of left, up, and left + up - corner."""
     width, channels = sizes[WIDTH], sizes[CHANNELS]
     row, column = place // width, place % width
     for colour in range(3):
@@ -92,7 +92,7 @@ def guess_means(sizes: Any, table: Any, place: int, means: Any, guesses: Any) ->
 def predict_slot(
     sizes: Any, table: Any, place: int, means: Any, guesses: Any, mode: int, source: Any, unit: int, targets: Any
 ) -> None:
-    """Take the prediction of slot 0 from ``source`` (of the place's symbols, times ``unit``) into ``targets``."""
+    """Subtract the prediction of slot 0 from ``source`` (the place's symbols, times ``unit``) and fill ``targets``."""
     channels = sizes[CHANNELS]
     for k in range(channels):
         j = place * channels + table[sizes[AT_PERM] + k]
@@ -107,7 +107,7 @@ def predict_slot(
 
 @kernel
 def bits_like(sizes: Any, targets: Any) -> int:
-    """Roughly what slot 0's numbers take."""
+    """Estimate the bits that slot 0's numbers take."""
     total = 0
     for k in range(sizes[CHANNELS]):
         value = abs(targets[k])
@@ -121,10 +121,10 @@ def bits_like(sizes: Any, targets: Any) -> int:
 
 @kernel
 def clear_record(sizes: Any, off: Any, own: Any) -> None:
-    """Forget what a place's record held, but not that it is one."""
+    """Clear a place's record for its next use."""
     last = off[OWN] + sizes[PLACE] - 1
     flags = off[OWN] + sizes[SLOTS] * sizes[STRIDE]
-    # one that was never used, or that was empty, holds nothing but flags: most do, and clearing takes longest of all
+    # most records were never used or empty, and hold nothing but flags; clearing the others takes longest of all
     begin = flags if own[last] == 0 or own[flags] != 0 else off[OWN]
     for k in range(begin, last):
         own[k] = 0
@@ -133,7 +133,7 @@ def clear_record(sizes: Any, off: Any, own: Any) -> None:
 
 @kernel
 def energy(targets: Any, count: int) -> Any:
-    """Sum of the squares of a slot's targets."""
+    """Return the sum of the squares of a slot's targets."""
     total = 0
     for k in range(count):
         size = min(abs(targets[k]), FAR)
@@ -222,11 +222,11 @@ def walk_places(
     ends: Any, best: Any, scales: Any, source: Any, first: int, last: int, task: int,
     price: int, bonus: int, least: int, limit: int,
 ) -> Any:  # fmt: skip
-    """Code places ``first`` to ``last - 1`` of a tile; returns how many symbols are out of range.
+    """Code places ``first`` to ``last - 1`` of a tile and return how many symbols are out of range.
 
-    ``source``: ``[slots, h, w, C]`` symbols (`GIVEN`) or 64ths of a step (`CHOOSE`). ``symbols``: where they go.
-    ``scales``: of each place's distortion, up to `SCALE`. ``means``: ``[h, w, C]`` slot 0 of the clip before, and of
-    this one where the walk has been.
+    ``source`` holds symbols (`GIVEN`) or 64ths of a step (`CHOOSE`), ``[slots, h, w, C]``; ``symbols`` receives the
+    symbols. ``scales`` is the factor on each place's distortion, up to `SCALE`. ``means`` is slot 0 of the clip before,
+    ``[h, w, C]``, and of this clip where the walk has been.
     """
     slots, channels = sizes[SLOTS], sizes[CHANNELS]
     plane = sizes[HEIGHT] * sizes[WIDTH] * channels

@@ -1,4 +1,4 @@
-"""Kernels that name the contexts of a number: whether it is zero, its sign, its magnitude."""
+"""Kernels that find the contexts of a number: whether it is zero, its sign, its magnitude."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ from vidtwin_codec.coding.sparse.jit import kernel
 
 @kernel
 def trend_level(fixed: Any, value: int) -> Any:
-    """Class of a number of quarters of a step, -5 to 5."""
+    """Return the class of a number of quarters of a step, -5 to 5."""
     level = fixed[LEVEL6 + min(abs(value), 255)] + 0
     return level if value > 0 else -level
 
@@ -99,9 +99,9 @@ def trend_level(fixed: Any, value: int) -> Any:
 def near_values(
     sizes: Any, table: Any, fixed: Any, off: Any, own: Any, before: Any, trend: Any, slot: int, k: int, sums: Any
 ) -> None:
-    """Sums of magnitudes around a position: left and above, lower frequencies, lower slots, clip before, colours.
+    """Sum magnitudes around a position: left and above, lower frequencies, lower slots, clip before, colours.
 
-    Then classes of what is missing to go on where the clip before ended, and of slot 0's symbol there.
+    Then follow the class of what is missing to go on where the clip before ended, and that of slot 0's symbol there.
     """
     stride = sizes[STRIDE]
     shift = slot * stride + k
@@ -146,7 +146,7 @@ def zero_contexts(
     sizes: Any, table: Any, fixed: Any, off: Any, slot: int, k: int, band: int, seen: int, beyond: int, sums: Any,
     work: Any,
 ) -> None:  # fmt: skip
-    """Contexts of "not zero" in a band that has ``seen`` others so far, ``beyond`` rings inside the reach."""
+    """Find the contexts of "not zero" in a band with ``seen`` others so far, ``beyond`` rings inside the reach."""
     expected = table[sizes[AT_EXPECTED] + slot * sizes[CHANNELS] + k]
     near, low, time, past = sums[3] & 255, sums[4] & 255, sums[5] & 255, sums[6] & 255
     others = sums[7]
@@ -182,7 +182,7 @@ def more_contexts(
     sizes: Any, table: Any, fixed: Any, slot: int, k: int, band: int, sign: int, magnitude: int, sums: Any,
     work: Any,
 ) -> None:  # fmt: skip
-    """Contexts of "larger than ``magnitude``" at a position that is at least that, of this sign."""
+    """Find the contexts of "larger than ``magnitude``" at a position that is at least that, of this sign."""
     expected = table[sizes[AT_EXPECTED] + slot * sizes[CHANNELS] + k]
     colour = table[sizes[AT_BAND] + band * BAND_FIELDS + 2]
     group = group_of(table[sizes[AT_SLOT] + slot] + 0)
@@ -206,7 +206,7 @@ def more_contexts(
 
 @kernel
 def sign_of(value: int) -> int:
-    """0 for 0, 1 for what is positive, 2 for what is negative."""
+    """Return 0 for zero, 1 for a positive number, 2 for a negative one."""
     return 0 if value == 0 else 1 if value > 0 else 2
 
 
@@ -214,7 +214,11 @@ def sign_of(value: int) -> int:
 def sign_contexts(
     sizes: Any, table: Any, off: Any, values: Any, symbols: Any, slot: int, k: int, band: int, sums: Any, work: Any
 ) -> int:
-    """Contexts of "negative" at a position that is not zero; 0 where nothing is known: it is a plain bit then."""
+    """Find the contexts of "negative" at a position that is not zero.
+
+    Returns:
+        0 where nothing is known, so that the sign is a raw bit.
+    """
     channels = sizes[CHANNELS]
     at = sizes[AT_NEIGHBOUR] + k * NEIGHBOURS
     colour = table[sizes[AT_BAND] + band * BAND_FIELDS + 2]

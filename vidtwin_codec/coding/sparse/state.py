@@ -1,4 +1,4 @@
-"""Models and memory of one group's walk, shared by the sparse coder's encoder and decoder."""
+"""Models and records of one group's walk, which the sparse coder's encoder and decoder share."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 class Walk:
-    """Models and memory of one group.
+    """The models and records of one group.
 
     Attributes:
-        layout: of the file. grid: the same with the grid of the clip at hand. placement: of that clip, None at rest.
+        layout: the layout of the file.
+        grid: the layout with the grid of the current clip.
+        placement: the placement of the current clip; None where it has no canvas of its own.
     """
 
     def __init__(self, layout: LatentLayout, tiles: int, steps: tuple[int, int], start: Prior) -> None:
@@ -60,7 +62,7 @@ class Walk:
         """Begin a clip: code its placement; this clip's records become those of the clip before, moved to its grid.
 
         Raises:
-            ValueError: a placement was read that no file may hold.
+            ValueError: the placement that was read is not one that a file may hold.
         """
         self._off[self._follows] = 0 if first else 1
         last = self.placement
@@ -119,7 +121,7 @@ class Walk:
         return self._motion.placement_of(numbers, before, self.layout) if moved else None
 
     def _memory(self) -> tuple[NDArray[np.int8], NDArray[np.int32], NDArray[np.int32]]:
-        """Records of a clip's places, an empty one behind the last; symbols of slot 0; where patterns end."""
+        """Return records of a clip's places, an empty one behind the last, slot 0's symbols, and the patterns' ends."""
         _, height, width, channels = self.grid.structure
         records = np.zeros((self.tiles, self._record * (height * width + 1)), np.int8)
         means, ends = np.zeros((2, self.tiles, height * width * channels), np.int32)
@@ -132,7 +134,7 @@ def _spans(placement: Placement) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _common(a: tuple[int, int], b: tuple[int, int]) -> tuple[slice, slice]:
-    """What two stretches have in common, counted from the beginning of each."""
+    """Return the overlap of two ranges, as slices that count from the beginning of each."""
     start = max(a[0], b[0])
     end = max(start, min(a[1], b[1]))
     return slice(start - a[0], end - a[0]), slice(start - b[0], end - b[0])

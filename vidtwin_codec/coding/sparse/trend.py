@@ -1,7 +1,7 @@
-"""Kernels that follow what a clip would have to add up to, were it to go on at its first frame where the last ended.
+"""Kernels that track what a clip's slots would add up to if its first frame continued the last frame before it.
 
-``ends``: ``[h, w, C]``, each pattern at the last frame of the clip before, in 64ths of a step, in walking order.
-``trend``: ``[2, C]`` of a place: what is still missing of that in the slots so far; slot 0's symbols before.
+``ends`` is each pattern at the last frame of the clip before, ``[h, w, C]``, in 64ths of a step, in walking order.
+``trend`` is ``[2, C]`` of a place: what the slots so far still lack of it, and slot 0's symbols in the clip before.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ MOST = 1 << 28
 
 @kernel
 def bounded(value: int, most: int) -> int:
-    """The nearest number within +-``most``."""
+    """Clip a number to +-``most``."""
     return max(-most, min(most, value))
 
 
 @kernel
 def begin_trend(sizes: Any, table: Any, off: Any, place: int, means: Any, guesses: Any, ends: Any, trend: Any) -> None:
-    """Set the trend for a place whose mode is known: what the prediction of slot 0 leaves missing."""
+    """Set the trend of a place whose mode is known to what the prediction of slot 0 leaves missing."""
     channels = sizes[CHANNELS]
     if off[HAS_BEFORE] == 0:
         for k in range(2 * channels):
@@ -53,13 +53,13 @@ def begin_trend(sizes: Any, table: Any, off: Any, place: int, means: Any, guesse
 
 @kernel
 def advance_trend(sizes: Any, table: Any, trend: Any, slot: int, k: int, value: int) -> None:
-    """Take a number of a slot from what is missing."""
+    """Subtract a number of a slot from what is missing."""
     start = table[sizes[AT_START] + slot] + 0
     trend[k] = bounded(trend[k] - start * bounded(value, MOST_STEPS), MOST)
 
 
 @kernel
 def advance_end(sizes: Any, table: Any, ends: Any, at: int, slot: int, value: int) -> None:
-    """Add a symbol to where its pattern ends: slots are cosines, of which every other one has changed sign by then."""
+    """Add a symbol to its pattern's end: slots are cosines, and every other one has changed sign at the last frame."""
     start = table[sizes[AT_START] + slot] * (-1 if slot & 1 != 0 else 1)
     ends[at] = bounded(ends[at] + start * bounded(value, MOST_STEPS), MOST)

@@ -41,7 +41,7 @@ EVEN = 1 << 15
 
 @kernel
 def anything(values: Any, start: int, end: int) -> int:
-    """Whether an element from ``start`` to ``end - 1`` is not zero: then not zero."""
+    """Return a number that is not zero if an element from ``start`` to ``end - 1`` is not."""
     bits = 0
     for k in range(start, end):
         bits |= values[k]
@@ -93,7 +93,7 @@ def code_band(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, sums: Any,
     off: Any, own: Any, before: Any, trend: Any, symbols: Any, values: Any, slot: int, band: int, beyond: int,
 ) -> Any:  # fmt: skip
-    """Code the positions of a band that holds something; returns how many are not zero."""
+    """Code the positions of a band that holds something, and return how many are not zero."""
     at = sizes[AT_BAND] + band * BAND_FIELDS
     start, end = table[at] + 0, table[at + 1] + 0
     base = off[OWN] + slot * sizes[STRIDE]
@@ -141,7 +141,7 @@ def code_colour(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, sums: Any,
     off: Any, own: Any, before: Any, trend: Any, symbols: Any, values: Any, slot: int, colour: int, must: int,
 ) -> Any:  # fmt: skip
-    """Code how far a colour of a slot reaches, and its bands up to there; returns how many positions are not zero."""
+    """Code the reach of a colour of a slot and its bands up to there; return how many positions are not zero."""
     first, last = table[sizes[AT_COLOUR] + colour] + 0, table[sizes[AT_COLOUR] + colour + 1] + 0
     rings = sizes[AT_RING]
     of_slot = slot * sizes[CHANNELS]
@@ -192,7 +192,7 @@ def code_place(
     off: Any, own: Any, before: Any, trend: Any, symbols: Any, values: Any, place: int, means: Any, guesses: Any,
     ends: Any,
 ) -> None:  # fmt: skip
-    """Code a place: ``values`` (and ``off[MODE]``) are read when encoding, written when decoding (zeros before)."""
+    """Code a place: ``values`` and ``off[MODE]`` are read when encoding; when decoding they are zero and get filled."""
     slots, channels = sizes[SLOTS], sizes[CHANNELS]
     empty = 1 if off[MODE] == off[HAS_BEFORE] else 0
     if register[DECODING] == 0 and empty != 0:

@@ -133,7 +133,7 @@ class Controller(Steered):
 
     def _probes(self, frame: Frame, limits: tuple[int, int]) -> tuple[Probes, bool]:
         """Probes, and whether they are of a sample: a short video stands for itself, and its latents are kept."""
-        clip_frames = self._codec.model.config.frames
+        clip_frames = self._network.model.config.frames
         least, most = limits
         wanted = min(max(frame.frames // clip_frames // _SAMPLED, least), most)
         clips = affordable_clips(self._info, clip_frames, wanted)
@@ -156,7 +156,7 @@ class Controller(Steered):
             return self._encoder_at(self._sides[index])
         options = replace(self._options, short_side=self._sides[index])
         # the sample has the rate it is coded at, and what is remarkable about it is not the user's doing
-        return Encoder(info, self._codec, self._entry, replace(options, fps=None))
+        return Encoder(info, self._network, self._entry, replace(options, fps=None))
 
     def _candidates(self) -> tuple[list[int | None], list[int]]:
         """Short sides, None for the video's own, and the tiles of each."""
@@ -164,7 +164,7 @@ class Controller(Steered):
 
         def tiles(side: int | None) -> int:
             size = scaled_size(width, height, side)
-            return len(self._codec.geometry(*size, self._options.overlap).tiles)
+            return len(self._network.geometry(*size, self._options.overlap).tiles)
 
         if self._options.short_side is not None:
             return [self._options.short_side], [tiles(self._options.short_side)]

@@ -18,7 +18,7 @@ from vidtwin_codec.encoding.rate.sample import sample_runs
 from vidtwin_codec.media import FrameReader
 from vidtwin_codec.metrics import psnr
 from vidtwin_codec.network.geometry import Frames, resize_frames
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 
 FEW, MANY = 3, 8
 _MAX_BYTES = 256 << 20
@@ -42,7 +42,7 @@ class Judge:
         numbers: of the clips.
     """
 
-    def __init__(self, encoder: Encoder, frames: int, load: LoadCodec, wanted: int) -> None:
+    def __init__(self, encoder: Encoder, frames: int, load: LoadNetwork, wanted: int) -> None:
         self._encoder, self._load = encoder, load
         info, length = encoder.info, encoder.geometry.clip_frames
         most = max(2, min(wanted, _MAX_BYTES // (info.width * info.height * 3 * length)))
@@ -74,12 +74,12 @@ class Judge:
         """Squared error of an element in [-1, 1] that is there without quantisation: of one clip in the middle."""
         source, geometry = self._sources[len(self._sources) // 2], self._encoder.geometry
         sized = resize_frames(torch.from_numpy(source), geometry.width, geometry.height).numpy()
-        return self._compare(source, self._encoder.codec.encode(sized, geometry)).error
+        return self._compare(source, self._encoder.network.encode(sized, geometry)).error
 
     def _compare(self, source: Frames, latents: LatentArrays, placement: Placement | None = None) -> Judged:
         encoder = self._encoder
-        codec = self._load(encoder.entry, encoder.options, "decoder")
-        (decoded,) = codec.decode_placed(latents, encoder.geometry, [placement])
+        network = self._load(encoder.entry, encoder.options, "decoder")
+        (decoded,) = network.decode_placed(latents, encoder.geometry, [placement])
         shown = torch.from_numpy(decoded[: len(source)])
         values = psnr(source, resize_frames(shown, encoder.info.width, encoder.info.height).numpy())
         # of the frames' errors, not of their logarithms

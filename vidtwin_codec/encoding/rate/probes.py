@@ -17,7 +17,7 @@ from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.media import FrameReader
 from vidtwin_codec.metrics import psnr
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import DecodeOptions, Reporter
 
 
@@ -53,7 +53,7 @@ class Probe:
         load: reads the decoder. folder: for temporary files. reporter: is told when the network runs.
     """
 
-    def __init__(self, encoder: Encoder, share: float, load: LoadCodec, folder: Path, reporter: Reporter) -> None:
+    def __init__(self, encoder: Encoder, share: float, load: LoadNetwork, folder: Path, reporter: Reporter) -> None:
         self.encoder, self._share, self._load = encoder, share, load
         self._folder, self._reporter = folder, reporter
         self._sizes: dict[float, int] = {}

@@ -14,7 +14,7 @@ from vidtwin_codec.encoding.grouping import Watch
 from vidtwin_codec.encoding.rate.reasons import why_missed
 from vidtwin_codec.encoding.writing import Sound, Written, write_vtw
 from vidtwin_codec.media import MediaInfo
-from vidtwin_codec.network.runner import Codec, Codecs, LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork, NetworkCache, NetworkRunner
 from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.options.target import Frame, Target
 
@@ -23,7 +23,7 @@ class Steered:
     """One video on its way to a target.
 
     Args:
-        info: of the video. codec: the network's encoder. entry: its weights.
+        info: of the video. network: the network's encoder. entry: its weights.
         options: with a target; with a short side, only the quality is chosen.
         sound: already extracted, so that its bytes are known. load: reads the decoder.
         folder: for temporary files. reporter, warned: are told of progress and of what is remarkable.
@@ -32,27 +32,27 @@ class Steered:
     def __init__(
         self,
         info: MediaInfo,
-        codec: Codec,
+        network: NetworkRunner,
         entry: weights.Entry,
         options: EncodeOptions,
         *,
         sound: Sound | None,
-        load: LoadCodec,
+        load: LoadNetwork,
         folder: Path,
         reporter: Reporter,
         warned: Callable[[str], None],
     ) -> None:
         assert options.target is not None  # without one there is nothing to steer
         self._target: Target = options.target
-        self._info, self._codec, self._entry, self._options = info, codec, entry, options
+        self._info, self._network, self._entry, self._options = info, network, entry, options
         self._sound, self._folder, self._reporter = sound, folder, reporter
-        self._load = Codecs(load).load
+        self._load = NetworkCache(load).load
         self._said: set[str] = set()
         self._warned = warned
 
     def _encoder_at(self, short_side: int | None) -> Encoder:
         options = replace(self._options, short_side=short_side)
-        return Encoder(self._info, self._codec, self._entry, options, self._warn_once)
+        return Encoder(self._info, self._network, self._entry, options, self._warn_once)
 
     def _pack(
         self,

@@ -22,7 +22,7 @@ from vidtwin_codec.evaluation.compare.work import code_digest
 from vidtwin_codec.files import atomic_path
 from vidtwin_codec.media import probe
 from vidtwin_codec.metrics import Frames
-from vidtwin_codec.network.runner import LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import DecodeOptions, EncodeOptions
 
 _CODE = (*MEASURING, "coding", "compare/ladder", "container", "model", "motion", "pipeline", "rate/spool")
@@ -47,7 +47,7 @@ def rungs(options: CompareOptions, width: int, height: int) -> list[Rung]:
     return [Rung(quality, side) for side in sides for quality in options.qualities]
 
 
-def climb(job: Job, options: CompareOptions, load: LoadCodec, machine: str) -> tuple[Series, dict[str, str]]:
+def climb(job: Job, options: CompareOptions, load: LoadNetwork, machine: str) -> tuple[Series, dict[str, str]]:
     """Encode, decode and measure every rung.
 
     Args:
@@ -94,7 +94,7 @@ class _Coded:
     """The reference as latents of one size, computed when first needed and packed at any quality."""
 
     def __init__(
-        self, job: Job, entry: weights.Entry, options: CompareOptions, side: int | None, load: LoadCodec
+        self, job: Job, entry: weights.Entry, options: CompareOptions, side: int | None, load: LoadNetwork
     ) -> None:
         self._reference, self._entry, self._load = job.reference, entry, load
         self._finest = max(options.qualities)
@@ -106,8 +106,8 @@ class _Coded:
     @cached_property
     def _latents(self) -> tuple[Encoder, LatentSpool, float]:
         """With the seconds that reading and the network took."""
-        codec = self._load(self._entry, self._encoding, "encoder")
-        encoder = Encoder(probe(self._reference.rgb), codec, self._entry, self._encoding)
+        network = self._load(self._entry, self._encoding, "encoder")
+        encoder = Encoder(probe(self._reference.rgb), network, self._entry, self._encoding)
         began = time.perf_counter()
         spool = LatentSpool(self._path, encoder, self._finest)
         for _ in spool.keeping(encoder.pieces()):

@@ -27,7 +27,7 @@ from vidtwin_codec.evaluation.compare.work import Work
 from vidtwin_codec.files import temporary_folder
 from vidtwin_codec.machine import cores
 from vidtwin_codec.media.ffmpeg import executable
-from vidtwin_codec.network.runner import Codecs, LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork, NetworkCache
 
 VIEW_FRAMES = 3
 """Frames of each clip that can be looked at."""
@@ -66,7 +66,7 @@ def compare(
     if not codecs:
         raise VidtwinError("none of the codecs to compare with can be run", "use an ffmpeg that has them")
     entry = weights.resolve(options.weights)
-    load = Codecs().load
+    load = NetworkCache().load
     network = load(entry, options, "encoder")
     variants = [Variant(preset, gop.value) for preset in options.presets for gop in options.gops]
     comparison = Comparison(
@@ -104,7 +104,7 @@ class _Run:
     comparison: Comparison
     codecs: Sequence[ConventionalCodec]
     options: CompareOptions
-    load: LoadCodec
+    load: LoadNetwork
     work: Work
     said: Callable[[str], None]
 

@@ -20,7 +20,7 @@ from vidtwin_codec.media import FrameReader, MediaInfo, probe, spool_stdin
 from vidtwin_codec.media.color import luma_matrix
 from vidtwin_codec.metrics import ClipBoundaries, MetricSet, Scores
 from vidtwin_codec.network.geometry import Frames
-from vidtwin_codec.network.runner import Codec, LoadCodec
+from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner
 from vidtwin_codec.options import DecodeOptions, Reporter
 from vidtwin_codec.stages import Sink
 
@@ -33,7 +33,7 @@ def measure_codec(
     vtw: PathLike | None,
     options: MeasureOptions,
     reporter: Reporter,
-    load: LoadCodec = Codec.load,
+    load: LoadNetwork = NetworkRunner.load,
 ) -> Measurement:
     """Measure one .vtw, or what encoding ``source`` with these options would give; see :func:`vidtwin_codec.measure`.
 
@@ -59,7 +59,7 @@ def measure_codec(
             for text in info.warnings:
                 reporter.warned(text)
         reporter = reporter.stage("comparing")
-        reporter.started(decoder.last, str(decoder.codec.device))
+        reporter.started(decoder.last, str(decoder.network.device))
         matrix = luma_matrix(info)
         scores = _compare(decoder, info, matrix, options, reporter, str(packed))
     counts, psnr = decoder.reader.counts, scores.per_frame.get("psnr")
@@ -77,7 +77,7 @@ def measure_codec(
         quality=_number(header.options.get("quality")),
         short_side=_number(header.options.get("short_side")),
         weights=header.weights_name,
-        device=str(decoder.codec.device),
+        device=str(decoder.network.device),
         seconds=time.monotonic() - began,
         scores=scores,
         boundaries=None if psnr is None else ClipBoundaries.of(psnr, header.clip_frames),

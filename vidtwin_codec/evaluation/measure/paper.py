@@ -31,7 +31,7 @@ from vidtwin_codec.metrics import ClipBoundaries, MetricSet
 from vidtwin_codec.model import Latents, load_checkpoint
 from vidtwin_codec.network.device import select_device
 from vidtwin_codec.network.geometry import pixels_from_levels
-from vidtwin_codec.network.runner import Codec
+from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import NetworkOptions, Reporter
 
 PAPER_FPS = Fraction(25)
@@ -43,7 +43,7 @@ class Network:
     """Weights at work on clips of exactly their own size.
 
     Attributes:
-        entry: the weights. codec: the network on its device. size: ``(height, width)`` of a clip. frames: of a clip.
+        entry: the weights. runner: the network on its device. size: ``(height, width)`` of a clip. frames: of a clip.
 
     Raises:
         VidtwinError: the weights cannot be read, or the device is not there.
@@ -54,34 +54,34 @@ class Network:
         device = select_device(
             options.device, options.precision, self.entry.metadata.compute_dtype, tf32=self.entry.metadata.tf32
         )
-        self.codec = Codec(load_checkpoint(self.entry.path), device, options.batch)
-        config = self.codec.model.config
+        self.runner = NetworkRunner(load_checkpoint(self.entry.path), device, options.batch)
+        config = self.runner.model.config
         self.size, self.frames = (config.height, config.width), config.frames
 
     @torch.inference_mode()
     def encode(self, clips: NDArray[np.uint8]) -> LatentArrays:
         """Posterior means of uint8 ``[n, T, H, W, 3]``."""
-        device, levels = self.codec.device, torch.from_numpy(clips).permute(0, 4, 1, 2, 3)
+        device, levels = self.runner.device, torch.from_numpy(clips).permute(0, 4, 1, 2, 3)
 
         def run(piece: slice) -> tuple[torch.Tensor, ...]:
             pixels = pixels_from_levels(levels[piece].to(device.device), torch.float32)
             with device.autocast():
-                return tuple(part.float().cpu() for part in self.codec.model.encode(pixels))
+                return tuple(part.float().cpu() for part in self.runner.model.encode(pixels))
 
-        parts = zip(*self.codec.batches.run(run, len(clips)), strict=True)
+        parts = zip(*self.runner.batches.run(run, len(clips)), strict=True)
         return LatentArrays(*(torch.cat(column).numpy() for column in parts))
 
     @torch.inference_mode()
     def decode(self, latents: LatentArrays) -> NDArray[np.float32]:
         """float32 ``[n, T, H, W, 3]`` in [0, 1]: clipped, not rounded."""
-        device, tensors = self.codec.device, [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
+        device, tensors = self.runner.device, [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
 
         def run(piece: slice) -> torch.Tensor:
             with device.autocast():
-                out = self.codec.model.decode(Latents(*(part[piece].to(device.device) for part in tensors)))
+                out = self.runner.model.decode(Latents(*(part[piece].to(device.device) for part in tensors)))
             return out.float().clamp_(-1, 1).add_(1).div_(2).permute(0, 2, 3, 4, 1).cpu()
 
-        decoded: NDArray[np.float32] = torch.cat(list(self.codec.batches.run(run, len(tensors[0])))).numpy()
+        decoded: NDArray[np.float32] = torch.cat(list(self.runner.batches.run(run, len(tensors[0])))).numpy()
         return decoded
 
 
@@ -131,7 +131,7 @@ def measure_paper(
         for text in warnings:
             reporter.warned(text)
         expected = None if info.duration is None else round(info.duration * PAPER_FPS)
-        reporter.started(expected, str(network.codec.device))
+        reporter.started(expected, str(network.runner.device))
         matrix = luma_matrix(info)
         metrics = stack.enter_context(MetricSet(options.metrics, width, height, fps=PAPER_FPS, matrix=matrix))
         shown = stack.enter_context(side_by_side(options.side_by_side, width, height, PAPER_FPS, force=options.force))
@@ -157,7 +157,7 @@ def measure_paper(
         quality=None,
         short_side=None,
         weights=network.entry.name,
-        device=str(network.codec.device),
+        device=str(network.runner.device),
         seconds=time.monotonic() - began,
         scores=scores,
         boundaries=None if psnr is None else ClipBoundaries.of(psnr, network.frames),

@@ -83,9 +83,9 @@ def measurer(options: MeasureOptions) -> Measurer:
         network = Network(options)
         return lambda job, reporter: measure_paper(job.source, network, options, reporter)
     from vidtwin_codec.evaluation.measure.codec import measure_codec
-    from vidtwin_codec.network.runner import Codecs
+    from vidtwin_codec.network.runner import NetworkCache
 
-    load = Codecs().load
+    load = NetworkCache().load
     return lambda job, reporter: measure_codec(job.source, job.vtw, options, reporter, load)
 
 
