@@ -25,7 +25,7 @@ from vidtwin_codec.latents.cache import GroupCache, narrowed
 from vidtwin_codec.latents.clips import ClipLatents, cropped, largest_layout
 
 if TYPE_CHECKING:
-    pass
+    from vidtwin_codec.network.runner import NetworkCache
 
 _OWN_CACHE = 64 << 20
 
