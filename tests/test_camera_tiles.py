@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from micro import pipeline_model, write_weights
 from numpy.typing import NDArray
 from pans import pan, picture, write_pan
@@ -29,8 +31,10 @@ from vidtwin_codec.latents.exporting import export_latents
 from vidtwin_codec.latents.importing import ImportLatentsOptions, import_latents
 from vidtwin_codec.latents.mixing import mix_to_vtw
 from vidtwin_codec.media import probe
+from vidtwin_codec.network.following import Follower, cut_out, placed_geometry
 from vidtwin_codec.network.geometry import Geometry
 from vidtwin_codec.network.runner import NetworkCache, NetworkRunner
+from vidtwin_codec.network.windows import window_layout
 
 Frames = NDArray[np.uint8]
 LOAD = NetworkCache().load
@@ -243,3 +247,30 @@ def test_a_dataset_fills_up_with_tiles(packed: Path) -> None:
         VtwDataset(packed, clips=2, tiles="all", random=False, most_tiles=1)[0]
     single = VtwDataset(packed, clips=1, random=False)
     assert torch.equal(single[0]["structure"][0], torch.from_numpy(whole.structure[0, 0]))
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(-3, 3), st.integers(-6, 6)), min_size=4, max_size=17),
+    size=st.tuples(st.integers(17, 50), st.integers(17, 80)),
+)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+def test_frames_come_back_exactly_from_canvases(steps: list[tuple[int, int]], size: tuple[int, int]) -> None:
+    at = np.cumsum(np.array(steps), axis=0)
+    at -= at.min(0)
+    whole = picture(*(int(side) for side in at.max(0) + size))
+    frames = np.stack([whole[y : y + size[0], x : x + size[1]] for y, x in at])
+    config = pipeline_model().config
+    geometry = Geometry(size[1], size[0], 4, 32, 32, 8)
+    layout = window_layout(config, 32, 32)
+    found = []
+    for stretch in Follower(geometry, layout, 16).follow(frames, 0):
+        clips = stretch.frames.reshape(len(stretch.placements), 4, *stretch.frames.shape[1:])
+        for clip, placement in zip(clips, stretch.placements, strict=True):
+            if placement is not None:
+                placement.check(layout, size)
+                canvas = placed_geometry(geometry, layout, placement)
+                assert (canvas.height, canvas.width) == clip.shape[1:3]
+                assert len(canvas.tiles) >= len(geometry.tiles)
+            found.append(cut_out(clip, placement, *size))
+    wanted = np.concatenate([frames, np.repeat(frames[-1:], -len(frames) % 4, axis=0)])
+    assert np.array_equal(np.concatenate(found), wanted)

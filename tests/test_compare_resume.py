@@ -192,9 +192,9 @@ def test_a_record_that_cannot_be_trusted_counts_as_none(tmp_path: Path) -> None:
 
 
 def test_code_that_takes_part_is_part_of_the_key() -> None:
-    both, one = code_digest("compare/streams", "metrics"), code_digest("metrics")
+    both, one = code_digest("evaluation/compare/streams", "metrics"), code_digest("metrics")
     assert both != one != code_digest("media")
-    assert both == code_digest("compare/streams", "metrics")
+    assert both == code_digest("evaluation/compare/streams", "metrics")
     with pytest.raises(FileNotFoundError):
         code_digest("compare/no_such_module")
 

@@ -122,7 +122,7 @@ def test_a_signal_during_the_calibration_is_obeyed_and_the_run_can_be_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(calibration, "calibrate", lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(calibration, "calibrate", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(InterruptedRunError, match="state is kept in") as caught:
             train(micro_options(tmp_path, steps=2))
     assert "--resume" in (caught.value.hint or "")

@@ -165,7 +165,7 @@ class Encoder:
         missing = self.clips_per_group
         while True:
             clips = min(self.clips_at_once, missing)
-            piece = frames.read(clips * self.geometry.clip_frames)
+            piece = frames.read_full(clips * self.geometry.clip_frames)
             if not len(piece):
                 return
             missing = missing - clips or self.clips_per_group

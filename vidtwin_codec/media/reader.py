@@ -106,6 +106,19 @@ class FrameReader(Closing):
             self._finish()
         return frames[:filled]
 
+    def read_full(self, count: int) -> NDArray[np.uint8]:
+        """As :meth:`read`, but exactly ``count`` frames unless the video ends before.
+
+        Raises:
+            VidtwinError: not one frame could be decoded.
+        """
+        pieces = [self.read(count)]
+        missing = count - len(pieces[0])
+        while len(pieces[-1]) and missing:
+            pieces.append(self.read(missing))
+            missing -= len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
     def close(self) -> None:
         """Stop decoding; harmless to repeat."""
         self._child.kill()

@@ -263,12 +263,9 @@ def _kept_runs(plan: Plan) -> set[int] | None:
 def _read(reader: FrameReader, plan: Plan) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The next :data:`RUN` frames, fewer only at the end."""
     try:
-        pieces = [reader.read(RUN)]
-        while len(pieces[-1]) and sum(map(len, pieces)) < RUN:
-            pieces.append(reader.read(RUN - sum(map(len, pieces))))
+        return reader.read_full(RUN)
     except VidtwinError as error:
         raise UnreadableError(_without_path(error, plan.file)) from error
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _without_path(error: VidtwinError, file: FoundFile) -> str:

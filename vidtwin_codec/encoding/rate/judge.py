@@ -53,7 +53,7 @@ class Judge:
     @cached_property
     def _sources(self) -> list[Frames]:
         with FrameReader(self._encoder.info, fps=self._encoder.options.fps, runs=self._runs) as reader:
-            return [reader.read(count) for _, count in self._runs]
+            return [reader.read_full(count) for _, count in self._runs]
 
     def prospect(self, symbols: Mapping[int, SparseGroup], steps: Steps, errors: list[float]) -> Prospect:
         """Decode the clips and compare; what follows for all.

@@ -99,7 +99,7 @@ class Probe:
             Decoder(packed, network, load=self._load) as decoder,
             FrameReader(self.encoder.info, fps=self.encoder.fps) as reader,
         ):
-            clips = [psnr(reader.read(len(decoded)), decoded) for decoded in decoder.frames()]
+            clips = [psnr(reader.read_full(len(decoded)), decoded) for decoded in decoder.frames()]
         packed.unlink()
         means = np.array([clip.mean() for clip in clips])
         deviation = float(means.std(ddof=1)) if len(means) > 1 else math.inf

@@ -11,7 +11,7 @@ from vidtwin_codec.evaluation.compare.search import RateSearch, choose_rates
 from vidtwin_codec.evaluation.compare.streams import Encoded, decode_seconds, decode_stream, encode_stream
 from vidtwin_codec.evaluation.compare.work import code_digest
 
-_CODE = (*MEASURING, "compare/streams")
+_CODE = (*MEASURING, "evaluation/compare/streams")
 
 
 def sweep(

@@ -25,7 +25,17 @@ from vidtwin_codec.metrics import Frames
 from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import DecodeOptions, EncodeOptions
 
-_CODE = (*MEASURING, "coding", "compare/ladder", "container", "model", "motion", "pipeline", "rate/spool")
+_CODE = (
+    *MEASURING,
+    "coding",
+    "container",
+    "decoding",
+    "encoding",
+    "evaluation/compare/ladder",
+    "model",
+    "motion",
+    "network",
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from vidtwin_codec.evaluation.compare.reference import Reference
 from vidtwin_codec.evaluation.compare.results import METRICS, Image, Point
 from vidtwin_codec.metrics import Frames, MetricSet
 
-MEASURING = ("compare/measuring", "compare/reference", "media", "metrics")
+MEASURING = ("evaluation/compare/measuring", "evaluation/compare/reference", "media", "metrics")
 """The code that decides about what any codec's measurement finds."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+import vidtwin_codec
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.compare.results import Image
 from vidtwin_codec.files import atomic_path, explain_os_error
@@ -106,7 +107,7 @@ def _plain(key: Mapping[str, Any]) -> Any:
 def code_digest(*parts: str) -> str:
     """SHA-256 over some packages and modules of this program: another version of them may give other numbers."""
     digest = hashlib.sha256()
-    root = Path(__file__).parents[1]
+    root = Path(vidtwin_codec.__file__).parent
     for part in parts:
         for path in sorted((root / part).rglob("*.py")) or [root / f"{part}.py"]:
             digest.update(path.read_bytes())

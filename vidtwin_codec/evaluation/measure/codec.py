@@ -7,9 +7,6 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vidtwin_codec.decoding.decoder import Decoder
 from vidtwin_codec.encoding.encode import encode
 from vidtwin_codec.errors import VidtwinError
@@ -99,7 +96,7 @@ def _compare(
         reader = stack.enter_context(FrameReader(info, fps=fps))
 
         def take(decoded: Frames) -> None:
-            reference = read_exactly(reader, len(decoded))
+            reference = reader.read_full(len(decoded))
             if len(reference) < len(decoded):
                 message = f"{name}: has {decoder.last} frames, {info.path} only {metrics.frames + len(reference)}"
                 raise VidtwinError(message, OTHER_SOURCE)
@@ -113,14 +110,6 @@ def _compare(
         if len(reader.read(1)):
             raise VidtwinError(f"{name}: has {decoder.last} frames, {info.path} has more", OTHER_SOURCE)
         return metrics.finish()
-
-
-def read_exactly(reader: FrameReader, count: int) -> NDArray[np.uint8]:
-    """The next ``count`` frames; fewer only at the end."""
-    parts = [reader.read(count)]
-    while 0 < sum(map(len, parts)) < count and len(part := reader.read(count - sum(map(len, parts)))):
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _check_size(decoder: Decoder, info: MediaInfo, name: PathLike) -> None:
