@@ -116,7 +116,7 @@ def test_wrong_wishes_are_refused_before_any_work(
         (["--against", ""], "no codec is chosen"),
     ):
         done = run(monkeypatch, capsys, "in.mp4", "-o", output, *options)
-        assert (done.code, said in done.said) == (1, True), done.said
+        assert (done.code, said in done.said) == (2, True), done.said
     for options in (
         ["--qualities", "high"],
         ["--gop", "16"],

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,12 @@ def test_new_weights_replace_finished_ones_when_forced(tmp_path: Path) -> None:
 def test_a_signal_during_the_calibration_is_obeyed_and_the_run_can_be_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
     with monkeypatch.context() as patch:
-        patch.setattr(calibration, "calibrate", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(calibration, "calibrate", interrupted)
         with pytest.raises(InterruptedRunError, match="state is kept in") as caught:
             train(micro_options(tmp_path, steps=2))
     assert "--resume" in (caught.value.hint or "")

@@ -21,7 +21,6 @@ from torch.nn.functional import interpolate
 
 from vidtwin_codec import weights
 from vidtwin_codec.coding import LatentArrays
-from vidtwin_codec.evaluation.measure.codec import read_exactly
 from vidtwin_codec.evaluation.measure.options import Measurement, MeasureOptions
 from vidtwin_codec.evaluation.measure.side_by_side import side_by_side
 from vidtwin_codec.files import is_pipe
@@ -95,7 +94,7 @@ def clips_of(
         fps: rate at which frames are taken; the video's own if None.
     """
     with FrameReader(info, fps=fps) as reader:
-        while len(piece := read_exactly(reader, frames)):
+        while len(piece := reader.read_full(frames)):
             yield prepare(np.concatenate([piece, np.repeat(piece[-1:], frames - len(piece), axis=0)]), size), len(piece)
 
 
