@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Read by MKL when torch first needs it: products of float32 matrices give the same bits on any number of threads. On two
-# cores this took no time that could be measured.
+# Read by MKL when torch first needs it: products of float32 matrices give the same bits on any number of threads. On
+# two cores this took no time that could be measured.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 if TYPE_CHECKING:

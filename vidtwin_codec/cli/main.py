@@ -71,8 +71,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: run a verb, turn what went wrong into one clear line and an exit code."""
-    # Threads that spin while they wait for the network's next product take the processor from ffmpeg: on two busy cores,
-    # decoding to MP4 took a fifth longer.
+    # Threads that spin while they wait for the network's next product take the processor from ffmpeg: on two busy
+    # cores, decoding to MP4 took a fifth longer.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signals.obey()
     code = 1  # should a signal come while the end of an interrupted verb is being told
