@@ -133,13 +133,13 @@ def test_wrong_usage(clips: Path) -> None:
         (("--metrics", "psnr,sharpness"), "'sharpness' is none of"),
         (("a.vtw", "--quality", "20"), "--quality has nothing to act on: the .vtw is already encoded"),
         (("--protocol", "vidtwin", "--short-side", "20"), "--short-side has nothing to act on"),
+        (("a.vtw", "--protocol", "vidtwin"), "network alone"),
     ):
         done = run(source, *arguments)
         assert done.exit_code == 2
         assert said in done.stderr
     for arguments, said in (
         ((clips, "--side-by-side", "x.mp4"), "shows one file"),
-        ((source, "a.vtw", "--protocol", "vidtwin"), "network alone"),
         ((source, "--side-by-side", source), "same file"),
         ((source, clips / "two.mp4"), "is no .vtw, and only the first name is a video"),
     ):
