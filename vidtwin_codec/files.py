@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import shutil
 import sys
@@ -67,7 +68,7 @@ def _check_output(path: Path, source: str | os.PathLike[str] | None, *, force: b
         raise VidtwinError(f"{path}: output and input are the same file", "choose another output name")
     if not path.parent.is_dir():
         raise VidtwinError(f"{path.parent}: no such folder", "create it first, or choose another output")
-    if path.is_file() and not _is_written_to(path) and not force:
+    if path.is_file() and not is_written_to(path) and not force:
         raise VidtwinError(f"{path}: already exists", "pass --force to replace it")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise VidtwinError(f"{path.parent}: no permission to write here", "choose another output folder")
@@ -104,7 +105,7 @@ def atomic_path(
     Raises:
         VidtwinError: the disk is full, the folder cannot be written, or the output exists and is not to be replaced.
     """
-    stream = _is_written_to(destination)
+    stream = is_written_to(destination)
     # through links, as any program that opens a file for writing
     target = Path(destination if stream else os.path.realpath(destination))
     shown = "standard output" if is_pipe(destination) else os.fspath(destination)
@@ -232,11 +233,41 @@ def _descriptor(path: str | os.PathLike[str]) -> int | None:
     return None
 
 
-def _is_written_to(path: str | os.PathLike[str]) -> bool:
+def is_written_to(path: str | os.PathLike[str]) -> bool:
     """Whether an output is written to and never replaced: standard output, a device, a named pipe."""
     if is_pipe(path) or _descriptor(path) is not None:
         return True
     return os.path.exists(path) and not os.path.isfile(path)
+
+
+@contextlib.contextmanager
+def open_stream(destination: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open an output that is written to and never replaced (see :func:`is_written_to`), without a buffer.
+
+    Raises:
+        VidtwinError: it is closed, full or not there; also for what fails within as an OSError.
+    """
+    shown = "standard output" if is_pipe(destination) else os.fspath(destination)
+    try:
+        if is_pipe(destination):
+            with _unbuffered(_standard_output()) as stream:
+                yield stream
+        else:
+            number = _descriptor(destination)
+            with open(destination if number is None else os.dup(number), "wb", buffering=0) as stream:
+                yield stream
+    except OSError as error:
+        raise explain_os_error(error, shown) from error
+    _finished.append(os.fspath(destination))
+
+
+def _unbuffered(stream: BinaryIO) -> BinaryIO:
+    """The file below a stream, opened once more; the stream itself where there is none, as in tests."""
+    stream.flush()
+    try:
+        return os.fdopen(os.dup(stream.fileno()), "wb", buffering=0)
+    except io.UnsupportedOperation:
+        return contextlib.nullcontext(stream)  # type: ignore[return-value]
 
 
 def _open_stream(path: Path) -> BinaryIO:

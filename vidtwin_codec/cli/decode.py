@@ -18,17 +18,22 @@ from vidtwin_codec.cli.common import (
     refuse_mixed_stdout,
 )
 from vidtwin_codec.cli.usage import built
+from vidtwin_codec.decoding.output import check_target
+from vidtwin_codec.media.formats import FORMATS
 from vidtwin_codec.options import DecodeOptions
 
 
 @click.command("decode")
 @click.argument("source", metavar="SOURCE.vtw")
-@click.argument("output", metavar="OUTPUT.mp4")
+@click.argument("output", metavar="OUTPUT")
 @click.option(
     "--start", type=parse_seconds, metavar="TIME", default=0.0, help="Begin here; only the groups needed are decoded."
 )
 @click.option("--duration", type=parse_seconds, metavar="TIME", help="Stop after this long.")
 @click.option("--audio/--no-audio", default=True, help="Keep the audio.  [default: audio]")
+@click.option(
+    "--format", type=click.Choice(FORMATS), help="What to write (default: by the output's extension; mp4 for -)."
+)
 @decoding_options
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @reading_network_options
@@ -36,16 +41,23 @@ from vidtwin_codec.options import DecodeOptions
 def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choices: Any) -> None:
     """Turn a .vtw file back into a video.
 
-    SOURCE may be - for standard input, OUTPUT - for standard output (as MP4).
+    OUTPUT's extension says what is written: .mp4, .m4v, .mov, .mkv, .webm, .gif, raw .y4m, .nut and .rgb, or numbered
+    images such as frames_%04d.png (.jpg, .bmp, .ppm, .tif).
+    SOURCE may be - for standard input. OUTPUT may be - for standard output, which gets frames as they are decoded:
+    fragmented MP4, or what --format says.
 
     \b
     vidtwin decode in.vtw out.mp4
     vidtwin decode --start 1:30 --duration 10 in.vtw part.mp4
     vidtwin decode --recover damaged.vtw rest.mp4
+    vidtwin decode in.vtw frames_%04d.png
+    vidtwin decode --format y4m in.vtw - | x265 --y4m - -o out.hevc
     """
     refuse_mixed_stdout(output, as_json)
     options = built(DecodeOptions, **choices)
     screen = console(quiet)
+    options = DecodeOptions(**choices)
+    check_target(output, source, options)
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.decoding.decode import decode
 

@@ -11,15 +11,14 @@ from pathlib import Path
 
 from vidtwin_codec.container import MATROSKA, AudioInfo
 from vidtwin_codec.decoding.decoder import Decoder
+from vidtwin_codec.decoding.output import PathLike, Target, check_target, open_target, writing_options
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import atomic_path, check_output, explain_os_error, is_pipe, temporary_folder
-from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, open_sound, spool_stdin
+from vidtwin_codec.files import explain_os_error, is_pipe, temporary_folder
+from vidtwin_codec.media import FrameWriter, SoundTrack, open_sound, spool_stdin
 from vidtwin_codec.network.geometry import Frames
 from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, announce_compiling
 from vidtwin_codec.options import DecodeOptions, DecodeResult, Reporter
 from vidtwin_codec.stages import Sink, depth_for
-
-PathLike = str | os.PathLike[str]
 
 
 def decode(
@@ -34,7 +33,9 @@ def decode(
 
     Args:
         source: the .vtw, or ``-`` for standard input.
-        output: the video to write, or ``-`` for standard output (as MP4). It appears when it is complete.
+        output: the video to write, which appears when it is complete; numbered images (``frames_%04d.png``); or ``-``
+            for standard output, which is written to as the video is decoded (as fragmented MP4, if no
+            ``options.format`` is given). Named pipes are written to likewise.
         options: defaults for everything left out.
         reporter: is told of progress and warnings.
         load: reads the network; :meth:`NetworkCache.load` of one object for many files reads it once.
@@ -45,16 +46,15 @@ def decode(
     """
     options, reporter = options or DecodeOptions(), reporter or Reporter()
     began = time.monotonic()
-    check_output(output, source, force=options.force)
+    container = check_target(output, source, options)
+    name = "standard input" if is_pipe(source) else os.fspath(source)
     with ExitStack() as stack:
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
         decoder = stack.enter_context(Decoder(path, options, reporter.warned, load))
         announce_compiling(decoder.header.layout, decoder.network.device, reporter)
         reporter.started(decoder.last - decoder.first, str(decoder.network.device))
-        suffix = ".mp4" if is_pipe(output) else None
-        temporary = stack.enter_context(atomic_path(output, suffix, force=options.force))
-        _write(decoder, temporary, reporter, "standard input" if is_pipe(source) else os.fspath(source))
-        written = temporary.stat().st_size
+        target = stack.enter_context(open_target(output, container, options))
+        written = write_video(decoder, target, reporter, name)
     header = decoder.header
     return DecodeResult(
         source=os.fspath(source),
@@ -82,21 +82,38 @@ def decode_frames(source: PathLike, options: DecodeOptions | None = None) -> Ite
         yield from decoder.frames()
 
 
-def _write(decoder: Decoder, target: Path, reporter: Reporter, name: str) -> None:
+def write_video(decoder: Decoder, target: Target, reporter: Reporter, name: str) -> int:
+    """Write the frames of a decoder, with their sound where the output can hold it; the bytes that it takes.
+
+    Args:
+        decoder: an open .vtw.
+        target: an open output.
+        reporter: is told of progress.
+        name: what the user calls the .vtw.
+
+    Raises:
+        VidtwinError: the .vtw is damaged (and ``recover`` is not set), or the output cannot be written.
+        OSError: a stream does not take what is written.
+    """
     header, options = decoder.header, decoder.options
     with ExitStack() as stack:
         audio = None
         if options.audio and header.audio is not None:
-            folder = stack.enter_context(temporary_folder())
-            audio = _sound(decoder, Path(folder), name)
+            if target.container.silent:
+                decoder.warn(f"{target.container.muxer} output has no sound: that of the file is left out")
+            else:
+                folder = stack.enter_context(temporary_folder())
+                audio = _sound(decoder, Path(folder), name)
         writer = FrameWriter(
-            target,
+            target.path,
             decoder.width,
             decoder.height,
             header.fps,
-            options=OutputOptions(options.codec, options.crf, options.preset, options.lossless, options.pix_fmt),
+            options=writing_options(options),
             audio=audio,
             sample_aspect=header.sample_aspect,
+            container=target.container,
+            stream=target.stream,
         )
         stack.enter_context(writer)
         clip_bytes = decoder.width * decoder.height * 3 * header.clip_frames
@@ -106,6 +123,7 @@ def _write(decoder: Decoder, target: Path, reporter: Reporter, name: str) -> Non
             reporter.advanced(len(frames))
     if writer.sound_problem:
         decoder.warn(f"{name}: the sound is damaged ({writer.sound_problem})")
+    return writer.streamed or target.file_bytes
 
 
 def _sound(decoder: Decoder, folder: Path, name: str) -> SoundTrack | None:

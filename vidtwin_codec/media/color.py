@@ -55,15 +55,40 @@ def to_rgb(info: MediaInfo, width: int, height: int) -> str:
     return ",".join([*chain, "format=rgb24"])
 
 
-def to_yuv(pix_fmt: str, sample_aspect: Fraction) -> str:
-    """The filters that turn full-range 8-bit RGB into BT.709 limited range (or leave it RGB, for RGB formats)."""
-    aspect = f"setsar={sample_aspect.numerator}/{sample_aspect.denominator}:max=1000000"
+def to_yuv(pix_fmt: str, sample_aspect: Fraction, matrix: str = "bt709") -> str:
+    """The filters that turn full-range 8-bit RGB into limited range (or leave it RGB, for RGB formats).
+
+    Args:
+        pix_fmt: the pixel format, by ffmpeg's name.
+        sample_aspect: width over height of one pixel.
+        matrix: ``bt709`` or ``bt601``.
+    """
+    aspect = _aspect(sample_aspect)
     if is_rgb(pix_fmt):
         return f"format={pix_fmt},{aspect}"
     # Lanczos halves chroma so that the reader's doubling gives back most of what was there.
-    scale = f"scale=flags=lanczos+{_ACCURATE}:in_range=full:out_color_matrix=bt709:out_range=limited"
-    tags = "setparams=range=limited:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+    scale = f"scale=flags=lanczos+{_ACCURATE}:in_range=full:out_color_matrix={matrix}:out_range=limited"
+    space = "smpte170m" if matrix == "bt601" else matrix
+    tags = f"setparams=range=limited:colorspace={space}:color_primaries=bt709:color_trc=bt709"
     return f"{scale},format={pix_fmt},{tags},{aspect}"
+
+
+def to_jpeg(sample_aspect: Fraction) -> str:
+    """As :func:`to_yuv`, but BT.601 of full range, which JPEG files are."""
+    scale = f"scale=flags=lanczos+{_ACCURATE}:in_range=full:out_color_matrix=bt601:out_range=full"
+    return f"{scale},format=yuv444p,setparams=range=full,{_aspect(sample_aspect)}"
+
+
+def to_palette(sample_aspect: Fraction) -> str:
+    """The filters that give each frame the 256 colours that suit it best; memory holds one frame."""
+    chosen = "[whole]palettegen=stats_mode=single[palette]"
+    return f"split[whole][frame];{chosen};[frame][palette]paletteuse=new=1,{_aspect(sample_aspect)}"
+
+
+def usual_matrix(width: int, height: int) -> str:
+    """The matrix by which players read what does not name one."""
+    # 720x576 is the largest standard-definition picture; a portrait one is as tall as that is wide.
+    return "bt709" if max(width, height) > 1024 or min(width, height) > 576 else "bt601"
 
 
 def can_tone_map() -> bool:
@@ -90,9 +115,7 @@ def _matrix(info: MediaInfo) -> str:
         return known
     if info.color.hdr or info.color.primaries == "bt2020":
         return "bt2020"
-    # 720x576 is the largest standard-definition picture; a portrait one is as tall as that is wide.
-    longer, shorter = max(info.width, info.height), min(info.width, info.height)
-    return "bt709" if longer > 1024 or shorter > 576 else "bt601"
+    return usual_matrix(info.width, info.height)
 
 
 def _range(info: MediaInfo) -> str:
@@ -113,3 +136,7 @@ def _to_bt709(info: MediaInfo, matrix: str) -> list[str]:
     given = "matrixin=gbr:rangein=full:primariesin=709:transferin=linear"
     back = f"zscale={given}:matrix=gbr:range=full:primaries=709:transfer=709"
     return [linear, "format=gbrpf32", *mapped, back, "format=gbrp"]
+
+
+def _aspect(sample_aspect: Fraction) -> str:
+    return f"setsar={sample_aspect.numerator}/{sample_aspect.denominator}:max=1000000"

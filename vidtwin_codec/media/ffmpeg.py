@@ -253,6 +253,10 @@ class Child:
         """Within, this process does nothing but wait for ffmpeg, which is ended if it hangs."""
         return self._patience.waiting()
 
+    def excused(self) -> contextlib.AbstractContextManager[None]:
+        """Within, ffmpeg waits for somebody else, such as the reader of its output, for as long as that takes."""
+        return self._patience.excused()
+
     def wait(self) -> int:
         """Wait for the end and for the last message; returns the exit code."""
         with self.waiting():

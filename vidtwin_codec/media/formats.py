@@ -2,36 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.media.color import is_rgb
+from vidtwin_codec.media.color import is_rgb, to_jpeg, to_palette, to_yuv, usual_matrix
 from vidtwin_codec.media.ffmpeg import video_encoders
+from vidtwin_codec.media.numbered import Numbered
 
 AUTO = "auto"
 
 
 @dataclass(frozen=True)
+class Own:
+    """The one way in which a container keeps pictures, which leaves no choice of codec.
+
+    Attributes:
+        arguments: of the encoder.
+        pix_fmt: what it is fed.
+        pix_fmts: what else it may be fed, by ffmpeg's names.
+        exact: it keeps every bit of the RGB frames.
+        filters: from RGB frames and their sample aspect to what it is fed; None: those of the pixel format.
+        untagged: it does not say by which matrix colours are to be read.
+        most_fps: frames a second that it can tell apart; None: any.
+    """
+
+    arguments: tuple[str, ...]
+    pix_fmt: str
+    pix_fmts: frozenset[str] = frozenset()
+    exact: bool = False
+    filters: Callable[[Fraction], str] | None = None
+    untagged: bool = False
+    most_fps: int | None = None
+
+
+@dataclass(frozen=True)
 class Container:
-    """``audio`` lists the codecs it takes as they are (None: all); ``audio_encoder`` serves for the others."""
+    """A kind of output.
+
+    Attributes:
+        muxer: ffmpeg's name of it.
+        video: the codecs it holds; None: all.
+        audio: the audio codecs it takes as they are; None: all; with none at all it has no sound.
+        audio_encoder: serves for the others.
+        arguments: of the muxer.
+        piped: of the muxer instead, where nothing that is written can be changed later.
+        own: where pictures are kept in one way only.
+    """
 
     muxer: str
     video: frozenset[str] | None
     audio: frozenset[str] | None
     audio_encoder: str
     arguments: tuple[str, ...] = ()
+    piped: tuple[str, ...] | None = None
+    own: Own | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether it cannot hold sound."""
+        return self.audio is not None and not self.audio
+
+    @property
+    def numbered(self) -> bool:
+        """Whether it is a sequence of images, each in a file of its own."""
+        return self.muxer == "image2"
 
 
 _FASTSTART = ("-movflags", "+faststart")
+# A fragment at each key frame and each second; its header is written once the encoders have said what they write.
+_FRAGMENTS = ("-movflags", "+frag_keyframe+delay_moov+default_base_moof", "-frag_duration", "1000000")
 # The same frames give the same bytes: no random identifiers.
 _BITEXACT = ("-fflags", "+bitexact")
+_LIVE = (*_BITEXACT, "-flush_packets", "1", "-cluster_time_limit", "1000")
 _MP4 = Container(
     "mp4",
     frozenset({"h264", "hevc", "av1", "vp9"}),
     frozenset({"aac", "mp3", "opus", "ac3", "eac3", "alac", "flac"}),
     "aac",
     _FASTSTART,
+    _FRAGMENTS,
 )
 _MOV = Container(
     "mov",
@@ -39,15 +91,49 @@ _MOV = Container(
     frozenset({"aac", "mp3", "ac3", "eac3", "alac"}),
     "aac",
     _FASTSTART,
+    _FRAGMENTS,
 )
+_WEBM = Container("webm", frozenset({"vp9", "av1"}), frozenset({"opus", "vorbis"}), "libopus", _BITEXACT, _LIVE)
+_RAW = ("-c:v", "rawvideo")
+# Names of YUV4MPEG2's colour spaces that every reader knows.
+_Y4M_FORMATS = frozenset({"yuv420p", "yuv422p", "yuv444p", "gray"})
+
+
+def _silent(muxer: str, own: Own, arguments: tuple[str, ...] = ()) -> Container:
+    return Container(muxer, None, frozenset(), "", arguments, own=own)
+
+
+def _images(*arguments: str, pix_fmt: str = "rgb24") -> Container:
+    return _silent("image2", Own(arguments, pix_fmt, exact=True), ("-start_number", "1"))
+
+
+_JPEG = _silent("image2", Own(("-c:v", "mjpeg", "-q:v", "2"), "yuv444p", filters=to_jpeg), ("-start_number", "1"))
 _CONTAINERS = {
     "": _MP4,
     ".mp4": _MP4,
     ".m4v": _MP4,
     ".mov": _MOV,
-    ".mkv": Container("matroska", None, None, "libopus", _BITEXACT),
-    ".webm": Container("webm", frozenset({"vp9", "av1"}), frozenset({"opus", "vorbis"}), "libopus", _BITEXACT),
+    ".mkv": Container("matroska", None, None, "libopus", _BITEXACT, _LIVE),
+    ".webm": _WEBM,
+    ".nut": Container(
+        "nut", None, None, "libopus", _BITEXACT, own=Own(_RAW, "yuv420p", _Y4M_FORMATS | {"rgb24"}, untagged=True)
+    ),
+    ".y4m": _silent("yuv4mpegpipe", Own(("-c:v", "wrapped_avframe"), "yuv420p", _Y4M_FORMATS, untagged=True)),
+    ".rgb": _silent("rawvideo", Own(_RAW, "rgb24", exact=True)),
+    # it counts hundredths of a second
+    ".gif": _silent("gif", Own(("-c:v", "gif"), "pal8", filters=to_palette, most_fps=100), ("-loop", "0")),
 }
+_IMAGES = {
+    ".png": _images("-c:v", "png", "-pred", "mixed"),
+    ".bmp": _images("-c:v", "bmp", pix_fmt="bgr24"),
+    ".ppm": _images("-c:v", "ppm"),
+    ".tif": _images("-c:v", "tiff"),
+    ".tiff": _images("-c:v", "tiff"),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+}
+FORMATS = ("mp4", "mov", "mkv", "webm", "nut", "y4m", "rgb", "gif")
+"""What an output can be told to be, whatever its name is."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +201,8 @@ class Encoding:
     codec: str
     pix_fmt: str
     arguments: tuple[str, ...]
+    filters: Callable[[Fraction], str]
+    """From RGB frames of this sample aspect to the pictures that are encoded."""
 
 
 def codec_names() -> tuple[str, ...]:
@@ -122,16 +210,27 @@ def codec_names() -> tuple[str, ...]:
     return (AUTO, *(name for name in _CODECS if name in video_encoders()))
 
 
-def container_for(path: Path) -> Container:
+def container_for(path: Path, format: str | None = None) -> Container:
     """The container that a file name asks for.
 
+    Args:
+        path: the file; images have a number field in their name, as in ``frames_%04d.png``.
+        format: one of :data:`FORMATS`, whatever the name is; None: the name decides.
+
     Raises:
-        VidtwinError: the extension is none that a video is written to.
+        VidtwinError: the extension is none that a video is written to, or an image's without a number field.
     """
-    container = _CONTAINERS.get(path.suffix.lower())
+    suffix = path.suffix.lower() if format is None else f".{format}"
+    if suffix in _IMAGES:
+        if Numbered.of(path) is None:
+            series = path.with_name(f"{path.stem.replace('%', '%%')}_%04d{path.suffix}").name
+            raise VidtwinError(f"{path.name}: is the name of one image", f"name a sequence of them, such as {series}")
+        return _IMAGES[suffix]
+    container = _CONTAINERS.get(suffix)
     if container is None:
         known = ", ".join(name for name in _CONTAINERS if name)
-        raise VidtwinError(f"{path.name}: no video format has the extension {path.suffix}", f"use one of {known}")
+        what = f"no video format is called {format}" if format else f"no video format has the extension {path.suffix}"
+        raise VidtwinError(f"{path.name}: {what}", f"use one of {known}, or images such as frames_%04d.png")
     return container
 
 
@@ -141,6 +240,8 @@ def video_arguments(options: OutputOptions, container: Container, width: int, he
     Raises:
         VidtwinError: the codec is unknown here, does not fit the container or cannot do what is asked.
     """
+    if container.own is not None:
+        return _own(options, container, container.own, width, height)
     odd = bool(width % 2 or height % 2)
     name = options.codec if options.codec != AUTO else _automatic(options, container, odd)
     codec = _CODECS.get(name)
@@ -162,7 +263,35 @@ def video_arguments(options: OutputOptions, container: Container, width: int, he
         raise VidtwinError(f"codec {name}: has no --crf")
     arguments = ["-c:v", name, *_preset(name, codec, options), *codec.extra]
     arguments += ["-crf", f"{quality:g}"] if quality is not None else []
-    return Encoding(name, pix_fmt, tuple(arguments))
+    return Encoding(name, pix_fmt, tuple(arguments), _filters(pix_fmt))
+
+
+def check_choices(options: OutputOptions, container: Container) -> None:
+    """Refuse choices for which a container that keeps pictures in one way has no use.
+
+    Raises:
+        VidtwinError: there is one.
+    """
+    if container.own is not None:
+        _own(options, container, container.own, 1, 1)
+
+
+def _own(options: OutputOptions, container: Container, own: Own, width: int, height: int) -> Encoding:
+    kind = f"{container.muxer} output"
+    chosen = {"--codec": options.codec != AUTO, "--crf": options.crf is not None, "--preset": options.preset}
+    if unwanted := [name for name, given in chosen.items() if given]:
+        raise VidtwinError(f"{kind} has no {unwanted[0]}", "leave it out, or choose another format")
+    if options.lossless and not own.exact:
+        raise VidtwinError(f"{kind} does not keep every bit", "use --lossless with .mkv, .mp4 or .png")
+    pix_fmt = options.pix_fmt or own.pix_fmt
+    if pix_fmt != own.pix_fmt and pix_fmt not in own.pix_fmts:
+        raise VidtwinError(f"{kind} cannot be {pix_fmt}", f"use {', '.join(sorted(own.pix_fmts | {own.pix_fmt}))}")
+    matrix = usual_matrix(width, height) if own.untagged else "bt709"
+    return Encoding(own.arguments[1], pix_fmt, own.arguments, own.filters or _filters(pix_fmt, matrix))
+
+
+def _filters(pix_fmt: str, matrix: str = "bt709") -> Callable[[Fraction], str]:
+    return lambda sample_aspect: to_yuv(pix_fmt, sample_aspect, matrix)
 
 
 def _automatic(options: OutputOptions, container: Container, odd: bool) -> str:
@@ -185,7 +314,7 @@ def _lossless(name: str, codec: _Codec, options: OutputOptions) -> Encoding:
     if not is_rgb(pix_fmt):
         raise VidtwinError(f"lossless output cannot be {pix_fmt}", "use rgb24 or gbrp, or leave the pixel format out")
     preset = _preset(name, codec, options) if options.preset or name != "libx264rgb" else ["-preset", "veryfast"]
-    return Encoding(name, pix_fmt, ("-c:v", name, *preset, *codec.extra, *codec.lossless))
+    return Encoding(name, pix_fmt, ("-c:v", name, *preset, *codec.extra, *codec.lossless), _filters(pix_fmt))
 
 
 def _preset(name: str, codec: _Codec, options: OutputOptions) -> list[str]:

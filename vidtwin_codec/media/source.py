@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.media.numbered import Numbered
 from vidtwin_codec.media.signature import recognise
 from vidtwin_codec.media.whitelist import HEAD_BYTES, opening_arguments, refuse_playlist
 
@@ -20,7 +20,6 @@ _IMAGES = frozenset(
     {"bmp", "dpx", "exr", "hdr", "j2k", "jp2", "jpeg", "jpg", "jxl", "pam", "pbm", "pcx", "pfm", "pgm", "pgmyuv"}
     | {"png", "pnm", "ppm", "qoi", "sgi", "tga", "tif", "tiff", "xbm", "xwd"}
 )
-_PATTERN = re.compile(r"%(?:0?(?P<digits>\d+))?d")
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ def locate(path: str | os.PathLike[str], fps: Fraction | None = None, *, playlis
         raise VidtwinError("a file name cannot hold a null character")
     try:
         exists = os.path.lexists(target)
-        if not exists and _PATTERN.search(target.name):
-            return _sequence(target, fps or DEFAULT_IMAGE_FPS, opening_arguments(playlists))
+        if not exists and (images := Numbered.of(target)) is not None:
+            return _sequence(images, fps or DEFAULT_IMAGE_FPS, opening_arguments(playlists))
         if target.is_dir():
             raise VidtwinError(f"{target}: is a directory, not a video", "name a video file inside it")
         if not target.exists():
@@ -108,23 +107,8 @@ def _file(path: Path, real: Path, size: int, known: tuple[str, bool] | None, fps
     return Source(path, (*chosen, "-i", name), size, still)
 
 
-def _sequence(path: Path, fps: Fraction, opening: tuple[str, ...]) -> Source:
-    fields = list(_PATTERN.finditer(path.name))
-    if len(fields) != 1:
-        raise VidtwinError(f"{path}: no such file", "a sequence has exactly one number field, as in frames_%04d.png")
-    field = fields[0]
-    # Elsewhere in the name a % may be doubled, as ffmpeg wants it, or not.
-    before, after = (part.replace("%%", "%") for part in (path.name[: field.start()], path.name[field.end() :]))
-    width = int(field["digits"] or 0)
-    # int(...) of what lies between the fixed parts; zero padding must be what the pattern would print
-    numbers: dict[int, int] = {}
-    if path.parent.is_dir():
-        with os.scandir(path.parent) as entries:
-            for entry in entries:
-                middle = entry.name[len(before) : len(entry.name) - len(after)]
-                fits = entry.name == f"{before}{middle}{after}" and middle.isascii() and middle.isdigit()
-                if fits and f"{int(middle):0{width}d}" == middle and entry.is_file():
-                    numbers[int(middle)] = entry.stat().st_size
+def _sequence(images: Numbered, fps: Fraction, opening: tuple[str, ...]) -> Source:
+    path, numbers = images.path, images.found()
     if not numbers:
         raise VidtwinError(f"{path}: no such file, and no numbered images match it", "check the name")
     first = last = min(numbers)
@@ -133,15 +117,12 @@ def _sequence(path: Path, fps: Fraction, opening: tuple[str, ...]) -> Source:
     for number in range(first, last + 1):
         if not numbers[number]:
             # ffmpeg would take it for the end
-            image = path.with_name(f"{before}{number:0{width}d}{after}")
+            image = path.with_name(images.name(number))
             raise VidtwinError(f"{image}: the file is empty", "make the image again, or remove it and number the rest")
-    folder = os.path.abspath(path.parent)
-    fixed_before, fixed_after = (part.replace("%", "%%") for part in (os.path.join(folder, before), after))
-    pattern = f"file:{fixed_before}{field[0]}{fixed_after}"
     arguments = ("-f", "image2", "-pattern_type", "sequence", "-start_number", str(first), "-framerate", str(fps))
     return Source(
         path,
-        (*opening, *arguments, "-i", pattern),
+        (*opening, *arguments, "-i", images.pattern()),
         sum(numbers[number] for number in range(first, last + 1)),
         still=True,
         gap=last + 1 if last != max(numbers) else None,

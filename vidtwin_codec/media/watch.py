@@ -103,7 +103,7 @@ class Patience:
     def __init__(self, pid: int, give_up: Callable[[], None]) -> None:
         self._pid, self._give_up = pid, give_up
         self._lock = threading.Lock()
-        self._waiting = 0
+        self._waiting = self._excused = 0
         self._idle = 0.0
         self._seen: _Activity | None = None
         _watcher().watch(self)
@@ -120,12 +120,24 @@ class Patience:
             with self._lock:
                 self._waiting -= 1
 
+    @contextlib.contextmanager
+    def excused(self) -> Iterator[None]:
+        """Within, somebody else keeps the child waiting: it may do nothing."""
+        with self._lock:
+            self._excused += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._excused -= 1
+                self._idle = 0.0
+
     def look(self, seconds: float) -> None:
         """Called every so many seconds."""
         seen = _activity(self._pid)
         with self._lock:
             before, self._seen = self._seen, seen
-            if not self._waiting or before is None or seen is None:
+            if not self._waiting or self._excused or before is None or seen is None:
                 self._idle = 0.0
                 return
             # Slow steps add up: what was used since it last did something counts.

@@ -7,16 +7,17 @@ import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.audio import audio_arguments
-from vidtwin_codec.media.color import to_yuv
 from vidtwin_codec.media.ffmpeg import Child, Message, clean
-from vidtwin_codec.media.formats import OutputOptions, container_for, video_arguments
+from vidtwin_codec.media.formats import Container, OutputOptions, container_for, video_arguments
+from vidtwin_codec.media.numbered import Numbered
+from vidtwin_codec.media.pump import Pump
 from vidtwin_codec.media.sound import SoundTrack, open_sound
 from vidtwin_codec.media.source import file_url
 
@@ -38,16 +39,20 @@ class FrameWriter:
         options: OutputOptions | None = None,
         audio: Path | SoundTrack | None = None,
         sample_aspect: Fraction = Fraction(1),
+        container: Container | None = None,
+        stream: BinaryIO | None = None,
     ) -> None:
         """Start the encoder.
 
         Args:
-            path: replaced if it exists; its extension chooses the container (none: MP4).
+            path: replaced if it exists; images have a number field in their name.
             width, height: pixels of every frame.
             fps: exact frames a second.
             options: codec and its settings.
             audio: Matroska with sound; copied if the container can hold its codec, else encoded again.
             sample_aspect: width over height of one pixel.
+            container: what to write; None: the extension of ``path`` chooses it (none: MP4).
+            stream: is written to as the encoder goes, in place of the file; ``path`` is then a name for messages.
 
         Raises:
             VidtwinError: unknown extension, codec, or a codec that the container cannot hold; or a file of sound that
@@ -57,8 +62,15 @@ class FrameWriter:
         self.width, self.height, self.fps = width, height, fps
         self.frames = 0
         rate = f"{fps.numerator}/{fps.denominator}"
-        container = container_for(self.path)
+        container = container or container_for(self.path)
         encoding = video_arguments(options or OutputOptions(), container, width, height)
+        if container.own and container.own.most_fps and fps > container.own.most_fps:
+            raise VidtwinError(f"{self.path}: a {container.muxer} has at most {container.own.most_fps} frames a second")
+        if container.silent:
+            audio = None
+        muxer = container.arguments if stream is None or container.piped is None else container.piped
+        images = Numbered.of(self.path) if container.numbered else None
+        target = "pipe:1" if stream else images.pattern() if images else file_url(self.path)
         track = open_sound(audio) if isinstance(audio, Path) else audio
         self._sound_codec = track.stream.codec if track else ""
         sound = track.input_arguments() if track else []
@@ -68,14 +80,15 @@ class FrameWriter:
                 *("-y", "-copyts", "-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{width}x{height}"),
                 # -r besides: from the times alone ffmpeg takes 119.88 frames a second for 120.
                 *("-framerate", rate, "-r", rate, "-i", "pipe:0", *sound, "-map", "0:v:0"),
-                *("-vf", to_yuv(encoding.pix_fmt, sample_aspect), *encoding.arguments),
+                *("-vf", encoding.filters(sample_aspect), *encoding.arguments),
                 *(("-map", "1:a:0", *audio_arguments(track.stream, container)) if track else ()),
                 *(track.end_arguments() if track else ()),
-                *("-map_metadata", "-1", *container.arguments, "-f", container.muxer, file_url(self.path)),
+                *("-map_metadata", "-1", *muxer, "-f", container.muxer, target),
             ],
             feed=True,
             count=True,
         )
+        self._pump = None if stream is None else Pump(self._child, stream)
 
     def __enter__(self) -> Self:
         return self
@@ -86,13 +99,19 @@ class FrameWriter:
         if kind is None:
             self.close()
         else:
-            self._child.kill()
+            self._kill()
+
+    @property
+    def streamed(self) -> int:
+        """Bytes that went into the stream so far."""
+        return 0 if self._pump is None else self._pump.copied
 
     def write(self, frames: NDArray[np.uint8]) -> None:
         """Append ``frames``, uint8 [n, height, width, 3] RGB. Blocks while the encoder is busy.
 
         Raises:
             VidtwinError: the encoder has stopped (its own last line says why) or the disk is full.
+            OSError: the stream does not take what was written.
         """
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (self.height, self.width, 3):
             raise ValueError(f"frames are {frames.dtype} {frames.shape}, not uint8 [n, {self.height}, {self.width}, 3]")
@@ -110,12 +129,15 @@ class FrameWriter:
         Raises:
             VidtwinError: no frame was written, or the encoder failed, or said that something went wrong, or has not
                 written every frame.
+            OSError: the stream does not take what was written.
         """
         if self.frames == 0:
-            self._child.kill()
+            self._kill()
             raise VidtwinError(f"{self.path.name}: there are no frames to write")
         with contextlib.suppress(OSError):  # a broken pipe shows in the exit code, with its reason
             self._child.stdin.close()
+        if self._pump is not None:
+            self._pump.finish()
         if self._child.wait() or self._picture_errors() or self._child.written != self.frames:
             self._fail()
         self._child.kill()
@@ -136,9 +158,17 @@ class FrameWriter:
         readers = ("[matroska,webm @", f"[{self._sound_codec} @", f"[lib{self._sound_codec} @")
         return "#1:" in message.who or "[in#1/" in message.who or message.who.startswith(readers)
 
+    def _kill(self) -> None:
+        self._child.end()
+        if self._pump is not None:
+            self._pump.abandon()
+        self._child.kill()
+
     def _fail(self) -> None:
         with contextlib.suppress(OSError):
             self._child.stdin.close()
+        if self._pump is not None:
+            self._pump.finish()
         self._child.wait()
         self._child.kill()
         reason = self._child.reason()
