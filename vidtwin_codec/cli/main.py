@@ -20,6 +20,7 @@ from vidtwin_codec.machine import is_thread_refusal, no_threads
 VERBS = {
     "encode": ("vidtwin_codec.cli.encode", "Compress a video to a .vtw file."),
     "decode": ("vidtwin_codec.cli.decode", "Turn a .vtw file back into a video."),
+    "play": ("vidtwin_codec.cli.play", "Watch a .vtw file in mpv or ffplay."),
     "batch": ("vidtwin_codec.cli.batch", "Encode or decode whole folders; a rerun continues."),
     "info": ("vidtwin_codec.cli.info", "Show what a .vtw file holds."),
     "verify": ("vidtwin_codec.cli.verify", "Check every checksum of .vtw files."),

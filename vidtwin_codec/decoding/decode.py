@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,14 +47,10 @@ def decode(
     options, reporter = options or DecodeOptions(), reporter or Reporter()
     began = time.monotonic()
     container = check_target(output, source, options)
-    name = "standard input" if is_pipe(source) else os.fspath(source)
     with ExitStack() as stack:
-        path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
-        decoder = stack.enter_context(Decoder(path, options, reporter.warned, load))
-        announce_compiling(decoder.header.layout, decoder.network.device, reporter)
-        reporter.started(decoder.last - decoder.first, str(decoder.network.device))
+        decoder = stack.enter_context(open_decoder(source, options, reporter, load))
         target = stack.enter_context(open_target(output, container, options))
-        written = write_video(decoder, target, reporter, name)
+        written = write_video(decoder, target, reporter, shown_name(source))
     header = decoder.header
     return DecodeResult(
         source=os.fspath(source),
@@ -70,6 +66,28 @@ def decode(
         seconds=time.monotonic() - began,
         warnings=decoder.warnings,
     )
+
+
+@contextmanager
+def open_decoder(
+    source: PathLike, options: DecodeOptions, reporter: Reporter, load: LoadNetwork = NetworkRunner.load
+) -> Iterator[Decoder]:
+    """Open a .vtw, or ``-`` for standard input, and say that decoding begins.
+
+    Raises:
+        VidtwinError: as :func:`decode`.
+    """
+    with ExitStack() as stack:
+        path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
+        decoder = stack.enter_context(Decoder(path, options, reporter.warned, load))
+        announce_compiling(decoder.header.layout, decoder.network.device, reporter)
+        reporter.started(decoder.last - decoder.first, str(decoder.network.device))
+        yield decoder
+
+
+def shown_name(source: PathLike) -> str:
+    """What the user calls a source."""
+    return "standard input" if is_pipe(source) else os.fspath(source)
 
 
 def decode_frames(source: PathLike, options: DecodeOptions | None = None) -> Iterator[Frames]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import (
@@ -39,7 +39,7 @@ class Target:
 
     path: Path
     container: Container
-    stream: BinaryIO | None = None
+    stream: IO[bytes] | None = None
 
     @property
     def file_bytes(self) -> int:

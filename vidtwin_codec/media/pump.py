@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from typing import BinaryIO
+from typing import IO
 
 from vidtwin_codec import machine
 from vidtwin_codec.media.ffmpeg import Child
@@ -29,7 +29,7 @@ class Pump:
         copied: bytes that the stream has taken.
     """
 
-    def __init__(self, child: Child, stream: BinaryIO) -> None:
+    def __init__(self, child: Child, stream: IO[bytes]) -> None:
         self.copied = 0
         self._child, self._stream = child, stream
         self._error: OSError | None = None
@@ -68,7 +68,7 @@ class Pump:
                     pass
 
 
-def write_all(stream: BinaryIO, data: bytes) -> None:
+def write_all(stream: IO[bytes], data: bytes) -> None:
     """Write all of ``data``, also where the stream takes only some at a time, or none for a while."""
     rest = memoryview(data)
     while rest:

@@ -7,7 +7,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import IO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class FrameWriter:
         audio: Path | SoundTrack | None = None,
         sample_aspect: Fraction = Fraction(1),
         container: Container | None = None,
-        stream: BinaryIO | None = None,
+        stream: IO[bytes] | None = None,
     ) -> None:
         """Start the encoder.
 
