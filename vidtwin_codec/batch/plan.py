@@ -18,8 +18,9 @@ from vidtwin_codec.batch.shards import shard_members
 from vidtwin_codec.batch.sources import Input, Listing, find_inputs
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.decoding.decoder import matching_weights
+from vidtwin_codec.encoding.encode import look
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.media import MediaInfo, probe, stated_seconds
+from vidtwin_codec.media import MediaInfo, stated_seconds
 from vidtwin_codec.media.ffmpeg import end_children, thread_count
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.network.device import MAX_BATCH
@@ -156,7 +157,7 @@ class Planner:
         work = self._options.work
         assert isinstance(work, EncodeOptions)
         assert self.entry is not None
-        info = probe(source, fps=work.fps, playlists=self._playlists)
+        info = look(source, work)
         config = VidTwinConfig.from_dict(self.entry.metadata.config)
         width, height = scaled_size(info.width, info.height, work.short_side)
         geometry = network_geometry(config, width, height, work.overlap)

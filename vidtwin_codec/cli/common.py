@@ -65,6 +65,8 @@ ENCODING_OPTIONS = (
     "short_side",
     *TARGETS,
     "fps",
+    "start",
+    "duration",
     "audio",
     "audio_kbps",
     "overlap",
@@ -130,6 +132,10 @@ def encoding_options(function: F) -> F:
             show_default=True,
             help="Opus at a low rate, the source's stream as it is, or none.",
         ),
+        click.option(
+            "--duration", type=parse_seconds, metavar="TIME", help="Take only so much of the source (default: all)."
+        ),
+        click.option("--start", type=parse_seconds, default=0.0, metavar="TIME", help="Skip so much of the source."),
         click.option(
             "--fps", type=parse_rate, metavar="RATE", help="Resample to this frame rate; of images, their rate."
         ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vidtwin_codec.cli.common import console, network_options, output_options, print_json
+from vidtwin_codec.cli.common import console, network_options, output_options, parse_seconds, print_json
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.compare.codecs import CODECS, PRESETS, Gop
@@ -89,13 +89,17 @@ def _shown(values: tuple[Any, ...]) -> str:
 @click.option(
     "--camera/--no-camera", default=_DEFAULTS.camera, show_default=True, help="Let vidtwin's windows follow the camera."
 )
-@click.option("--frames", type=click.IntRange(1), help="Compare only the first frames of each source.")
+@click.option("--start", type=parse_seconds, default=0.0, metavar="TIME", help="Skip so much of each source.")
+@click.option("--frames", type=click.IntRange(1), help="Compare only so many frames of each source.")
 @click.option(
+    "--duration",
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    "seconds",
+    type=parse_seconds,
+    metavar="TIME",
     default=DEFAULT_SECONDS,
     show_default=True,
-    help="Compare only the first seconds, unless --frames is given.",
+    help="Compare only so much of each source, unless --frames is given.",
 )
 @click.option(
     "--work",

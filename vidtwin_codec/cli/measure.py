@@ -82,6 +82,8 @@ def measure_command(
     refuse_several_targets(ctx)
     # what may be opened as a source is no matter of encoding
     about_encoding = [name for name in ENCODING_OPTIONS if name != "allow_playlists"]
+    if not files:
+        about_encoding = [name for name in about_encoding if name not in ("start", "duration")]
     given = [name for name in about_encoding if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if given and (files or choices["protocol"] == "vidtwin"):
         why = "the .vtw is already encoded" if files else "the vidtwin protocol packs nothing"

@@ -42,7 +42,7 @@ def encode(
         options: defaults for everything left out.
         reporter: is told of progress and warnings.
         load: reads the network; :meth:`NetworkCache.load` of one object for many files reads it once.
-        info: of the source, where it has been probed before with the same ``options.fps``.
+        info: of the source, where it has been probed before with the same rate and part as ``options`` have.
         write: writes the .vtw in place of the network, from what was encoded before with the same ``options``, which
             have no target.
 
@@ -60,7 +60,7 @@ def encode(
 
     with ExitStack() as stack:
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
-        info = info or probe(path, fps=options.fps, playlists=options.allow_playlists)
+        info = info or look(path, options)
         entry = weights.resolve(options.weights)
         network = load(entry, options, "encoder")
         announce_compiling(network.layout, network.device, reporter)
@@ -101,7 +101,7 @@ def encode(
         vtw_bytes=counts.vtw_bytes,
         video_bytes=counts.video_bytes,
         audio_bytes=counts.audio_bytes,
-        source_bytes=info.file_bytes,
+        source_bytes=info.own_bytes,
         quality=written.quality,
         short_side=encoder.options.short_side,
         weights=entry.name,
@@ -109,6 +109,21 @@ def encode(
         seconds=time.monotonic() - began,
         target=written.achieved,
         warnings=warnings,
+    )
+
+
+def look(source: PathLike, options: EncodeOptions) -> MediaInfo:
+    """What there is to be encoded: a video, or the part of it that is wanted.
+
+    Raises:
+        VidtwinError: it cannot be read, or ends before the part begins.
+    """
+    return probe(
+        source,
+        fps=options.fps,
+        playlists=options.allow_playlists,
+        start=options.start,
+        duration=options.duration,
     )
 
 

@@ -89,4 +89,6 @@ def _told(options: EncodeOptions) -> dict[str, Any]:
     """What else the header says of the choices; nothing of those that files from before did not know."""
     target = {} if options.target is None else {"target": options.target.json}
     effort = {"effort": options.effort} if options.effort else {}
-    return target | effort
+    # which part of the source these frames are: measuring compares with the same
+    part = {name: value for name in ("start", "duration") if (value := getattr(options, name))}
+    return target | effort | part

@@ -40,7 +40,7 @@ def extract_audio(
     start: Fraction | None = None,
     duration: Fraction | None = None,
 ) -> AudioInfo | None:
-    """Write the first audio stream to a Matroska file whose time 0 is the time of the first video frame.
+    """Write the first audio stream to a Matroska file whose time 0 is the time of the first frame of video.
 
     Sound before that frame is cut; later sound keeps its delay. ``opus`` mixes down to mono or stereo; ``copy`` keeps
     the stream untouched, cut to whole packets.
@@ -61,6 +61,10 @@ def extract_audio(
         return None
     stream = info.audio_streams[0]
     zero = info.start_time + (start or Fraction(0))
+    if info.part is not None:
+        zero += info.part.begin
+        left = None if info.part.limit is None else info.part.limit - (start or Fraction(0))
+        duration = min((each for each in (duration, left) if each is not None), default=None)
     arguments = [*info.source.arguments, "-map", f"0:{stream.index}", "-map_metadata", "-1", "-map_chapters", "-1"]
     # bitexact: the same sound gives the same bytes (no random identifiers).
     written = ["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "matroska", "-y", file_url(target)]

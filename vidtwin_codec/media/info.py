@@ -38,8 +38,23 @@ class AudioStream:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A stretch of a video that stands for the whole.
+
+    Attributes:
+        begin: seconds from the video's first frame to the part's.
+        limit: most seconds that the part lasts; None: to the end of the video.
+        whole_frames: frames of the whole video at its own rate; None if only decoding can tell.
+    """
+
+    begin: Fraction
+    limit: Fraction | None
+    whole_frames: int | None
+
+
+@dataclass(frozen=True)
 class MediaInfo:
-    """A video input.
+    """A video input, or a part of one.
 
     Attributes:
         path: as the user named it.
@@ -57,6 +72,7 @@ class MediaInfo:
         warnings: what a user should know before relying on the result; also the start of a reader's warnings.
         stream_index, source, decoder: how ffmpeg is told to open this video.
         timeline: when its pictures are shown.
+        part: which part of the file is meant; ``frames`` and ``duration`` are the part's then, all else is the file's.
     """
 
     path: Path
@@ -81,8 +97,14 @@ class MediaInfo:
     source: Source
     decoder: str | None = None
     timeline: Timeline = field(default_factory=Timeline)
+    part: Part | None = None
 
     @property
     def hdr(self) -> bool:
         """Whether the input is PQ or HLG and will be tone-mapped."""
         return self.color.hdr
+
+    @property
+    def own_bytes(self) -> int | None:
+        """Bytes of the input; None for a part, whose share of them is not known."""
+        return self.file_bytes if self.part is None else None

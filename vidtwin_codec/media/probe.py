@@ -16,6 +16,7 @@ from vidtwin_codec.media.ffmpeg import Child
 from vidtwin_codec.media.header import HEADER_LINES, FileHeader, VideoStream, parse_header
 from vidtwin_codec.media.info import MediaInfo
 from vidtwin_codec.media.rate import Rate, measure_rate
+from vidtwin_codec.media.reader import part_of
 from vidtwin_codec.media.scan import FirstFrame, Times, decode_times, is_opaque, scan, short_reason
 from vidtwin_codec.media.source import Source, locate
 from vidtwin_codec.media.timeline import Timeline
@@ -34,7 +35,14 @@ _UNSUPPORTED_MATRICES = frozenset(
 _CUT = re.compile(r"partial file|[Tt]runcat|Packet corrupt|ended prematurely|End of file")
 
 
-def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlists: bool = False) -> MediaInfo:
+def probe(
+    path: str | os.PathLike[str],
+    *,
+    fps: Fraction | None = None,
+    playlists: bool = False,
+    start: float = 0.0,
+    duration: float | None = None,
+) -> MediaInfo:
     """Find out everything about a video without decoding more than its first frame.
 
     Reads the file once through ffmpeg's demultiplexer, at the speed of the disk: that alone gives the exact frame
@@ -42,11 +50,14 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
 
     Args:
         path: a file, or a numbered image sequence such as ``frames_%04d.png``.
-        fps: rate of images; 25 if not given. Anything else has a rate of its own.
+        fps: rate of images; 25 if not given. Anything else has a rate of its own, and is to be resampled.
         playlists: take HLS, DASH, ffconcat and IMF playlists, which name other local files, too.
+        start: seconds to skip: only the part from the nearest frame (at ``fps``, if given) on is meant.
+        duration: seconds of the part that is meant; None: to the end.
 
     Raises:
-        VidtwinError: not a video, no video stream, nothing decodes, or the file cannot be read.
+        VidtwinError: not a video, no video stream, nothing decodes, the file cannot be read, or it ends before
+            ``start``.
     """
     source = locate(path, fps, playlists=playlists)
     header = _read_header(source)
@@ -68,12 +79,12 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
     if by_decoding:
         times = decode_times(source, stream, header.audio, decoder)
     shown = np.sort(np.array(times.pts, dtype=np.int64))
-    start = Fraction(0)
+    first_time = Fraction(0)
     if first.pts is not None:
-        start = first.pts * first.tick
+        first_time = first.pts * first.tick
         if not by_decoding:
             # Packets before the first picture that can be decoded never become frames.
-            shown = shown[shown * float(times.tick) >= float(start) - float(times.tick) / 2]
+            shown = shown[shown * float(times.tick) >= float(first_time) - float(times.tick) / 2]
     stated = fps or source_rate(source) if source.still else first.stated_fps
     cut = any(_CUT.search(message.text) for message in messages)
     rate = measure_rate(shown, times.tick, times.last_duration, stated, cut=cut, certain=times.certain)
@@ -83,7 +94,7 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
     ]
     if cut:
         warnings.append(_how_much(rate, header.duration))
-    return MediaInfo(
+    whole = MediaInfo(
         path=source.path,
         width=first.width,
         height=first.height,
@@ -93,7 +104,7 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
         variable_rate=rate.variable,
         frames=rate.frames or None,
         duration=rate.frames / rate.fps if rate.frames else None,
-        start_time=start,
+        start_time=first_time,
         pix_fmt=first.pix_fmt,
         codec=stream.codec,
         color=first.color,
@@ -105,8 +116,9 @@ def probe(path: str | os.PathLike[str], *, fps: Fraction | None = None, playlist
         stream_index=stream.index,
         source=source,
         decoder=decoder,
-        timeline=_timeline(shown, times, rate, start),
+        timeline=_timeline(shown, times, rate, first_time),
     )
+    return part_of(whole, start, duration, fps)
 
 
 def stated_seconds(path: str | os.PathLike[str], *, playlists: bool = False) -> float:

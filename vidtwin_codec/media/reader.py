@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, count
 
@@ -13,7 +15,7 @@ from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.color import to_rgb
 from vidtwin_codec.media.ffmpeg import STAMPED, Child, clean, thread_count
-from vidtwin_codec.media.info import MediaInfo
+from vidtwin_codec.media.info import MediaInfo, Part
 from vidtwin_codec.media.scan import unheard
 from vidtwin_codec.media.timeline import Placer, window
 
@@ -56,19 +58,25 @@ class FrameReader(Closing):
         self.height = height or info.height
         self.fps = fps or info.fps
         self.warnings = list(info.warnings)
-        skipped = round((start or Fraction(0)) * self.fps)
+        asked = round((start or Fraction(0)) * self.fps)
+        begin, most = _part(info, self.fps)
         if runs:
             max_frames = sum(length for _, length in runs)
-        self.frames = _expected(info, self.fps, skipped, max_frames)
+        elif most is not None:
+            left = max(0, most - asked)
+            max_frames = left if max_frames is None else min(max_frames, left)
+        skipped = begin + asked
+        self.frames = _expected(info, self.fps, asked, max_frames)
         self._limit = max_frames
         self._given = 0
         self._skipped = skipped
         self._ended = self._reported = False
-        self._runs: list[tuple[int, int | None]] = [*runs] or [(skipped, max_frames)]
+        self._runs: list[tuple[int, int | None]] = [(begin + place, length) for place, length in runs]
+        self._runs = self._runs or [(skipped, max_frames)]
         self._places = _places(self._runs)
         # Resampled, the video ends when its time is over; else every frame counts, foreseen or not.
         exact = not info.variable_rate and self.fps == info.fps
-        self._end = None if exact else expected_frames(info, self.fps)
+        self._end = None if exact else _whole_frames(info, self.fps)
         self._held: NDArray[np.uint8] | None = None
         self._received = 0
         self._latest: Fraction | None = None
@@ -182,7 +190,7 @@ class FrameReader(Closing):
 
     def _lasts(self, place: int) -> bool:
         """Whether the last picture is still shown at ``place``, where no other follows."""
-        total = expected_frames(self.info, self.fps)
+        total = _whole_frames(self.info, self.fps)
         if total is None or place >= total:
             return False
         # Without an error, packets that gave no picture ask to repeat the one before; with one, pictures are missing.
@@ -229,13 +237,57 @@ def _places(runs: Sequence[tuple[int, int | None]]) -> Iterator[int]:
 
 
 def expected_frames(info: MediaInfo, fps: Fraction) -> int | None:
-    """Frames that a reader of the whole video gives at ``fps``; None if only reading can tell."""
+    """Frames that a reader of the whole video, or of its part, gives at ``fps``; None if only reading can tell."""
     return _expected(info, fps, 0, None)
 
 
 def _expected(info: MediaInfo, fps: Fraction, skipped: int, limit: int | None) -> int | None:
-    if info.frames is None:
+    total, (first, most) = _whole_frames(info, fps), _part(info, fps)
+    if total is None:
         return None
-    total = info.frames if fps == info.fps else max(1, int(info.frames / info.fps * fps + Fraction(1, 2)))
-    rest = max(0, total - skipped)
+    rest = max(0, total - first)
+    rest = max(0, (rest if most is None else min(rest, most)) - skipped)
     return rest if limit is None else min(rest, max(limit, 0))
+
+
+def _whole_frames(info: MediaInfo, fps: Fraction) -> int | None:
+    """Frames of the whole file at ``fps``."""
+    frames = info.frames if info.part is None else info.part.whole_frames
+    if frames is None or fps == info.fps:
+        return frames
+    return max(1, int(frames / info.fps * fps + Fraction(1, 2)))
+
+
+def _part(info: MediaInfo, fps: Fraction) -> tuple[int, int | None]:
+    """Where the part that is meant begins, in frames at ``fps``, and how many it has at most."""
+    if info.part is None:
+        return 0, None
+    limit = info.part.limit
+    return round(info.part.begin * fps), None if limit is None else max(1, round(limit * fps))
+
+
+def part_of(info: MediaInfo, start: float, duration: float | None, fps: Fraction | None = None) -> MediaInfo:
+    """A part of a video, as a video of its own.
+
+    Args:
+        info: of the whole.
+        start: seconds to skip; the nearest frame is the part's first.
+        duration: seconds of the part, to the nearest frame but never none; None: to the end.
+        fps: frames a second at which it will be read; the video's own if None.
+
+    Raises:
+        VidtwinError: the start lies after the end of the video.
+    """
+    if not start and duration is None:
+        return info
+    rate = fps or info.fps
+    first = math.floor(start * rate + 0.5)
+    limit = None if duration is None else max(1, math.floor(duration * rate + 0.5)) / rate
+    part = replace(info, part=Part(first / rate, limit, info.frames))
+    frames = expected_frames(part, rate)
+    if frames == 0:
+        seconds = float((info.frames or 0) / info.fps)
+        raise VidtwinError(f"{info.path}: is only {seconds:.2f} seconds long", "choose an earlier --start")
+    return replace(
+        part, frames=expected_frames(part, info.fps), duration=None if frames is None else frames / Fraction(rate)
+    )

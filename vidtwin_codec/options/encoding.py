@@ -35,6 +35,10 @@ class EncodeOptions(NetworkOptions):
     """dB, RGB, at the video's own size."""
     fps: Fraction | None = None
     """Frame rate to resample to (of images: at which they follow each other); None keeps the source's."""
+    start: float = 0.0
+    """Seconds of the source to skip; the nearest frame is the first."""
+    duration: float | None = None
+    """Seconds of the source to encode; None: to the end."""
     audio: Literal["opus", "copy", "none"] = "opus"
     audio_kbps: int | None = None
     overlap: int = DEFAULT_OVERLAP
@@ -63,6 +67,8 @@ class EncodeOptions(NetworkOptions):
             raise VidtwinError(f"zstd level {self.level} is out of range", "choose 1 (fast) to 22 (smallest)")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise VidtwinError(f"a frame rate of {self.fps} is out of range")
+        if not 0 <= self.start < float("inf") or not 0 < (1 if self.duration is None else self.duration) < float("inf"):
+            raise VidtwinError("start must not be negative, and duration must be positive")
         if self.target is not None and self.quality != DEFAULT_QUALITY:
             raise VidtwinError("a target chooses the quality", "give one or the other")
 

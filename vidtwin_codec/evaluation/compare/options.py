@@ -28,6 +28,8 @@ class CompareOptions(NetworkOptions):
     frames: int | None = None
     """Compare at most so many frames of each source; None: ``seconds`` decide."""
     seconds: float = DEFAULT_SECONDS
+    start: float = 0.0
+    """Seconds of each source to skip."""
     rates: int = 6
     """Encodings of each conventional codec that are measured, at least 5."""
 
@@ -44,6 +46,8 @@ class CompareOptions(NetworkOptions):
             raise VidtwinError("a rate-distortion curve needs at least 5 rates")
         if (self.frames is not None and self.frames < 1) or self.seconds <= 0:
             raise VidtwinError("compare at least one frame")
+        if not 0 <= self.start < float("inf"):
+            raise VidtwinError("start must not be negative")
 
 
 def _known(what: str, chosen: tuple[object, ...], known: tuple[str, ...] | None) -> None:

@@ -23,7 +23,7 @@ from vidtwin_codec.metrics import Frames
 
 @dataclass(frozen=True)
 class Reference:
-    """A source's first frames.
+    """Frames of a source.
 
     Attributes:
         rgb: lossless 8-bit RGB, which vidtwin encodes and all metrics compare with.
@@ -61,13 +61,20 @@ class Reference:
         return probe(self.rgb)
 
 
-def prepare(source: str | Path, folder: Path, *, frames: int | None, seconds: float) -> Reference:
-    """Write the first ``frames`` (or, if None, ``seconds``) of a source into ``folder``, in both forms.
+def prepare(source: str | Path, folder: Path, *, frames: int | None, seconds: float, start: float = 0.0) -> Reference:
+    """Write a stretch of a source into ``folder``, in both forms.
+
+    Args:
+        source: a video.
+        folder: for the two files.
+        frames: of the stretch, at most; None: ``seconds`` decide.
+        seconds: of the stretch, at most.
+        start: seconds to skip.
 
     Raises:
-        VidtwinError: the source cannot be read, or the disk is full.
+        VidtwinError: the source cannot be read or ends before the stretch begins, or the disk is full.
     """
-    info = probe(source)
+    info = probe(source, start=start)
     limit = frames or max(1, round(info.fps * Fraction(seconds)))
     rgb, yuv = folder / "reference.mkv", folder / "reference.y4m"
     digest = hashlib.sha256(f"{info.width}x{info.height} {info.fps} ".encode())

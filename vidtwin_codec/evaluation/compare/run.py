@@ -77,7 +77,7 @@ def compare(
         failed={},
         settings={codec.label: _settings(codec, variants, network.model.config.frames) for codec in codecs},
         clip_frames=network.model.config.frames,
-        excerpt=f"{options.frames} frames" if options.frames else f"{options.seconds:g} seconds",
+        excerpt=_excerpt(options),
         used=_used(f"{entry.name}, SHA-256 {entry.sha256[:12]}…", str(network.device)),
     )
     names = titles([os.fspath(source) for source in sources])
@@ -112,7 +112,7 @@ class _Run:
         """Every codec on one source."""
         options, used = self.options, self.comparison.used
         with temporary_folder() as folder:
-            reference = prepare(source, folder, frames=options.frames, seconds=options.seconds)
+            reference = prepare(source, folder, frames=options.frames, seconds=options.seconds, start=options.start)
             wanted = frame_indices(reference.frames, VIEW_FRAMES)
             job = Job(reference, folder, wanted, self.work, self.said)
             ladder, reasons = climb(job, options, self.load, f"{used['device']}, {self._machine}")
@@ -148,6 +148,11 @@ class _Run:
     def _machine(self) -> str:
         used = self.comparison.used
         return f"ffmpeg {used['ffmpeg']}, {used['processor']}"
+
+
+def _excerpt(options: CompareOptions) -> str:
+    length = f"{options.frames} frames" if options.frames else f"{options.seconds:g} seconds"
+    return f"{length} after the first {options.start:g} seconds" if options.start else length
 
 
 def _views(reference: Reference, wanted: Sequence[int]) -> list[Image]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -49,7 +51,7 @@ def measure_codec(
         network = DecodeOptions(options.weights, options.device, options.precision, options.batch)
         decoder = stack.enter_context(Decoder(packed, network, reporter.warned, load))
         header = decoder.header
-        info = probe(path, fps=header.fps, playlists=options.allow_playlists)
+        info = probe(path, fps=header.fps, playlists=options.allow_playlists, **_part(header.options))
         _check_size(decoder, info, packed)
         if vtw is not None:
             warnings += info.warnings
@@ -69,7 +71,7 @@ def measure_codec(
         frames=scores.frames,
         clips=sum(group.clips for group in decoder.reader.groups),
         fps=header.fps,
-        source_bytes=info.file_bytes,
+        source_bytes=info.own_bytes,
         sizes=Sizes(counts.vtw_bytes, counts.video_bytes, counts.audio_bytes),
         quality=_number(header.options.get("quality")),
         short_side=_number(header.options.get("short_side")),
@@ -119,6 +121,12 @@ def _check_size(decoder: Decoder, info: MediaInfo, name: PathLike) -> None:
             f"{info.height}",
             OTHER_SOURCE,
         )
+
+
+def _part(options: Mapping[str, Any]) -> dict[str, float]:
+    """Which part of its source a .vtw was made from, where its header says so."""
+    part = {name: _number(options.get(name)) for name in ("start", "duration")}
+    return {name: value for name, value in part.items() if value is not None and 0 < value < math.inf}
 
 
 def _number(value: Any) -> Any:

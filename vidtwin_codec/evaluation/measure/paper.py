@@ -124,7 +124,13 @@ def measure_paper(
     clips = frames = 0
     with ExitStack() as stack:
         path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
-        info = probe(path, fps=PAPER_FPS, playlists=options.allow_playlists)
+        info = probe(
+            path,
+            fps=PAPER_FPS,
+            playlists=options.allow_playlists,
+            start=options.start,
+            duration=options.duration,
+        )
         # what it says of the rate does not hold: frames are taken at 25 a second from the times they have
         warnings = [text for text in info.warnings if not text.startswith("variable frame rate")]
         for text in warnings:
@@ -151,7 +157,7 @@ def measure_paper(
         frames=frames,
         clips=clips,
         fps=PAPER_FPS,
-        source_bytes=info.file_bytes,
+        source_bytes=info.own_bytes,
         sizes=None,
         quality=None,
         short_side=None,
