@@ -15,7 +15,7 @@ from vidtwin_codec.decoding.players import FORMAT, find_player, player_command
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error, is_pipe
 from vidtwin_codec.media.formats import container_for
-from vidtwin_codec.network.runner import LoadNetwork
+from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner
 from vidtwin_codec.options import DecodeOptions, Reporter
 from vidtwin_codec.text import printable
 
