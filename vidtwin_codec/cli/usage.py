@@ -18,7 +18,6 @@ _SYNONYMS = {
     "decompress": "decode",
     "extract": "decode",
     "unpack": "decode",
-    "play": "decode",
     "check": "verify",
     "test": "verify",
     "show": "info",
