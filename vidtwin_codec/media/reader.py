@@ -19,6 +19,8 @@ from vidtwin_codec.media.info import MediaInfo, Part
 from vidtwin_codec.media.scan import unheard
 from vidtwin_codec.media.timeline import Placer, window
 
+_CHUNK = 1 << 20
+
 
 class FrameReader(Closing):
     """Reads the frames of a probed video in order, each exactly once (constant rate) or resampled to a constant rate.
@@ -208,6 +210,9 @@ class FrameReader(Closing):
             # Everything asked for has been given; what ffmpeg would have said later does not concern it.
             self._child.kill()
             return
+        with self._child.waiting():
+            while self._child.stdout.read(_CHUNK):
+                pass  # pictures after the last place; ffmpeg would wait for ever to be rid of them
         code = self._child.wait()
         if self._child.hung:
             raise VidtwinError(f"{self.info.path}: cannot be read ({self._child.reason()})", "run the command again")
