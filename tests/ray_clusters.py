@@ -16,6 +16,7 @@ from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.ray.cluster import RayOptions
 from vidtwin_codec.batch.ray.engine import RayEngine
 from vidtwin_codec.batch.run import Batch
+from vidtwin_codec.options import Reporter
 
 
 class OnRay:
@@ -41,7 +42,7 @@ class OnRay:
         options = BatchOptions(work=work, **changes)
         choices = RayOptions(cores=cores, split=split)
         with (
-            RayEngine(destination, options, choices, self.notes.append) as engine,
+            RayEngine(destination, options, choices, Reporter(said=self.notes.append)) as engine,
             Batch(destination, options, engine) as self.batch,
         ):
             ended = []

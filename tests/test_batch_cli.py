@@ -31,11 +31,14 @@ def test_a_run_and_a_rerun(run: Run, videos: Path, micro_weights: Path, tmp_path
 
     code, out, err = run(*command, "--dry-run", "--json")
     assert code == 1
-    assert [line["status"] for line in json_lines(out)] == ["to do", "to do", "to do", "failed"]
+    *lines, failure = json_lines(out)
+    assert [line["status"] for line in lines] == ["to do", "to do", "to do", "failed"]
+    assert failure["error"] == "1 of 4 files cannot be worked on"
     assert not packed.exists()
 
     code, out, err = run(*command, "--json")
-    lines = json_lines(out)
+    *lines, failure = json_lines(out)
+    assert failure["error"] == "1 of 4 files failed"
     assert code == 1
     assert [tuple(line) for line in lines[:-1]] == [ROW_KEYS] * 4
     assert sorted(line["status"] for line in lines[:-1]) == ["done", "done", "done", "failed"]

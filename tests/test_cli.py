@@ -104,8 +104,9 @@ def test_verify_says_what_is_wrong_and_fails(
     data[-80] ^= 1
     (tmp_path / "b.vtw").write_bytes(data)
     code, out, err = run("verify", packed, tmp_path / "b.vtw", tmp_path / "missing.vtw", "--json")
-    found = [json.loads(line) for line in out.splitlines()]
+    *found, failure = [json.loads(line) for line in out.splitlines()]
     assert code == 1
+    assert failure["error"] == "2 of 3 files did not verify"
     assert [line["sound"] for line in found] == [True, False, False]
     assert all(line["problems"] for line in found[1:])
     assert "2 of 3 files" in err

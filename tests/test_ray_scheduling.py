@@ -32,6 +32,7 @@ from vidtwin_codec.batch.records import Stamp
 from vidtwin_codec.batch.rows import DONE, SKIPPED
 from vidtwin_codec.files import atomic_path
 from vidtwin_codec.media import MediaInfo, probe
+from vidtwin_codec.options import Reporter
 from vidtwin_codec.temporaries import mark_temporaries, remove_marked
 
 PART_CLIPS, CLIP_FRAMES = 10, 4
@@ -102,7 +103,7 @@ def carry_out(
     pool: Workers, jobs: list[Job], options: BatchOptions, folder: Path, split: float = 0
 ) -> tuple[list[Event], list[str]]:
     notes: list[str] = []
-    going = Schedule(pool, options, 4, notes.append)  # type: ignore[arg-type]
+    going = Schedule(pool, options, 4, Reporter(said=notes.append))  # type: ignore[arg-type]
     going.plan([(one, one) for one in jobs], pool.size, split, folder)
     events: list[Event] = []
     for _ in range(10_000):

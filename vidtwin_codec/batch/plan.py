@@ -26,7 +26,7 @@ from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.network.device import MAX_BATCH
 from vidtwin_codec.network.geometry import Geometry, scaled_size
 from vidtwin_codec.network.runner import network_geometry
-from vidtwin_codec.options import EncodeOptions
+from vidtwin_codec.options import EncodeOptions, Reporter
 
 NEW = "new"
 NOT_OURS = "an output of that name exists and no batch has made it; --force replaces it"
@@ -36,7 +36,6 @@ _BYTES_PER_SECOND = 250_000  # of a video whose length only decoding can tell
 
 T = TypeVar("T")
 R = TypeVar("R")
-Tell = Callable[[str, int, int], None]
 """Told what is being looked at, how many are done, and of how many."""
 
 
@@ -78,13 +77,13 @@ class Planner:
         self._batch = work.batch or MAX_BATCH[kind]
         self._playlists: bool = getattr(work, "allow_playlists", False)
 
-    def plan(self, sources: Sequence[str], lists: Sequence[str] = (), tell: Tell = lambda *_: None) -> Plan:
+    def plan(self, sources: Sequence[str], lists: Sequence[str] = (), reporter: Reporter | None = None) -> Plan:
         """Find, share out, probe and compare.
 
         Raises:
             VidtwinError: a list cannot be read, or nothing at all is named.
         """
-        options = self._options
+        options, reporter = self._options, reporter or Reporter()
         listing = find_inputs(
             sources,
             options.input_suffixes,
@@ -96,12 +95,13 @@ class Planner:
         plan = Plan(notes=listing.notes)
         names, problems, said = name_outputs(listing.inputs, options.output_suffix)
         plan.notes += said
-        chosen = self._share_out(list(names), plan, tell)
+        chosen = self._share_out(list(names), plan, reporter)
         if options.shard is None or options.shard.number == 1:
             plan.failed += _failures(listing, problems)
         if not (names or listing.problems or problems):
             raise VidtwinError("nothing to work on", "; ".join(listing.notes) or None)
-        found = in_parallel(lambda one: self._look(one, names[one]), chosen, lambda *at: tell("looking at files", *at))
+        looking = reporter.stage("looking at files", "file")
+        found = in_parallel(lambda one: self._look(one, names[one]), chosen, looking)
         for one, result in zip(chosen, found, strict=True):
             if isinstance(result, VidtwinError):
                 plan.failed.append(failed_row(str(one.path), str(self._destination / names[one]), result.message))
@@ -111,13 +111,13 @@ class Planner:
                 plan.skipped.append(result)
         return plan
 
-    def _share_out(self, inputs: list[Input], plan: Plan, tell: Tell) -> list[Input]:
+    def _share_out(self, inputs: list[Input], plan: Plan, reporter: Reporter) -> list[Input]:
         shard = self._options.shard
         if shard is None:
             return inputs
         # from the files alone, never from what is done already: other shards must come to the same parts
         inputs = sorted(inputs, key=lambda one: one.relative.as_posix())
-        found = in_parallel(self._stated, [one.path for one in inputs], lambda *at: tell("sharing out", *at))
+        found = in_parallel(self._stated, [one.path for one in inputs], reporter.stage("sharing out", "file"))
         seconds = [0.0 if isinstance(one, VidtwinError) else one for one in found]
         chosen = [inputs[index] for index in shard_members(seconds, shard)]
         plan.elsewhere = len(inputs) - len(chosen)
@@ -198,7 +198,7 @@ class Planner:
         return Job(source, output, name, stamp, info, frames, seconds, work, memory, reason)
 
 
-def in_parallel(look: Callable[[T], R], items: Sequence[T], tell: Callable[[int, int], None]) -> list[R | VidtwinError]:
+def in_parallel(look: Callable[[T], R], items: Sequence[T], reporter: Reporter) -> list[R | VidtwinError]:
     """``look`` at every item, several at once; an item's VidtwinError takes the place of its result."""
 
     def safely(item: T) -> R | VidtwinError:
@@ -208,11 +208,12 @@ def in_parallel(look: Callable[[T], R], items: Sequence[T], tell: Callable[[int,
             return error
 
     results: list[R | VidtwinError] = []
+    reporter.started(len(items), "")
     pool = ThreadPoolExecutor(thread_count() + 1, thread_name_prefix="vidtwin-probe")
     try:
         for result in pool.map(safely, items):
             results.append(result)
-            tell(len(results), len(items))
+            reporter.advanced(1)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         end_children()

@@ -16,12 +16,13 @@ from vidtwin_codec import __version__
 from vidtwin_codec.batch.engine import Ended, Engine, Event, Row
 from vidtwin_codec.batch.local import LocalEngine
 from vidtwin_codec.batch.options import BatchOptions, fingerprint
-from vidtwin_codec.batch.plan import Plan, Planner, Tell
+from vidtwin_codec.batch.plan import Plan, Planner
 from vidtwin_codec.batch.records import Records
 from vidtwin_codec.batch.rows import ROW_KEYS, failed_row, left_row, summarize
 from vidtwin_codec.batch.work import Worker
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
+from vidtwin_codec.options import Reporter
 from vidtwin_codec.text import csv_cell, to_json
 
 
@@ -70,9 +71,9 @@ class Batch:
         """Counts and sums so far."""
         return summarize(self.rows, time.monotonic() - self._began)
 
-    def plan(self, sources: Sequence[str], lists: Sequence[str] = (), tell: Tell = lambda *_: None) -> Plan:
+    def plan(self, sources: Sequence[str], lists: Sequence[str] = (), reporter: Reporter | None = None) -> Plan:
         """What there is to do; see :meth:`Planner.plan`."""
-        plan = self._planner.plan(sources, lists, tell)
+        plan = self._planner.plan(sources, lists, reporter)
         left = [left_row(str(job.source), str(job.output)) for job in plan.jobs]
         self.rows = sorted([*plan.skipped, *plan.failed, *left], key=lambda row: str(row["source"]))
         return plan

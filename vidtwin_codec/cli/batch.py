@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from click.core import ParameterSource
 
 from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.shards import Shard
-from vidtwin_codec.cli.batch_output import BatchProgress, planning, print_plan, print_summary
+from vidtwin_codec.cli.batch_output import BatchProgress, print_plan, print_summary
 from vidtwin_codec.cli.common import (
     DECODING_OPTIONS,
     ENCODING_OPTIONS,
@@ -24,11 +23,12 @@ from vidtwin_codec.cli.common import (
     network_options,
     output_options,
     print_json,
+    progress,
     refuse_several_targets,
 )
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.options import DecodeOptions, EncodeOptions
+from vidtwin_codec.options import DecodeOptions, EncodeOptions, Reporter
 
 NETWORK_OPTIONS = ("weights", "device", "precision", "batch")
 
@@ -134,11 +134,10 @@ def batch_command(
             from vidtwin_codec.batch.ray.cluster import RayOptions
             from vidtwin_codec.batch.ray.engine import RayEngine
 
-            tell_note = functools.partial(screen.print)
-            engine = held.enter_context(RayEngine(destination, options, RayOptions(**ray), tell_note))
+            engine = held.enter_context(RayEngine(destination, options, RayOptions(**ray), Reporter(said=screen.print)))
         batch = held.enter_context(Batch(destination, options, engine))
-        with planning(screen) as tell:
-            plan = batch.plan(sources, lists, tell)
+        with progress("batch", screen) as reporter:
+            plan = batch.plan(sources, lists, reporter)
         for note in plan.notes:
             screen.print(note)
         if dry_run:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 from rich.table import Table
 
-from vidtwin_codec.cli.common import PLAIN_LINE_SECONDS, Screen, counted, human_bytes, print_json
-from vidtwin_codec.text import printable
+from vidtwin_codec.cli.output import output_state, print_json
+from vidtwin_codec.cli.progress import EVENT_SECONDS, PLAIN_LINE_SECONDS, Lines
+from vidtwin_codec.cli.screen import Screen, clock, counted, human_bytes
 
 if TYPE_CHECKING:
     from vidtwin_codec.batch.engine import Event, Job
@@ -21,29 +20,6 @@ if TYPE_CHECKING:
     from vidtwin_codec.batch.run import Batch
 
 FAILURES_SHOWN = 20
-
-
-@contextmanager
-def planning(screen: Screen) -> Iterator[Callable[[str, int, int], None]]:
-    """Shows how far looking at the inputs is."""
-    due = time.monotonic() + PLAIN_LINE_SECONDS
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    ) as bar:
-        task = bar.add_task("looking for files", total=None)
-
-        def tell(what: str, done: int, total: int) -> None:
-            nonlocal due
-            bar.update(task, description=f"{what}: {done} of {total}", completed=done, total=total)
-            if not screen.is_terminal and time.monotonic() >= due:
-                due = time.monotonic() + PLAIN_LINE_SECONDS
-                screen.print(f"{what}: {done} of {total}")
-
-        yield tell
 
 
 class BatchProgress:
@@ -62,17 +38,15 @@ class BatchProgress:
         self._shares: dict[Job, float] = {}
         self._bars: dict[Job, TaskID] = {}
         self._began: float | None = None
-        self._due = time.monotonic() + PLAIN_LINE_SECONDS
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+        self._wanted = output_state().progress
+        self._due = time.monotonic() + (EVENT_SECONDS if self._wanted == "json" else PLAIN_LINE_SECONDS)
+        self._bar = Lines(
             console=screen,
             transient=True,
-            disable=not screen.is_terminal,
+            disable=not screen.is_terminal or self._wanted != "auto",
             redirect_stdout=sys.stdout.isatty(),  # what goes to a file or a pipe is no business of the bar's
         )
-        self._overall = self._bar.add_task("batch", total=self._total, note="")
+        self._overall = self._bar.add_task("batch", total=self._total, notes=self.notes)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -104,31 +78,60 @@ class BatchProgress:
             # a second pass over a file does not undo the first
             self._shares[event.job] = max(self._shares.get(event.job, 0.0), share)
             if event.job not in self._bars:
-                self._bars[event.job] = self._bar.add_task(printable(event.job.name), total=1.0, note="")
+                self._bars[event.job] = self._bar.add_task(event.job.name, total=1.0, notes=[])
             self._bar.update(self._bars[event.job], completed=self._shares[event.job])
             row = None
-        self._bar.update(self._overall, completed=self.work_done, note=self.overall())
-        if not self._screen.is_terminal and time.monotonic() >= self._due:
-            self._due = time.monotonic() + PLAIN_LINE_SECONDS
-            self._say(self.overall())
+        self._bar.update(self._overall, completed=self.work_done)
+        self._tell_overall()
         return row
+
+    def _tell_overall(self) -> None:
+        """Now and then, where there is no bar."""
+        if time.monotonic() < self._due:
+            return
+        if self._wanted == "json":
+            self._due = time.monotonic() + EVENT_SECONDS
+            output_state().event("progress", **self.numbers())
+        elif self._wanted == "auto" and not self._screen.is_terminal:
+            self._due = time.monotonic() + PLAIN_LINE_SECONDS
+            self._say(self.notes()[0])
 
     @property
     def work_done(self) -> float:
         """Clips and tiles, of finished files and of those in hand."""
         return self._ended_work + sum(share * job.work for job, share in self._shares.items())
 
-    def overall(self) -> str:
-        """Files, hours of video, and the time that the rest will take at the pace so far."""
-        hours = self._ended_hours + sum(share * job.seconds for job, share in self._shares.items()) / 3600
-        text = (
-            f"{self._ended} of {counted(self._count, 'file')}, {_clock(hours * 3600)} of {_clock(self._hours * 3600)}"
-        )
+    @property
+    def seconds_left(self) -> float | None:
+        """What the rest will take at the pace so far; None where nothing tells."""
         done = self.work_done
         if self._began is None or not done:
-            return text
-        rest = (time.monotonic() - self._began) * (self._total - done) / done
-        return f"{text} of video, about {_clock(rest)} to go"
+            return None
+        return (time.monotonic() - self._began) * max(0.0, self._total - done) / done
+
+    def numbers(self) -> dict[str, Any]:
+        """The values of a ``progress`` event."""
+        left = self.seconds_left
+        values = {"verb": "batch", "stage": "", "unit": "file", "done": self._ended, "total": self._count}
+        video = {
+            "video_seconds": round(self._hours_done * 3600, 1),
+            "video_seconds_total": round(self._hours * 3600, 1),
+        }
+        return {**values, **video, "seconds_left": None if left is None else round(left, 1)}
+
+    def notes(self) -> list[str]:
+        """Files, hours of video, and the time that the rest will take: the longest way of saying it first."""
+        files, left = f"{self._ended} of {counted(self._count, 'file')}", self.seconds_left
+        video = f"{clock(self._hours_done * 3600)} of {clock(self._hours * 3600)}"
+        if left is None:
+            return [f"{files}, {video}", files, f"{self._ended}/{self._count}"]
+        rest = f"about {clock(left)} to go"
+        brief = f"{self._ended}/{self._count}, {clock(left)} left"
+        return [f"{files}, {video} of video, {rest}", f"{files}, {rest}", brief, f"{self._ended}/{self._count}"]
+
+    @property
+    def _hours_done(self) -> float:
+        return self._ended_hours + sum(share * job.seconds for job, share in self._shares.items()) / 3600
 
     def _end(self, job: Job) -> None:
         self._ended += 1
@@ -155,12 +158,12 @@ def print_plan(plan: Plan, as_json: bool, quiet: bool) -> None:
         return
     screen = Screen()
     for job in plan.jobs:
-        screen.print(f"to do    {job.source} -> {job.output} ({_clock(job.seconds)}, {job.reason})")
+        screen.print(f"to do    {job.source} -> {job.output} ({clock(job.seconds)}, {job.reason})")
     for row in plan.skipped:
         screen.print(f"skip     {row['source']} -> {row['output']}")
     for row in plan.failed:
         screen.print(f"fail     {_why(row)}")
-    seconds = _clock(sum(job.seconds for job in plan.jobs))
+    seconds = clock(sum(job.seconds for job in plan.jobs))
     elsewhere = f", {plan.elsewhere} in other shards" if plan.elsewhere else ""
     screen.print(
         f"{counted(len(plan.jobs), 'file')} to do ({seconds} of video), {len(plan.skipped)} to skip, "
@@ -177,7 +180,7 @@ def print_summary(batch: Batch, screen: Screen) -> None:
     verb = "decoded" if batch.options.decodes else "encoded"
     counts = [f"{summary[DONE]} {verb}", f"{summary[SKIPPED]} skipped", f"{summary[FAILED]} failed"]
     lines = {"files": f"{summary['files']}: {', '.join(counts)}"}
-    lines["video"] = f"{_clock(summary['duration'])} ({summary['hours']:.2f} hours), {summary['frames']} frames"
+    lines["video"] = f"{clock(summary['duration'])} ({summary['hours']:.2f} hours), {summary['frames']} frames"
     lines["bytes"] = f"{human_bytes(summary['source_bytes'])} in, {human_bytes(summary['output_bytes'])} out"
     if summary["ratio_to_source"] and not batch.options.decodes:
         lines["ratio"] = f"{summary['ratio_to_source']:.1f}:1 to the sources"
@@ -185,7 +188,7 @@ def print_summary(batch: Batch, screen: Screen) -> None:
             lines["ratio"] += f", {summary['compression_ratio']:.0f}:1 to raw video"
     if summary["psnr"] is not None:
         lines["PSNR"] = f"{summary['psnr']:.2f} dB, mean of {summary['measured']}"
-    lines["time"] = _clock(summary["seconds"])
+    lines["time"] = clock(summary["seconds"])
     for label, text in lines.items():
         table.add_row(label, text)
     screen.print(table)
@@ -211,10 +214,3 @@ def _line(row: dict[str, Any]) -> str:
 def _why(row: dict[str, Any]) -> str:
     """A file and its error, which often begins with the name."""
     return f"{row['source']}: {row['error'].removeprefix(row['source'] + ': ')}"
-
-
-def _clock(seconds: float) -> str:
-    """3725 → 1:02:05."""
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"

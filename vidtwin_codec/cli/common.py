@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
+from vidtwin_codec.cli.output import json_option, print_json, progress_option
+from vidtwin_codec.cli.progress import progress
+from vidtwin_codec.cli.screen import Screen, console, counted, human_bytes
 from vidtwin_codec.cli.streams import check_stdout
 from vidtwin_codec.cli.usage import parse_device
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.coding.effort import DEFAULT_EFFORT, MAX_EFFORT
-from vidtwin_codec.options import AUDIO_MODES, DEFAULT_OVERLAP, Reporter
+from vidtwin_codec.options import AUDIO_MODES, DEFAULT_OVERLAP
 from vidtwin_codec.options.target import NAMES, parse_size
-from vidtwin_codec.text import printable, to_json
+
+# shared with all verbs, which take them from here
+__all__ = ["Screen", "console", "counted", "human_bytes", "print_json", "progress"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-PLAIN_LINE_SECONDS = 10.0
 
 
 def parse_rate(text: str) -> Fraction:
@@ -250,101 +249,14 @@ def _network_options(function: F, weights_variable: str | None) -> F:
 
 
 def output_options(function: F) -> F:
-    """``--json --quiet``."""
+    """``--json --progress --quiet``."""
     for option in (
-        click.option("-q", "--quiet", is_flag=True, help="Only errors."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output."),
+        click.option("-q", "--quiet", is_flag=True, help="Print only errors."),
+        progress_option,
+        json_option(),
     ):
         function = option(function)
     return function
-
-
-def print_json(values: dict[str, Any]) -> None:
-    """One line of JSON on standard output."""
-    click.echo(to_json(values))
-
-
-class Screen(Console):
-    """A console that shows texts as they are, but obeys none: no markup, no emoji names, no control characters."""
-
-    def __init__(self, *, stderr: bool = False, quiet: bool = False, width: int | None = None) -> None:
-        super().__init__(
-            stderr=stderr, quiet=quiet, width=width, highlight=False, soft_wrap=True, markup=False, emoji=False
-        )
-
-    def render_str(self, text: str, **choices: Any) -> Text:
-        """Every text that is printed as such, or stands in a table, passes here."""
-        return super().render_str(printable(text), **choices)
-
-
-def console(quiet: bool = False) -> Screen:
-    """Where people read: standard error."""
-    return Screen(stderr=True, quiet=quiet)
-
-
-@contextmanager
-def progress(label: str, screen: Screen) -> Iterator[Reporter]:
-    """A reporter that draws a bar on a terminal and writes a line now and then elsewhere."""
-    if not screen.is_terminal:
-        yield _plain_reporter(label, screen)
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total} frames"),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=screen, transient=True) as bar:
-        task = bar.add_task(label, total=None, rate="")
-        began, done = time.monotonic(), 0
-
-        def started(total: int | None, device: str) -> None:
-            nonlocal began, done
-            began, done = time.monotonic(), 0  # a verb of several stages starts each
-            bar.reset(task, total=total, description=f"{label} ({device})", rate="")
-
-        def advanced(count: int) -> None:
-            nonlocal done
-            done += count
-            bar.update(task, advance=count, rate=f"{done / (time.monotonic() - began):.1f} fps")
-
-        yield Reporter(started, advanced, lambda text: bar.console.print(f"warning: {text}"))
-
-
-def _plain_reporter(label: str, screen: Screen) -> Reporter:
-    done, of, due = 0, "", time.monotonic() + PLAIN_LINE_SECONDS
-
-    def say(text: str) -> None:
-        screen.print(text)
-
-    def started(total: int | None, device: str) -> None:
-        nonlocal done, of
-        done, of = 0, f" of {total}" if total else ""
-        say(f"{label}: {device}" + (f", {counted(total, 'frame')}" if total else ""))
-
-    def advanced(count: int) -> None:
-        nonlocal done, due
-        done += count
-        if time.monotonic() >= due:
-            due = time.monotonic() + PLAIN_LINE_SECONDS
-            say(f"{label}: {done}{of} frames")
-
-    return Reporter(started, advanced, lambda text: say(f"warning: {text}"))
-
-
-def counted(number: int, thing: str) -> str:
-    """1 frame, 2 frames."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def human_bytes(count: float) -> str:
-    """12345678 → '12.3 MB' (powers of 1000, as disks and bit rates are sold)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError("unreachable")
 
 
 def refuse_mixed_stdout(output: str, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import click
 
 from vidtwin_codec.cli.common import (
     console,
+    counted,
     decoding_options,
     human_bytes,
     output_options,
@@ -17,6 +18,7 @@ from vidtwin_codec.cli.common import (
     reading_network_options,
     refuse_mixed_stdout,
 )
+from vidtwin_codec.cli.screen import human_time
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.decoding.output import check_target
 from vidtwin_codec.media.formats import FORMATS
@@ -66,6 +68,7 @@ def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     if as_json:
         print_json(result.to_json())
     screen.print(
-        f"{output}: {human_bytes(result.output_bytes)}; {result.width}x{result.height}, {result.frames} frames; "
-        f"{result.device}, {result.frames / result.seconds:.1f} frames/s",
+        f"{output}: {human_bytes(result.output_bytes)} from {human_bytes(result.vtw_bytes)}; "
+        f"{result.width}x{result.height}, {counted(result.frames, 'frame')}; "
+        f"{human_time(result.seconds)} on {result.device}, {result.frames / result.seconds:.1f} frames/s",
     )

@@ -19,6 +19,7 @@ from vidtwin_codec.cli.common import (
     refuse_mixed_stdout,
     refuse_several_targets,
 )
+from vidtwin_codec.cli.screen import human_ratio, human_time
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.options import EncodeOptions, EncodeResult
 from vidtwin_codec.options.target import Achieved
@@ -56,11 +57,12 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     if result.target is not None:
         screen.print(_chosen(result, result.target))
     audio = f", {human_bytes(result.audio_bytes)} of them audio" if result.audio_bytes else ""
+    to_source = "" if result.ratio_to_source is None else f"{human_ratio(result.ratio_to_source)} to the source, "
     screen.print(
-        f"{output}: {human_bytes(result.vtw_bytes)}{audio}; {result.width}x{result.height}, "
-        f"{counted(result.frames, 'frame')} at {_rate(result.fps)} fps; "
-        f"ratio {result.compression_ratio:.0f}:1, {result.bits_per_pixel:.4f} bits per pixel; "
-        f"{result.device}, {result.frames / result.seconds:.1f} frames/s",
+        f"{output}: {human_bytes(result.vtw_bytes)}{audio}; {to_source}"
+        f"latents {human_ratio(result.compression_ratio)} to raw RGB, {result.bits_per_pixel:.4f} bits per pixel; "
+        f"{result.width}x{result.height}, {counted(result.frames, 'frame')} at {_rate(result.fps)} fps; "
+        f"{human_time(result.seconds)} on {result.device}, {result.frames / result.seconds:.1f} frames/s",
     )
 
 

@@ -11,6 +11,7 @@ import sys
 import click
 
 from vidtwin_codec import __version__, signals
+from vidtwin_codec.cli.output import OutputState, print_json
 from vidtwin_codec.cli.streams import guarded_streams, say
 from vidtwin_codec.cli.usage import Group
 from vidtwin_codec.errors import VidtwinError
@@ -85,26 +86,28 @@ def main() -> None:
 
 def _outcome() -> int:
     """Run a verb with standard streams that explain themselves; the exit code."""
+    state = OutputState()
     try:
         with guarded_streams():
-            code = _run()
+            code = _run(state)
             if not code:
                 sys.stdout.flush()
     except VidtwinError as error:  # standard output or standard error cannot be written
-        return _failed(error)
+        return _failed(error, OutputState())
     except BrokenPipeError:  # the reader of our output has gone
         return 1
     return code
 
 
-def _run() -> int:
+def _run(state: OutputState) -> int:
+    """Run a verb, which notes in ``state`` how it is to talk."""
     try:
-        code = cli.main(prog_name="vidtwin", standalone_mode=False)
+        code = cli.main(prog_name="vidtwin", standalone_mode=False, obj=state)
     except VidtwinError as error:
-        return _failed(error)
+        return _failed(error, state)
     except click.Abort:
         finished = ", ".join(finished_outputs())
-        say(f"vidtwin: interrupted; complete: {finished}" if finished else "vidtwin: interrupted; nothing was written")
+        _tell(f"interrupted; complete: {finished}" if finished else "interrupted; nothing was written", None, state)
         return 1
     except click.ClickException as error:
         shown = io.StringIO()
@@ -113,18 +116,35 @@ def _run() -> int:
             say(line)
         return error.exit_code
     except MemoryError:
-        return _failed(VidtwinError("this does not fit the memory of this machine", "close other programs"))
+        return _failed(VidtwinError("this does not fit the memory of this machine", "close other programs"), state)
     except RuntimeError as error:
         if not is_thread_refusal(error):
             raise
-        return _failed(no_threads())
+        return _failed(no_threads(), state)
     return code if isinstance(code, int) else 0
 
 
-def _failed(error: VidtwinError) -> int:
+def _failed(error: VidtwinError, state: OutputState) -> int:
     # where standard error cannot be written either, there is nobody to tell
     with contextlib.suppress(OSError, VidtwinError):
-        say(f"vidtwin: error: {error.message}")
-        if error.hint:
-            say(f"  {error.hint}")
+        _tell(f"error: {error.message}", error.hint, state, error.message)
     return 1
+
+
+def _tell(line: str, hint: str | None, state: OutputState, message: str | None = None) -> None:
+    """Say why nothing more comes: to people or as an event on standard error, and with ``--json`` on standard output.
+
+    Args:
+        line: for people.
+        hint: what to do about it.
+        state: how the verb was to talk.
+        message: for programs; the line if None.
+    """
+    if state.progress == "json":
+        state.event("error", text=message or line, hint=hint)
+    else:
+        say(f"vidtwin: {line}")
+        if hint:
+            say(f"  {hint}")
+    if state.json:
+        print_json({"error": message or line, "hint": hint})

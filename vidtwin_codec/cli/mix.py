@@ -19,6 +19,7 @@ from vidtwin_codec.cli.common import (
     refuse_mixed_stdout,
     video_options,
 )
+from vidtwin_codec.cli.screen import human_time
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.latents.mixing import LENGTHS, SOUNDS, MixOptions, mix, mix_to_vtw
 from vidtwin_codec.options import DecodeOptions
@@ -87,5 +88,6 @@ def mix_command(
         print_json({"structure": structure, "dynamics": dynamics, **values})
     screen.print(
         f"{output}: {human_bytes(result.output_bytes)}; {result.width}x{result.height}, "
-        f"{counted(result.frames, 'frame')}; {result.device}, {result.frames / result.seconds:.1f} frames/s",
+        f"{counted(result.frames, 'frame')}; {human_time(result.seconds)} on {result.device}, "
+        f"{result.frames / result.seconds:.1f} frames/s",
     )

@@ -67,7 +67,7 @@ def export_latents(
             if not len(file):
                 raise VidtwinError(f"{path}: holds no frames")
             descriptions[name] = describe(file)
-    reporter.started(sum(one.frames for one in descriptions.values()), suffix[1:])
+    reporter.started(sum(one.frames for one in descriptions.values()), "")
     shapes = [
         (tensor_name(name, field, len(names)), (one.clips, one.tiles, *shape))
         for name, one in descriptions.items()

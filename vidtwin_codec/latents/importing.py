@@ -80,7 +80,7 @@ def import_latents(
         except VidtwinError as error:
             raise VidtwinError(f"{os.fspath(source)}: {error.message}", error.hint) from error
         targets = _targets(source, output, list(jobs), options)
-        reporter.started(sum(job.described.frames for job in jobs.values()), "vtw")
+        reporter.started(sum(job.described.frames for job in jobs.values()), "")
         return [
             _write(target, job, tensors, options, reporter) for target, job in zip(targets, jobs.values(), strict=True)
         ]

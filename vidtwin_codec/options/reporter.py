@@ -13,14 +13,32 @@ def _ignore(*_: object) -> None:
 
 @dataclass(frozen=True)
 class Reporter:
-    """Where progress and warnings go while a file is worked on; by default nowhere."""
+    """Where progress, messages and warnings go while something is worked on; by default nowhere.
+
+    Everything that takes long takes one: encoding, decoding, measuring, comparing, batches, calibration and training.
+    """
 
     started: Callable[[int | None, str], None] = _ignore
-    """Called once with the number of frames, if known, and the device and precision in use."""
+    """Called as a stage begins: with the number of frames, if known, and the device and precision in use."""
     advanced: Callable[[int], None] = _ignore
     """Called with the number of frames just finished."""
     warned: Callable[[str], None] = _ignore
+    """Called with what went wrong and was worked around, in one line."""
+    said: Callable[[str], None] = _ignore
+    """Called with what has been done or is about to be, in one line."""
+    counting: Callable[[str], None] = _ignore
+    """Called before ``started`` where a stage counts other things than frames: with ``"step"`` or ``"file"``, say."""
 
-    def stage(self, name: str) -> Reporter:
-        """The same, saying what is being done."""
-        return dataclasses.replace(self, started=lambda total, device: self.started(total, f"{name} on {device}"))
+    def stage(self, name: str, unit: str = "frame") -> Reporter:
+        """The same, saying what is being done.
+
+        Args:
+            name: what, in words.
+            unit: what is counted, in the singular.
+        """
+
+        def started(total: int | None, device: str) -> None:
+            self.counting(unit)
+            self.started(total, f"{name} on {device}" if device else name)
+
+        return dataclasses.replace(self, started=started)

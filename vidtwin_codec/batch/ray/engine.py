@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from vidtwin_codec.batch.ray.worker import Setup
 from vidtwin_codec.batch.records import FOLDER
 from vidtwin_codec.batch.work import Worker
 from vidtwin_codec.closing import Closing
+from vidtwin_codec.options import Reporter
 
 
 class RayEngine(Closing):
@@ -32,7 +33,7 @@ class RayEngine(Closing):
 
     Args:
         destination: of the batch. options: of the batch. choices: of this engine.
-        tell: is told of workers that are lost or left out.
+        reporter: is told of workers that are lost or left out.
 
     Raises:
         VidtwinError: Ray is not installed, or there is no such cluster.
@@ -43,10 +44,11 @@ class RayEngine(Closing):
         destination: str | Path,
         options: BatchOptions,
         choices: RayOptions | None = None,
-        tell: Callable[[str], None] = lambda _: None,
+        reporter: Reporter | None = None,
     ) -> None:
         self._folder = Path(os.path.abspath(destination))
-        self._options, self._choices, self._tell = options, choices or RayOptions(), tell
+        self._options, self._choices = options, choices or RayOptions()
+        self._reporter = reporter or Reporter()
         self._cluster = RayCluster(self._choices, options.work.device)
 
     @property
@@ -82,7 +84,7 @@ class RayEngine(Closing):
             )
             parts = self._folder / FOLDER / f"parts-{files.secret[:8]}"
             stack.callback(shutil.rmtree, parts, ignore_errors=True)
-            schedule = Schedule(Pool(self._cluster, setup, self._tell), options, at_once.jobs, self._tell)
+            schedule = Schedule(Pool(self._cluster, setup, self._reporter), options, at_once.jobs, self._reporter)
             stack.callback(schedule.stop)
             schedule.plan(list(zip(jobs, everywhere, strict=True)), self._cluster.room(), self._choices.split, parts)
             while schedule.left:

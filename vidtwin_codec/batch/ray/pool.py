@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from vidtwin_codec.batch.ray.agreement import Program
 from vidtwin_codec.batch.ray.cluster import RayCluster
 from vidtwin_codec.batch.ray.worker import Order, RayWorker, Ready, Refused, Setup, Told
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.options import Reporter
 
 _LOOK_SECONDS = 5.0
 """How often machines are counted: they may come and go."""
@@ -52,11 +53,11 @@ class Pool:
 
     Args:
         setup: for each of them.
-        tell: is told of what is worth knowing.
+        reporter: is told of what is worth knowing.
     """
 
-    def __init__(self, cluster: RayCluster, setup: Setup, tell: Callable[[str], None]) -> None:
-        self._cluster, self._ray, self._tell = cluster, cluster.ray, tell
+    def __init__(self, cluster: RayCluster, setup: Setup, reporter: Reporter) -> None:
+        self._cluster, self._ray, self._reporter = cluster, cluster.ray, reporter
         self._setup = self._ray.put(pickle.dumps(setup))
         self._program = (Program.here().version, Program.here().code)
         self._actor = cluster.actor(RayWorker)
@@ -169,7 +170,7 @@ class Pool:
         if not self._lenient:
             raise VidtwinError(refused.message, refused.hint)
         self._refused += 1
-        self._tell(f"a worker is left out: {refused.message}")
+        self._reporter.said(f"a worker is left out: {refused.message}")
 
     def _count_failure(self, reason: str) -> None:
         self._failures += 1

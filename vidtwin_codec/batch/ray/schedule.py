@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from vidtwin_codec.batch.ray.pool import Hand, Lost, Pool
 from vidtwin_codec.batch.ray.splitting import PartJob, SplitJob, count_parts, split
 from vidtwin_codec.batch.ray.worker import Order, Told
 from vidtwin_codec.batch.rows import DONE, SKIPPED
-from vidtwin_codec.options import EncodeOptions
+from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.temporaries import remove_marked
 
 MOST_LOSSES = 3
@@ -42,14 +42,14 @@ class Schedule:
     """The jobs of one run: which wait, which are in hand, and what became of them.
 
     Args:
-        most: jobs in hand of each worker. tell: is told of workers that are lost.
+        most: jobs in hand of each worker. reporter: is told of workers that are lost.
 
     Attributes:
         left: jobs that have not ended.
     """
 
-    def __init__(self, pool: Pool, options: BatchOptions, most: int, tell: Callable[[str], None]) -> None:
-        self._pool, self._options, self._most, self._tell = pool, options, most, tell
+    def __init__(self, pool: Pool, options: BatchOptions, most: int, reporter: Reporter) -> None:
+        self._pool, self._options, self._most, self._reporter = pool, options, most, reporter
         self._waiting: list[tuple[int, float, int, Unit]] = []
         self._suspects: deque[Unit] = deque()
         self._units: dict[int, Unit] = {}
@@ -154,7 +154,7 @@ class Schedule:
         self._tidy(lost.hand)
         count = len(lost.hand.orders)
         where = f" on {lost.hand.machine}" if lost.hand.machine else ""
-        self._tell(f"a worker{where} was lost; others get the {count} jobs it had in hand ({lost.reason})")
+        self._reporter.said(f"a worker{where} was lost; others get the {count} jobs it had in hand ({lost.reason})")
         untold = {order.number for order in lost.hand.given}
         for number in list(lost.hand.orders):
             unit = self._take(lost.hand, number)

@@ -1,0 +1,87 @@
+"""What people read on standard error and output, and how numbers are put in words."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from vidtwin_codec.cli.output import output_state
+from vidtwin_codec.text import printable
+
+
+class Screen(Console):
+    """A console that shows texts as they are, but obeys none: no markup, no emoji names, no control characters."""
+
+    def __init__(self, *, stderr: bool = False, quiet: bool = False, width: int | None = None) -> None:
+        super().__init__(
+            stderr=stderr, quiet=quiet, width=width, highlight=False, soft_wrap=True, markup=False, emoji=False
+        )
+
+    def render_str(self, text: str, **choices: Any) -> Text:
+        """Every text that is printed as such, or stands in a table, passes here."""
+        return super().render_str(printable(text), **choices)
+
+    def print(self, *objects: Any, **choices: Any) -> None:
+        """As rich's; on a terminal a line of text breaks between words."""
+        if len(objects) == 1 and isinstance(objects[0], str) and self.is_terminal:
+            objects = (Text("\n".join(broken(objects[0], self.width))),)
+        super().print(*objects, **choices)
+
+
+class EventScreen(Screen):
+    """Standard error as lines of JSON: texts become events, tables are left out."""
+
+    def print(self, *objects: Any, **choices: Any) -> None:
+        """One event for each text."""
+        for text in objects:
+            if isinstance(text, str) and not self.quiet:
+                output_state().event("message", text=text)
+
+
+def console(quiet: bool = False) -> Screen:
+    """Where people read: standard error."""
+    wanted = EventScreen if output_state().progress == "json" else Screen
+    return wanted(stderr=True, quiet=quiet)
+
+
+def broken(text: str, width: int) -> list[str]:
+    """The lines of a text that is broken between words; a word that is wider than ``width`` stays whole."""
+    shown = printable(text)
+    if len(shown) <= width:
+        return [shown]
+    lines = textwrap.wrap(shown, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return lines or [""]
+
+
+def counted(number: int, thing: str) -> str:
+    """1 frame, 2 frames."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def human_bytes(count: float) -> str:
+    """12345678 → '12.3 MB' (powers of 1000, as disks and bit rates are sold)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def human_ratio(ratio: float) -> str:
+    """3.14159 → '3.1:1', 1234.5 → '1234:1'."""
+    return f"{ratio:.0f}:1" if ratio >= 100 else f"{ratio:.3g}:1" if ratio >= 1 else f"{ratio:.2g}:1"
+
+
+def human_time(seconds: float) -> str:
+    """7.25 → '7.2 s', 75 → '1:15', 3725 → '1:02:05'."""
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """75 → '1:15', 3725 → '1:02:05'."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
