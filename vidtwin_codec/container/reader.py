@@ -36,7 +36,7 @@ class VtwReader(Closing):
     """A .vtw open for reading; a context manager.
 
     Args:
-        file: a path, or a seekable binary stream, which stays open.
+        file: a path, or a seekable binary stream or source, which stays open.
         recover: accept a damaged or truncated file: every checksum is checked now and only whole groups are listed.
         symbols: with ``recover``, decode all symbols, too: what is damaged behind sound checksums is found now.
         fallback: with ``recover``, believe a sound index, and look at everything only where there is none.
@@ -61,14 +61,15 @@ class VtwReader(Closing):
 
     def __init__(
         self,
-        file: str | os.PathLike[str] | BinaryIO,
+        file: str | os.PathLike[str] | BinaryIO | ByteSource,
         *,
         recover: bool = False,
         symbols: bool = False,
         fallback: bool = False,
         thorough: bool = False,
     ) -> None:
-        self._source = ByteSource(file)
+        self._owned = not isinstance(file, ByteSource)
+        self._source = file if isinstance(file, ByteSource) else ByteSource(file)
         try:
             self.header, self._header_crc, self._start = read_header(self._source)
             index = None if recover and not fallback else self._read_index()
@@ -80,7 +81,7 @@ class VtwReader(Closing):
                     raise _explain(self.name, found)
                 self._use_inspection(found)
         except BaseException:
-            self._source.close()
+            self.close()
             raise
 
     @property
@@ -159,7 +160,8 @@ class VtwReader(Closing):
 
     def close(self) -> None:
         """Close the file, unless the caller opened it."""
-        self._source.close()
+        if self._owned:
+            self._source.close()
 
     def _inspect(self, symbols: bool, thorough: bool) -> Inspection:
         allowance: Allowance = UNLIMITED if thorough else for_file(self._source.size)

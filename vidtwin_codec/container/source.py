@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from pathlib import Path
@@ -14,8 +15,13 @@ from vidtwin_codec.files import explain_os_error
 class ByteSource:
     """A path or a seekable binary stream, read by position. A stream given by the caller stays open.
 
+    Attributes:
+        name: for messages.
+        size: bytes.
+
     Raises:
         VidtwinError: the file cannot be opened, or is a pipe.
+        TypeError: the stream is one of text.
     """
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -31,7 +37,10 @@ class ByteSource:
                 raise explain_os_error(error, self.name) from error
             self._owned = True
         else:
+            given: object = file  # whatever callers without type checks pass
             self.name = str(getattr(file, "name", "stream"))
+            if isinstance(given, io.TextIOBase):
+                raise TypeError(f'a .vtw is read from a binary stream: open {self.name} with "rb"')
             self._stream = file
             self._owned = False
         try:
@@ -52,13 +61,19 @@ class ByteSource:
         if size <= 0:
             return b""
         try:
-            if self._owned and hasattr(os, "pread"):
-                return self._pread(offset, size)
-            with self._lock:
-                self._stream.seek(offset)
-                return self._stream.read(size)
+            return self._read(offset, size)
         except OSError as error:
             raise explain_os_error(error, self.name) from error
+
+    def _read(self, offset: int, size: int) -> bytes:
+        if self._owned and hasattr(os, "pread"):
+            return self._pread(offset, size)
+        with self._lock:
+            self._stream.seek(offset)
+            data = self._stream.read(size)
+            while len(data) < size and (more := self._stream.read(size - len(data))):  # unbuffered ones give less
+                data += more
+            return data
 
     def _pread(self, offset: int, size: int) -> bytes:
         """Without moving the file's position, which forked processes share."""

@@ -15,6 +15,7 @@ from vidtwin_codec import weights
 from vidtwin_codec.coding import LatentArrays, dequantize
 from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Header, VtwReader
+from vidtwin_codec.container.source import ByteSource
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network.geometry import Frames, Geometry, resize_frames
 from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner
@@ -23,7 +24,7 @@ from vidtwin_codec.stages import Prefetch, depth_for
 
 
 class Decoder:
-    """An open .vtw file, its weights loaded, ready to give frames.
+    """An open .vtw file, its weights loaded, ready to give frames. A source that is open already stays so.
 
     Attributes:
         header: the file's header.
@@ -39,7 +40,7 @@ class Decoder:
 
     def __init__(
         self,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | ByteSource,
         options: DecodeOptions,
         warned: Callable[[str], None] = lambda _: None,
         load: LoadNetwork = NetworkRunner.load,
@@ -50,16 +51,17 @@ class Decoder:
         self._warned = warned
         self.reader = VtwReader(source, recover=options.recover)
         try:
-            self._open(source)
+            self._open()
         except BaseException:
             self.reader.close()
             raise
 
-    def _open(self, source: str | os.PathLike[str]) -> None:
+    def _open(self) -> None:
+        source = self.reader.name
         for text in self.reader.damage:
             self.warn(text)
         header = self.header
-        self.first, self.last = self._frame_range(source)
+        self.first, self.last = self._frame_range()
         self.network = self._load(matching_weights(header, self.options.weights), self.options, "decoder")
         self.geometry = Geometry.of(header)
         self.network.check_geometry(self.geometry, source)
@@ -148,8 +150,8 @@ class Decoder:
             some = min(missing - done, self.geometry.clip_frames)
             yield np.broadcast_to(still, (some, *still.shape)).copy()
 
-    def _frame_range(self, source: str | os.PathLike[str]) -> tuple[int, int]:
-        fps, total = self.header.fps, self.reader.frames
+    def _frame_range(self) -> tuple[int, int]:
+        source, fps, total = self.reader.name, self.header.fps, self.reader.frames
         if not total:
             raise VidtwinError(f"{source}: holds no whole group of frames")
         first = floor(self.options.start * fps + 0.5)

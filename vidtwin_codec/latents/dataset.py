@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from vidtwin_codec.coding import LatentArrays, dequantize
 from vidtwin_codec.coding.placement import at_rest
+from vidtwin_codec.container.remote import is_url
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import files_in
 from vidtwin_codec.latents.cache import DEFAULT_BYTES, GroupCache
@@ -55,7 +56,7 @@ class VtwDataset(Dataset[dict[str, Any]]):
     worker and epoch.
 
     Args:
-        sources: folders (searched at any depth) and files.
+        sources: folders (searched at any depth), files, and URLs of files as `VtwFile` takes them.
         clips: length of a window.
         tiles: ``"one"`` tile a sample, so that videos of any size go together, or ``"all"`` of a clip.
         random: False takes windows end to end from the start, the same in every epoch.
@@ -221,5 +222,8 @@ def _paths(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -
         sources = [sources]
     found: list[str] = []
     for source in sources:
+        if is_url(source):
+            found.append(os.fspath(source))
+            continue
         found += files_in(os.fspath(Path(source)), {".vtw"}, "no .vtw file in this folder")
     return found

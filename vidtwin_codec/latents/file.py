@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cached_property
 from math import floor
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.coding.sparse_group import SparseGroup
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.container.fields import to_json
+from vidtwin_codec.container.remote import open_source
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.latents.cache import GroupCache, narrowed
 from vidtwin_codec.latents.clips import ClipLatents, cropped, largest_layout
@@ -42,23 +43,34 @@ class VtwFile(Closing):
     ...     for frame in file.frames(0, 16):
     ...         ...
 
+    >>> with VtwFile("https://example.org/a.vtw") as file:  # needs the extra `remote`
+    ...     latents = file[10].numpy()  # asks for the header, the index and one group
+
     Args:
-        path: the file.
+        path: the file, a seekable binary stream (which stays open), or a URL that fsspec knows (``https://``, ``s3://``
+            …), of which no more than what is needed is fetched.
         cache: where unpacked groups are kept; its own of 64 MiB if left out. Several files may share one.
 
     Attributes:
         path: as given.
+        name: the path or URL, or what the stream is called.
         header: everything that is the same for the whole file: size, rate, layout, steps, weights.
 
     Raises:
-        VidtwinError: not a .vtw, or damaged (``vidtwin verify`` tells more).
+        VidtwinError: not a .vtw, or damaged (``vidtwin verify`` tells more), or a server does not give it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, cache: GroupCache | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str] | BinaryIO, *, cache: GroupCache | None = None) -> None:
         self.path = path
-        self._reader = VtwReader(path)
+        self._source = open_source(path)
         # one that is dropped closes, too: a dataset has too many to keep track of who still reads which
-        weakref.finalize(self, self._reader.close)
+        self._close = weakref.finalize(self, self._source.close)
+        self.name = self._source.name
+        try:
+            self._reader = VtwReader(self._source)
+        except BaseException:
+            self._close()
+            raise
         self._cache = cache or GroupCache(_OWN_CACHE)
         self.header: Header = self._reader.header
         # a group holds any number of clips, so only the index tells where a clip is
@@ -69,7 +81,7 @@ class VtwFile(Closing):
 
     def close(self) -> None:
         """Close the file."""
-        self._reader.close()
+        self._close()
 
     def __len__(self) -> int:
         """Number of clips; the last one may be filled up by repeating its last frame."""
@@ -157,7 +169,7 @@ class VtwFile(Closing):
             return
         options = DecodeOptions(start=float(wanted.start / self.fps), duration=float(len(wanted) / self.fps), **choices)
         self._networks = self._networks or NetworkCache()
-        with Decoder(self.path, options, load=self._networks.load) as decoder:
+        with Decoder(self._source, options, load=self._networks.load) as decoder:
             for clip in decoder.frames():
                 yield from clip
 
@@ -333,15 +345,14 @@ def check_same_latents(one: VtwFile, other: VtwFile) -> None:
     a, b = one.header, other.header
     if a.weights_sha256 != b.weights_sha256:
         raise VidtwinError(
-            f"{os.fspath(one.path)} was made with weights {a.weights_name!r} (SHA-256 {a.weights_sha256[:12]}…), "
-            f"{os.fspath(other.path)} with {b.weights_name!r} (SHA-256 {b.weights_sha256[:12]}…)",
+            f"{one.name} was made with weights {a.weights_name!r} (SHA-256 {a.weights_sha256[:12]}…), "
+            f"{other.name} with {b.weights_name!r} (SHA-256 {b.weights_sha256[:12]}…)",
             "latents of different networks do not go together: encode both videos with the same --weights",
         )
     windows = [f"{header.tile_width} x {header.tile_height}" for header in (a, b)]
     if a.abutting and b.abutting and windows[0] != windows[1]:
         raise VidtwinError(
-            f"{os.fspath(one.path)} was coded in windows of {windows[0]} pixels, {os.fspath(other.path)} in windows of "
-            f"{windows[1]}",
+            f"{one.name} was coded in windows of {windows[0]} pixels, {other.name} in windows of {windows[1]}",
             "latents of windows of different sizes do not go together: encode both videos at the same size",
         )
     if (a.layout, a.clip_frames, a.tile_height, a.tile_width) != (
@@ -350,4 +361,4 @@ def check_same_latents(one: VtwFile, other: VtwFile) -> None:
         b.tile_height,
         b.tile_width,
     ):
-        raise VidtwinError(f"{os.fspath(other.path)}: its latents do not have the shapes of {os.fspath(one.path)}'s")
+        raise VidtwinError(f"{other.name}: its latents do not have the shapes of {one.name}'s")

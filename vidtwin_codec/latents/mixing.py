@@ -146,7 +146,7 @@ def mix_latents(
         check_same_latents(still, moving)
         for file in (still, moving):
             if not len(file):
-                raise VidtwinError(f"{os.fspath(file.path)}: holds no frames")
+                raise VidtwinError(f"{file.name}: holds no frames")
         counts = {"structure": still.frame_count, "dynamics": moving.frame_count}
         frames = min(counts.values()) if options.length == "shortest" else counts[options.length]
         clips = -(-frames // still.header.clip_frames)
@@ -252,7 +252,7 @@ def _check_placements(still: VtwFile, moving: VtwFile, one: int, other: int) -> 
     place, same_tiles = still.placement(one), _tiling(still.header) == _tiling(moving.header)
     if place != moving.placement(other) or (place is not None and not same_tiles):
         raise VidtwinError(
-            f"clip {one} of {os.fspath(still.path)} and clip {other} of {os.fspath(moving.path)} do not follow the "
+            f"clip {one} of {still.name} and clip {other} of {moving.name} do not follow the "
             "camera along the same path",
             "encode both videos with --no-camera",
         )
@@ -267,7 +267,7 @@ def _header(still: VtwFile, moving: VtwFile, options: MixOptions) -> Header:
     content, motion = still.header, moving.header
     sound = {"none": None, "structure": content.audio, "dynamics": motion.audio}[options.sound]
     if sound is None and options.sound != "none":
-        raise VidtwinError(f"{os.fspath((still if options.sound == 'structure' else moving).path)}: has no sound")
+        raise VidtwinError(f"{(still if options.sound == 'structure' else moving).name}: has no sound")
     return replace(
         content,
         steps=Steps(content.steps.structure, motion.steps.dynamics_x, motion.steps.dynamics_y),
