@@ -288,7 +288,7 @@ def test_command_line(tmp_path: Path) -> None:
     archive, again = str(tmp_path / "a.safetensors"), str(tmp_path / "b.vtw")
     done = runner.invoke(cli, ["export", str(tmp_path / "a.vtw"), archive, "--json", "-q"])
     assert json.loads(done.stdout) == {
-        "output": archive, "files": 1, "clips": 3, "bytes": Path(archive).stat().st_size
+        "output": archive, "files": 1, "clips": 3, "bytes": Path(archive).stat().st_size, "with_sound": 0
     }  # fmt: skip
     done = runner.invoke(cli, ["import", archive, again, "--json", "-q"])
     assert json.loads(done.stdout)["vtw_bytes"] == Path(again).stat().st_size

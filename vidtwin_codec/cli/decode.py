@@ -32,7 +32,14 @@ from vidtwin_codec.options import DecodeOptions
     "--start", type=parse_seconds, metavar="TIME", default=0.0, help="Begin here; only the groups needed are decoded."
 )
 @click.option("--duration", type=parse_seconds, metavar="TIME", help="Stop after this long.")
-@click.option("--audio/--no-audio", default=True, help="Keep the audio.  [default: audio]")
+@click.option(
+    "--audio",
+    type=click.Choice(["copy", "none"]),
+    default="copy",
+    show_default=True,
+    help="Keep the sound that the .vtw has, or leave it out.",
+)
+@click.option("--no-audio", is_flag=True, hidden=True, help="The same as --audio none.")
 @click.option(
     "--format", type=click.Choice(FORMATS), help="What to write (default: by the output's extension; mp4 for -)."
 )
@@ -40,7 +47,9 @@ from vidtwin_codec.options import DecodeOptions
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @reading_network_options
 @output_options
-def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choices: Any) -> None:
+def decode_command(
+    source: str, output: str, audio: str, no_audio: bool, as_json: bool, quiet: bool, **choices: Any
+) -> None:
     """Turn a .vtw file back into a video.
 
     OUTPUT's extension says what is written: .mp4, .m4v, .mov, .mkv, .webm, .gif, raw .y4m, .nut and .rgb, or numbered
@@ -56,9 +65,9 @@ def decode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     vidtwin decode --format y4m in.vtw - | x265 --y4m - -o out.hevc
     """
     refuse_mixed_stdout(output, as_json)
+    choices["audio"] = audio == "copy" and not no_audio
     options = built(DecodeOptions, **choices)
     screen = console(quiet)
-    options = DecodeOptions(**choices)
     check_target(output, source, options)
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.decoding.decode import decode

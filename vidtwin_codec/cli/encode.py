@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,8 @@ from vidtwin_codec.cli.common import (
 )
 from vidtwin_codec.cli.screen import human_ratio, human_time
 from vidtwin_codec.cli.usage import built
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import check_output, is_pipe
 from vidtwin_codec.options import EncodeOptions, EncodeResult
 from vidtwin_codec.options.target import Achieved
 
@@ -46,6 +49,8 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     refuse_mixed_stdout(output, as_json)
     refuse_several_targets(click.get_current_context())
     options = built(EncodeOptions, **choices)
+    check_output(output, source, force=choices["force"])
+    refuse_other_suffix(output, choices["force"])
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.encoding.encode import encode
@@ -63,6 +68,22 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
         f"latents {human_ratio(result.compression_ratio)} to raw RGB, {result.bits_per_pixel:.4f} bits per pixel; "
         f"{result.width}x{result.height}, {counted(result.frames, 'frame')} at {_rate(result.fps)} fps; "
         f"{human_time(result.seconds)} on {result.device}, {result.frames / result.seconds:.1f} frames/s",
+    )
+
+
+def refuse_other_suffix(output: str, force: bool) -> None:
+    """Refuse to give a .vtw the name of a video or of anything else, which no player would open.
+
+    Raises:
+        VidtwinError: the name does not end in .vtw, it is no pipe or device, and ``force`` is not set.
+    """
+    path = Path(output)
+    # folders are refused by what checks outputs; devices and named pipes have the names they have
+    if force or is_pipe(output) or path.suffix.lower() == ".vtw" or (path.exists() and not path.is_file()):
+        return
+    raise VidtwinError(
+        f"{output}: encode writes .vtw files, which this name does not say",
+        f"name it {path.with_suffix('.vtw')}, or keep the name with --force",
     )
 
 

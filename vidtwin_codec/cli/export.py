@@ -17,8 +17,8 @@ def export_command(files: tuple[str, ...], output: str, force: bool, as_json: bo
     """Write the latents of .vtw files as float32 tensors to one file.
 
     Tensors are structure, dynamics_x and dynamics_y, by clip and tile; of several files, NAME/structure and so on. The
-    values are exactly what the decoder is given. Sound is left out. Folders are searched for .vtw files.
-    `vidtwin import` goes back. docs/LATENTS.md has shapes and metadata.
+    values are exactly what the decoder is given. Folders are searched for .vtw files; sound is left out. `vidtwin
+    import` goes back, and takes the sound from the original with `--like`. docs/LATENTS.md has shapes and metadata.
 
     \b
     vidtwin export in.vtw latents.safetensors
@@ -28,7 +28,16 @@ def export_command(files: tuple[str, ...], output: str, force: bool, as_json: bo
     with progress("export", screen) as reporter:
         done = export_latents(files, output, force=force, reporter=reporter)
     if as_json:
-        print_json({"output": output, "files": done.files, "clips": done.clips, "bytes": done.bytes})
+        print_json(
+            {
+                "output": output,
+                "files": done.files,
+                "clips": done.clips,
+                "bytes": done.bytes,
+                "with_sound": done.with_sound,
+            }
+        )
+    sound = f"; the sound of {counted(done.with_sound, 'file')} is left out" if done.with_sound else ""
     screen.print(
-        f"{output}: {human_bytes(done.bytes)}; {counted(done.files, 'file')}, {counted(done.clips, 'clip')}",
+        f"{output}: {human_bytes(done.bytes)}; {counted(done.files, 'file')}, {counted(done.clips, 'clip')}{sound}",
     )

@@ -8,7 +8,7 @@ import click
 
 from vidtwin_codec.cli.common import console, counted, human_bytes, output_options, print_json, progress
 from vidtwin_codec.coding import DEFAULT_LEVEL
-from vidtwin_codec.latents.importing import ImportLatentsOptions, import_latents
+from vidtwin_codec.latents.importing import Imported, ImportLatentsOptions, import_latents
 
 
 @click.command("import")
@@ -43,8 +43,19 @@ def import_command(source: str, output: str, as_json: bool, quiet: bool, **choic
         done = import_latents(source, output, ImportLatentsOptions(**choices), reporter=reporter)
     for one in done:
         if as_json:
-            values = {"frames": one.frames, "clips": one.clips, "vtw_bytes": one.vtw_bytes}
+            values = {
+                "frames": one.frames,
+                "clips": one.clips,
+                "vtw_bytes": one.vtw_bytes,
+                "audio_bytes": one.audio_bytes,
+            }
             print_json({"source": source, "output": one.output, **values})
-        screen.print(
-            f"{one.output}: {human_bytes(one.vtw_bytes)}; {counted(one.frames, 'frame')}, {counted(one.clips, 'clip')}",
-        )
+        extent = f"{counted(one.frames, 'frame')}, {counted(one.clips, 'clip')}"
+        screen.print(f"{one.output}: {human_bytes(one.vtw_bytes)}; {extent}; {_sound(one, choices['like'])}")
+
+
+def _sound(made: Imported, like: str | None) -> str:
+    """What has become of the sound."""
+    if made.audio_bytes:
+        return f"{human_bytes(made.audio_bytes)} of sound from {like}"
+    return "no sound: tensors have none" + (f", and {like} neither" if like else "; --like FILE.vtw takes a file's")

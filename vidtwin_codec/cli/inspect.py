@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-from vidtwin_codec.cli.common import console, progress, reading_network_options
+from vidtwin_codec.cli.aliases import AliasedOption
+from vidtwin_codec.cli.common import console, human_bytes, progress, reading_network_options
+from vidtwin_codec.cli.output import progress_option
 from vidtwin_codec.files import atomic_path, check_output
 from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.text import valid
@@ -16,11 +18,19 @@ from vidtwin_codec.text import valid
 @click.argument("source", metavar="SOURCE.vtw")
 @click.option("-o", "--output", metavar="PAGE.html", required=True, help="The page to write.")
 @click.option(
-    "--frames", type=click.IntRange(1, 100), default=4, show_default=True, help="Frames to decode, over the video."
+    "--pictures",
+    "frames",
+    cls=AliasedOption,
+    aliases=["--frames"],
+    type=click.IntRange(1, 100),
+    default=4,
+    show_default=True,
+    help="Frames to show, 1 to 100, spread evenly over the video.",
 )
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @reading_network_options
-@click.option("-q", "--quiet", is_flag=True, help="Only errors.")
+@progress_option
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def inspect_command(source: str, output: str, frames: int, force: bool, quiet: bool, **choices: Any) -> None:
     """Show what the latents of a .vtw file carry, on one HTML page that needs no network.
 
@@ -39,3 +49,5 @@ def inspect_command(source: str, output: str, frames: int, force: bool, quiet: b
         page = inspect_page(source, frames, NetworkOptions(**choices), reporter)
     with atomic_path(output, force=force) as temporary:
         temporary.write_text(valid(page), encoding="utf-8")
+        size = temporary.stat().st_size
+    screen.print(f"{output}: {human_bytes(size)}")

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from vidtwin_codec.cli.aliases import AliasedOption
+
 # no other verb's helpers: they need packages that a bare accelerator machine does not have
 from vidtwin_codec.cli.streams import say
 from vidtwin_codec.cli.usage import built, parse_device
@@ -32,7 +34,8 @@ _DEFAULTS = {field.name: field.default for field in fields(TrainOptions)}
 
 def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
     """A click option whose default is the dataclass's."""
-    field = names[-1].lstrip("-").split("/")[0].replace("-", "_")
+    last = next(name for name in reversed(names) if name.startswith("--"))
+    field = names[-1] if names[-1].isidentifier() else last.lstrip("-").split("/")[0].replace("-", "_")
     default = _DEFAULTS[field]
     shown = default is not None and default is not False
     return click.option(*names, default=default, show_default=shown, **settings)
@@ -48,7 +51,14 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
 @_option("-f", "--force", is_flag=True, help="Replace an existing output, or start anew despite a saved state.")
 @_option("--init", metavar="NAME|FILE", help="Weights to start from (fine-tuning).")
-@_option("--preset", type=click.Choice(PRESETS), help="Sizes of a new network.")
+@_option(
+    "--architecture",
+    "preset",
+    cls=AliasedOption,
+    aliases=["--preset"],
+    type=click.Choice(PRESETS),
+    help="Sizes of a new network.",
+)
 @_option("--config", type=click.Path(path_type=Path), help="Sizes of a new network, as JSON.")
 @_option("--size", type=int, help="Preset with another frame height and width.")
 @_option("--patch", type=int, help="Preset with another patch size.")
@@ -63,7 +73,14 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Folder of decoded frames.")
 @_option("--cache-gb", type=float, help="Gigabytes it may take.")
 @_option("--data-on-device", is_flag=True, help="Hold all footage in the accelerator's memory.")
-@_option("--batch", type=int, help="Clips a step, over all processes.")
+@_option(
+    "--clips-per-step",
+    "batch",
+    cls=AliasedOption,
+    aliases=["--batch"],
+    type=int,
+    help="Clips a step, over all processes.",
+)
 @_option("--loss", type=click.Choice(LOSSES), help="Pixel loss.")
 @_option("--final-loss", type=click.Choice(LOSSES), help="Pixel loss of the cooldown.  [default: the same]")
 @_option("--objective", type=click.Choice(OBJECTIVES), help="The rate: a divergence, or bits of quantised latents.")
@@ -108,8 +125,8 @@ def train_command(as_json: bool, quiet: bool, **choices: Any) -> None:
 
     \b
     vidtwin train videos/ -o mine.safetensors --minutes 600
-    vidtwin train videos/ -o tuned.safetensors --init base --steps 2000 --batch 2 --recompute --lr 2e-5
-    torchrun --nproc-per-node 4 -m vidtwin_codec.training videos/ -o mine.safetensors --steps 100000 --batch 256
+    vidtwin train videos/ -o tuned.safetensors --init base --steps 2000 --clips-per-step 2 --recompute --lr 2e-5
+    torchrun --nproc-per-node 4 -m vidtwin_codec.training videos/ -o mine.safetensors --clips-per-step 256 --steps 9000
     """
     options = built(TrainOptions, **choices)
     # the network is loaded only now: help and wrong usage need not wait for it

@@ -26,11 +26,12 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Exported:
-    """Counts of one export."""
+    """Counts of one export; ``with_sound``: files whose sound was left out."""
 
     files: int
     clips: int
     bytes: int
+    with_sound: int = 0
 
 
 def export_latents(
@@ -62,10 +63,12 @@ def export_latents(
         check_output(output, path, force=force)
     names = _names(paths)
     descriptions: dict[str, Description] = {}
+    with_sound = 0
     for name, path in zip(names, paths, strict=True):
         with VtwFile(path) as file:
             if not len(file):
                 raise VidtwinError(f"{path}: holds no frames")
+            with_sound += file.header.audio is not None
             descriptions[name] = describe(file)
     reporter.started(sum(one.frames for one in descriptions.values()), "")
     shapes = [
@@ -87,7 +90,7 @@ def export_latents(
                             writer.write(tensor_name(name, field, len(names)), read.numbers.start, filled)
                         reporter.advanced(len(read.frames))
         size = temporary.stat().st_size
-    return Exported(len(paths), sum(one.clips for one in descriptions.values()), size)
+    return Exported(len(paths), sum(one.clips for one in descriptions.values()), size, with_sound)
 
 
 def describe(file: VtwFile) -> Description:

@@ -47,6 +47,7 @@ class Imported:
     frames: int
     clips: int
     vtw_bytes: int
+    audio_bytes: int = 0
 
 
 def import_latents(
@@ -246,4 +247,4 @@ def _write(
                 reporter=reporter,
                 placements=described.placement,
             )
-    return Imported(os.fspath(target), counts.frames, described.clips, counts.vtw_bytes)
+    return Imported(os.fspath(target), counts.frames, described.clips, counts.vtw_bytes, counts.audio_bytes)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidtwin_codec.coding.placement import cell_of
+from vidtwin_codec.decoding.decoder import matching_weights
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.report.bars import bar_plot
 from vidtwin_codec.evaluation.report.images import data_uri
@@ -20,6 +21,7 @@ from vidtwin_codec.evaluation.report.pictures import dynamics_maps, structure_ma
 from vidtwin_codec.evaluation.report.resources import resource
 from vidtwin_codec.evaluation.report.text import NBSP, count, kilobytes, percent
 from vidtwin_codec.latents.file import VtwFile
+from vidtwin_codec.network.device import select_device
 from vidtwin_codec.options import NetworkOptions, Reporter
 
 DEFAULT_FRAMES = 4
@@ -137,7 +139,10 @@ def _frames(file: VtwFile, wanted: int, network: NetworkOptions, reporter: Repor
     """A table: frames down, parts across."""
     # in the middle of equal stretches
     numbers = sorted({int((number + 0.5) * file.frame_count / wanted) for number in range(wanted)})
-    reporter.started(len(numbers) * len(_PARTS), network.device)
+    entry = matching_weights(file.header, network.weights)
+    bears = entry.metadata
+    device = select_device(network.device, network.precision, bears.compute_dtype, tf32=bears.tf32)
+    reporter.started(len(numbers) * len(_PARTS), str(device))
     heads = "".join(f'<th scope="col">{name}</th>' for _, name in _PARTS)
     rows = []
     for number in numbers:
