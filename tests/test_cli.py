@@ -173,7 +173,8 @@ def test_completion_knows_the_verbs() -> None:
 
 @pytest.mark.parametrize("verb", ["encode", "decode"])
 def test_errors_about_piped_input_name_standard_input(verb: str, tmp_path: Path, micro_weights: Path) -> None:
-    command = [*VIDTWIN, verb, "-", str(tmp_path / "out"), "--weights", str(micro_weights)]
+    output = tmp_path / ("out.vtw" if verb == "encode" else "out.mp4")
+    command = [*VIDTWIN, verb, "-", str(output), "--weights", str(micro_weights)]
     done = subprocess.run(command, input=b"not a video, nor a .vtw", capture_output=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(b"vidtwin: error: standard input: ")

@@ -15,6 +15,7 @@ from conftest import MakeVideo
 
 from vidtwin_codec import __version__
 from vidtwin_codec.cli.main import VERBS, _run, cli
+from vidtwin_codec.cli.output import OutputState
 from vidtwin_codec.weights import resolve
 
 
@@ -38,7 +39,7 @@ NAMES = [" ".join(name) for name, _ in ALL]
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["vidtwin", *map(str, arguments)])
-        code = _run()
+        code = _run(OutputState())
         return code, *capsys.readouterr()
 
     return call
