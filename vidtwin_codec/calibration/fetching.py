@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
+from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint, name_from
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.weights import store
-from vidtwin_codec.weights.hub import FETCHABLE, Remote
+from vidtwin_codec.weights.hub import FETCHABLE, SHARED_FILE, Remote
+from vidtwin_codec.weights.pushing import REPOSITORY
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -28,7 +29,8 @@ def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) 
     chooses another server, as for every program that uses the hub's library.
 
     Args:
-        name: one of :data:`~vidtwin_codec.weights.hub.FETCHABLE`.
+        name: one of :data:`~vidtwin_codec.weights.hub.FETCHABLE`, or a repository, ``user/repo``, that ``vidtwin
+            weights push`` has written. Its weights are kept byte for byte, under the repository's name.
         progress: is told what is being done (the download shows a bar of its own).
 
     Raises:
@@ -36,11 +38,19 @@ def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) 
             what it sent is not what it announced.
     """
     remote = FETCHABLE.get(name)
+    shared = remote is None and REPOSITORY.fullmatch(name) is not None
+    if shared:
+        remote = Remote(name, SHARED_FILE, "", "")
     if remote is None:
         known = ", ".join(FETCHABLE)
-        raise VidtwinError(f"{name!r} cannot be fetched (known: {known})", "vidtwin weights list shows what is here")
+        raise VidtwinError(
+            f"{name!r} cannot be fetched (known: {known})",
+            "a repository of the hub is written user/repo; vidtwin weights list shows what is here",
+        )
     checkpoint = download(remote)
     options = ImportOptions(name=name, origin=remote.origin, description=remote.description)
+    if shared:  # nothing is added to what its owner says about it
+        options = ImportOptions(name=name_from(name.split("/")[1]))
     if progress is not None:
         options = dataclasses.replace(options, progress=progress)
     try:

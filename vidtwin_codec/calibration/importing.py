@@ -81,7 +81,7 @@ def import_checkpoint(path: str | Path, options: ImportOptions | None = None) ->
     options, path = options or ImportOptions(), Path(path)
     check_file(path)
     name = _checked_name(options)
-    name = name if name is not None else _name_from(path)
+    name = name if name is not None else name_from(path.stem)
     if options.output is not None:
         check_output(options.output, path, force=options.force)
     ready = _ready(path)
@@ -211,8 +211,9 @@ def _checked_name(options: ImportOptions) -> str | None:
     return name
 
 
-def _name_from(path: Path) -> str:
-    name = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:64]
+def name_from(text: str) -> str:
+    """A name that weights may have, from a file's or a repository's."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:64]
     name = re.sub(r"-[0-9a-f]{12}$", "", name)  # a file out of somebody's cache
     return name if name and name != store.DEFAULT_NAME else "imported"
 

@@ -31,7 +31,7 @@ VERBS = {
     "inspect": ("vidtwin_codec.cli.inspect", "Show what a .vtw file's latents carry; writes an HTML page."),
     "export": ("vidtwin_codec.cli.export", "Write latents to a .safetensors or .npz file."),
     "import": ("vidtwin_codec.cli.import_", "Make .vtw files of such latents."),
-    "weights": ("vidtwin_codec.cli.weights", "List, import, fetch and verify network weights."),
+    "weights": ("vidtwin_codec.cli.weights", "List, import, fetch, share and verify network weights."),
     "train": ("vidtwin_codec.cli.train", "Train or fine-tune network weights on videos."),
     "version": ("vidtwin_codec.cli.version", "Tell the versions of vidtwin, torch and ffmpeg, and the device."),
     "completion": ("vidtwin_codec.cli.completion", "Print a shell's completion script."),

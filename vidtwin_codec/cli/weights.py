@@ -13,19 +13,19 @@ from vidtwin_codec import weights
 from vidtwin_codec.calibration.fetching import fetch
 from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
 from vidtwin_codec.cli.common import Screen, print_json
+from vidtwin_codec.cli.output import json_option
 from vidtwin_codec.cli.streams import say
 from vidtwin_codec.cli.usage import Group, built
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.weights.pushing import push
 
 _STORAGES = ("float16", "bfloat16", "float32")
-_json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object per line on standard output."
-)
+_json_option = json_option("Print one JSON object a line on standard output; of a failure, its error.")
 
 
 @click.group("weights", cls=Group)
 def weights_command() -> None:
-    """List, import, fetch and verify the network's weights.
+    """List, import, fetch, share and verify the network's weights.
 
     \b
     mini   ships with vidtwin and is the default
@@ -93,15 +93,36 @@ def import_command(file: Path, as_json: bool, **values: Any) -> None:
 
 
 @weights_command.command("fetch")
-@click.argument("name", default="base")
+@click.argument("name", metavar="[NAME|USER/REPO]", default="base")
 @_json_option
 def fetch_command(name: str, as_json: bool) -> None:
-    """Download weights from the Hugging Face hub and import them.
+    """Download weights from the Hugging Face hub and import them: by NAME, or what `push` put into USER/REPO.
 
     Needs the extra: pip install "vidtwin-codec[hub]". An interrupted download goes on where it
     stopped. HF_ENDPOINT chooses a mirror.
     """
     _report(fetch(name, progress=_say), "fetched", as_json)
+
+
+@weights_command.command("push")
+@click.argument("name")
+@click.argument("repository", metavar="USER/REPO")
+@click.option("--private", is_flag=True, help="Show a new repository to its owner alone.")
+@_json_option
+def push_command(name: str, repository: str, private: bool, as_json: bool) -> None:
+    """Put weights into a repository of the Hugging Face hub: the file, its SHA-256 and a model card.
+
+    The repository is made if it is not there; a card that is there stays. `vidtwin weights fetch USER/REPO` gets the
+    same bytes elsewhere, so that .vtw files made with them decode. Needs the extra, pip install "vidtwin-codec[hub]", and a
+    token that may write (`hf auth login`, or HF_TOKEN).
+    """
+    _say(f"uploading {name} to {repository}")
+    done = push(name, repository, private=private)
+    if as_json:
+        print_json({"name": done.entry.name, "sha256": done.entry.sha256, "repository": repository, "url": done.url})
+    else:
+        Screen().print(f"pushed {done.entry.name}: {done.url}")
+        say(f"get it elsewhere: vidtwin weights fetch {repository}")
 
 
 @weights_command.command("verify")

@@ -15,6 +15,9 @@ class Remote:
     origin: str
 
 
+SHARED_FILE = "vidtwin.safetensors"
+"""What weights are called in a repository of their own."""
+
 FETCHABLE = {
     "base": Remote(
         "microsoft/vidtwin",
