@@ -30,6 +30,7 @@ from vidtwin_codec.evaluation.report import render
 from vidtwin_codec.evaluation.report.lines import clip_lines, mean_lines
 from vidtwin_codec.evaluation.report.plots import TITLES, rd_plot, standalone
 from vidtwin_codec.evaluation.report.text import signed, variant_name
+from vidtwin_codec.options import Reporter
 
 LEAST_CRF = 18
 """What x264's makers call visually lossless: finer settings are of the ladder's range, but of little use."""
@@ -75,7 +76,9 @@ def main(folder: str, output: Path, against: str, frames: int, preset: str, weig
     options = CompareOptions(
         weights=weights, device=device, against=tuple(against.split(",")), presets=(preset,), frames=frames
     )
-    comparison = compare(find_videos([folder]), options, work=Work(output / "work"), said=say, warned=say)
+    comparison = compare(
+        find_videos([folder]), options, work=Work(output / "work"), reporter=Reporter(said=say, warned=say)
+    )
     (output / "report.html").write_text(render(comparison), encoding="utf-8")
     (output / "report.json").write_text(json.dumps(all_numbers(comparison), indent=1), encoding="utf-8")
     clips, codecs, variant = comparison.clips, comparison.codecs, comparison.variants[0]

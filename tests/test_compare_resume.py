@@ -24,6 +24,7 @@ from vidtwin_codec.evaluation.compare.run import compare
 from vidtwin_codec.evaluation.compare.work import Work, code_digest
 from vidtwin_codec.metrics import psnr
 from vidtwin_codec.network.runner import NetworkCache, NetworkRunner
+from vidtwin_codec.options import Reporter
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_every_rung_has_the_bytes_and_frames_of_encode_and_decode(
 
     monkeypatch.setattr(Path, "unlink", kept)
     (tmp_path / "job").mkdir()
-    job = Job(reference, tmp_path / "job", [1, 5], Work(), lambda text: None)
+    job = Job(reference, tmp_path / "job", [1, 5], Work(), Reporter())
     series, _ = climb(job, options, NetworkCache().load, "any")
     assert calls["load"] == 2  # either half
     assert calls["network"] == 2 * 2  # clips, sizes
@@ -149,7 +150,7 @@ def test_a_comparison_that_was_cut_short_goes_on(
     work = tmp_path / "work"
     for stop in (4, 9):  # among vidtwin's rungs, among x264's rates
         with pytest.raises(CutError):
-            compare([source], options, work=Work(work), said=until(stop))
+            compare([source], options, work=Work(work), reporter=Reporter(said=until(stop)))
     resumed = compare([source], options, work=Work(work))
     assert plain(resumed) == plain(whole)
     assert (calls["vidtwin"], calls["conventional"]) == (every["vidtwin"], every["conventional"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vidtwin_codec.cli.common import console, network_options, output_options, parse_seconds, print_json
+from vidtwin_codec.cli.common import console, network_options, output_options, parse_seconds, print_json, progress
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.compare.codecs import CODECS, PRESETS, Gop
@@ -149,13 +149,8 @@ def compare_command(
     # beside the report unless that is a pipe, whose run cannot be told from another
     kept = Work(Path(work) if work else None if is_pipe(output) else Path(f"{output}.work"))
     try:
-        result = compare(
-            videos,
-            options,
-            work=kept,
-            said=screen.print,
-            warned=lambda text: screen.print(f"warning: {text}"),
-        )
+        with progress("compare", screen) as reporter:
+            result = compare(videos, options, work=kept, reporter=reporter)
         _write(output, render(result), force)
     except KeyboardInterrupt:
         if kept.folder is None:

@@ -46,7 +46,9 @@ def _note_progress(context: click.Context, parameter: click.Parameter, value: st
     context.find_root().ensure_object(OutputState).progress = value
 
 
-def json_option(help: str = "Print one JSON object a file on standard output; of a failure, its error.") -> Any:
+def json_option(
+    help: str = "Print one JSON object a file on standard output; of a failure, its error.",
+) -> Callable[[F], F]:
     """``--json``, as the argument ``as_json``; a failure is then told in JSON, too."""
     return click.option("--json", "as_json", is_flag=True, callback=_note_json, help=help)
 

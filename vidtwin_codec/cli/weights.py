@@ -113,7 +113,7 @@ def push_command(name: str, repository: str, private: bool, as_json: bool) -> No
     """Put weights into a repository of the Hugging Face hub: the file, its SHA-256 and a model card.
 
     The repository is made if it is not there; a card that is there stays. `vidtwin weights fetch USER/REPO` gets the
-    same bytes elsewhere, so that .vtw files made with them decode. Needs the extra, pip install "vidtwin-codec[hub]", and a
+    same bytes elsewhere, so that .vtw files made with them decode. Needs the extra "vidtwin-codec[hub]", and a
     token that may write (`hf auth login`, or HF_TOKEN).
     """
     _say(f"uploading {name} to {repository}")

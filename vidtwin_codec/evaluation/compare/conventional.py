@@ -42,7 +42,7 @@ def sweep(
     low, high = ladder.points[0].bytes, ladder.points[-1].bytes
     streams = _Streams(codec, variant, job, clip_frames, machine)
     search = RateSearch(streams.size, coarsest=coarsest(codec), step=codec.step, halving=codec.halving)
-    series = Series(codec.name, codec.label, variant, [])
+    series, finished = Series(codec.name, codec.label, variant, []), 0
     try:
         at_goal = search.nearest(goal)
         for crf in choose_rates(search, low, high, rates, at_goal):
@@ -50,11 +50,16 @@ def sweep(
             series.points.append(point)
             if crf == at_goal:
                 matched, series.views = point, measured.views
-            job.said(f"{codec.label} {variant.preset}, {variant.gop}, {point.setting}")
+            job.reporter.said(f"{codec.label} {variant.preset}, {variant.gop}, {point.setting}")
+            finished += 1
+            if finished <= rates:
+                job.reporter.advanced(1)
     except VidtwinError as error:
         series.points, series.views, series.notes = [], [], [error.message]
         return series
     finally:
+        # a codec that fails, or has fewer settings in this range, leaves some of the wanted encodings out
+        job.reporter.advanced(rates - min(rates, finished))
         streams.delete()
     series.points.sort(key=lambda point: point.bytes)
     series.matched = series.points.index(matched)

@@ -11,6 +11,7 @@ from vidtwin_codec.evaluation.compare.measuring import Measured
 from vidtwin_codec.evaluation.compare.reference import Reference
 from vidtwin_codec.evaluation.compare.results import Point
 from vidtwin_codec.evaluation.compare.work import Work
+from vidtwin_codec.options import Reporter
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,14 @@ class Job:
         folder: for files that are deleted on the way.
         wanted: indices of frames to keep of each codec's matched point.
         work: remembers what is finished.
-        said: is told each encoding that is measured.
+        reporter: is told of each encoding that is measured.
     """
 
     reference: Reference
     folder: Path
     wanted: list[int]
     work: Work
-    said: Callable[[str], None]
+    reporter: Reporter
 
     def once(
         self, key: Mapping[str, Any], take: Callable[[list[int]], tuple[Point, Measured]], *, viewed: bool

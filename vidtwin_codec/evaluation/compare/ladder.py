@@ -57,6 +57,11 @@ def rungs(options: CompareOptions, width: int, height: int) -> list[Rung]:
     return [Rung(quality, side) for side in sides for quality in options.qualities]
 
 
+def most_rungs(options: CompareOptions) -> int:
+    """Settings on frames that are larger than every short side."""
+    return len(options.short_sides) * len(options.qualities)
+
+
 def climb(job: Job, options: CompareOptions, load: LoadNetwork, machine: str) -> tuple[Series, dict[str, str]]:
     """Encode, decode and measure every rung.
 
@@ -85,7 +90,9 @@ def climb(job: Job, options: CompareOptions, load: LoadNetwork, machine: str) ->
             coded[step.short_side] = _Coded(job, entry, options, step.short_side, load)
         take = partial(_measure, step, coded[step.short_side], job)
         found.append(job.once({**same, **asdict(step)}, take, viewed=step == matched))
-        job.said(f"vidtwin {step.title}")
+        job.reporter.said(f"vidtwin {step.title}")
+        job.reporter.advanced(1)
+    job.reporter.advanced(most_rungs(options) - len(steps))
     chosen = found[steps.index(matched)]
     found.sort(key=lambda pair: pair[0].bytes)
     points = [point for point, _ in found]

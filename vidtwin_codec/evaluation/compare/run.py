@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from vidtwin_codec.evaluation.compare import bd
 from vidtwin_codec.evaluation.compare.codecs import CODECS, ConventionalCodec, Gop
 from vidtwin_codec.evaluation.compare.conventional import sweep
 from vidtwin_codec.evaluation.compare.job import Job
-from vidtwin_codec.evaluation.compare.ladder import climb
+from vidtwin_codec.evaluation.compare.ladder import climb, most_rungs
 from vidtwin_codec.evaluation.compare.options import CompareOptions
 from vidtwin_codec.evaluation.compare.reference import Reference, frame_indices, prepare
 from vidtwin_codec.evaluation.compare.results import Clip, Comparison, Image, Series, Variant
@@ -28,6 +28,7 @@ from vidtwin_codec.files import temporary_folder
 from vidtwin_codec.machine import cores
 from vidtwin_codec.media.ffmpeg import executable
 from vidtwin_codec.network.runner import LoadNetwork, NetworkCache
+from vidtwin_codec.options import Reporter
 
 VIEW_FRAMES = 3
 """Frames of each clip that can be looked at."""
@@ -38,8 +39,7 @@ def compare(
     options: CompareOptions | None = None,
     *,
     work: Work | None = None,
-    said: Callable[[str], None] = lambda _: None,
-    warned: Callable[[str], None] = lambda _: None,
+    reporter: Reporter | None = None,
 ) -> Comparison:
     """Put the same frames of every source through vidtwin and through each conventional codec.
 
@@ -47,8 +47,7 @@ def compare(
         sources: videos.
         options: defaults for everything left out.
         work: remembers finished measurements, and has those of before; None remembers nothing.
-        said: is told what has been done, a line at a time.
-        warned: is told what went wrong and was worked around.
+        reporter: is told of encodings that are finished, and of what went wrong and was worked around.
 
     Returns:
         Every number, and the frames to look at. A source that cannot be compared is named in ``failed``.
@@ -57,11 +56,11 @@ def compare(
         VidtwinError: no source could be compared, no codec is there, the weights cannot be read, or the package
             bjontegaard is missing.
     """
-    options = options or CompareOptions()
+    options, reporter = options or CompareOptions(), reporter or Reporter()
     bd.check_installed()
     missing = {CODECS[name].label: reason for name in options.against if (reason := CODECS[name].missing())}
     for label, reason in missing.items():
-        warned(f"{label} is left out: {reason}")
+        reporter.warned(f"{label} is left out: {reason}")
     codecs = [CODECS[name] for name in options.against if CODECS[name].label not in missing]
     if not codecs:
         raise VidtwinError("none of the codecs to compare with can be run", "use an ffmpeg that has them")
@@ -81,16 +80,18 @@ def compare(
         used=_used(f"{entry.name}, SHA-256 {entry.sha256[:12]}…", str(network.device)),
     )
     names = titles([os.fspath(source) for source in sources])
+    each = most_rungs(options) + len(codecs) * len(variants) * options.rates
+    reporter.stage("measuring", "encoding").started(len(names) * each, str(network.device))
     for number, (source, name) in enumerate(names.items(), 1):
-        said(f"{name} ({number} of {len(names)})")
+        reporter.said(f"{name} ({number} of {len(names)})")
         try:
-            clip = _Run(comparison, codecs, options, load, work or Work(), said).clip(source, name)
+            clip = _Run(comparison, codecs, options, load, work or Work(), reporter).clip(source, name)
         except VidtwinError as error:
             comparison.failed[name] = error.message
-            warned(f"{name} is left out: {error.message}")
+            reporter.warned(f"{name} is left out: {error.message}")
             continue
         for text in clip.warnings:
-            warned(f"{clip.name}: {text}")
+            reporter.warned(f"{clip.name}: {text}")
         comparison.clips.append(clip)
     if not comparison.clips:
         raise VidtwinError("none of the sources could be compared: " + "; ".join(comparison.failed.values()))
@@ -106,7 +107,7 @@ class _Run:
     options: CompareOptions
     load: LoadNetwork
     work: Work
-    said: Callable[[str], None]
+    reporter: Reporter
 
     def clip(self, source: str, title: str) -> Clip:
         """Every codec on one source."""
@@ -114,7 +115,7 @@ class _Run:
         with temporary_folder() as folder:
             reference = prepare(source, folder, frames=options.frames, seconds=options.seconds, start=options.start)
             wanted = frame_indices(reference.frames, VIEW_FRAMES)
-            job = Job(reference, folder, wanted, self.work, self.said)
+            job = Job(reference, folder, wanted, self.work, self.reporter)
             ladder, reasons = climb(job, options, self.load, f"{used['device']}, {self._machine}")
             clip = Clip(
                 name=title,
