@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from vidtwin_codec.evaluation.compare.bd import mean_delta
 from vidtwin_codec.evaluation.compare.results import Comparison, Series
-from vidtwin_codec.evaluation.report import images, render
+from vidtwin_codec.evaluation.report import render
 from vidtwin_codec.evaluation.report.axes import Scale, linear_ticks, log_ticks, spread
 from vidtwin_codec.evaluation.report.lines import clip_lines, mean_lines
 from vidtwin_codec.evaluation.report.plots import rd_plot, standalone
 from vidtwin_codec.evaluation.report.text import percent
 from vidtwin_codec.evaluation.report.verdicts import introduction, verdicts
+from vidtwin_codec.media import images
 
 VOID = {"meta", "link", "img", "input", "br", "path", "circle", "polygon", "line"}
 

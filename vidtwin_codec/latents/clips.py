@@ -51,6 +51,10 @@ class ClipLatents:
         tiles = self.tile_counts[number] if self.tile_counts else None
         return cropped(LatentArrays(*(part[number, :tiles] for part in self.symbols)), layout, placement)
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {list(part.shape)}" for name, part in self.symbols._asdict().items())
+        return f"<ClipLatents of clips {self.numbers}, frames {self.frames}: {shapes}, {self.symbols.structure.dtype}>"
+
     def __len__(self) -> int:
         """Number of clips."""
         return len(self.numbers)

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import files_in
 from vidtwin_codec.latents.cache import DEFAULT_BYTES, GroupCache
 from vidtwin_codec.latents.file import VtwFile, check_same_latents
+from vidtwin_codec.options.display import counted
 
 _MAX_OPEN = 256
 
@@ -98,6 +100,18 @@ class VtwDataset(Dataset[dict[str, Any]]):
         self._look(_paths(sources))
         self.files = [record.path for record in self._records]
         self._ends = np.cumsum([record.samples for record in self._records])
+
+    def __repr__(self) -> str:
+        tiles = "one tile" if self.tiles == "one" else "all tiles"
+        left = f", {counted(len(self.skipped), 'file')} skipped" if self.skipped else ""
+        samples, clips = counted(len(self), "sample"), counted(self.clips, "clip")
+        return f"<VtwDataset of {samples} ({clips} of {tiles}) from {counted(len(self.files), 'file')}{left}>"
+
+    def _repr_html_(self) -> str:
+        from vidtwin_codec.latents.notebook import FRAMES, dataset_html
+
+        with ExitStack() as stack:
+            return dataset_html(self, [stack.enter_context(VtwFile(path)) for path in self.files[:FRAMES]])
 
     def __len__(self) -> int:
         """Samples of an epoch."""

@@ -24,6 +24,7 @@ from vidtwin_codec.container.remote import open_source
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.latents.cache import GroupCache, narrowed
 from vidtwin_codec.latents.clips import ClipLatents, cropped, largest_layout
+from vidtwin_codec.options.display import counted, extent
 
 if TYPE_CHECKING:
     from vidtwin_codec.network.runner import NetworkCache
@@ -82,6 +83,23 @@ class VtwFile(Closing):
     def close(self) -> None:
         """Close the file."""
         self._close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return not self._close.alive
+
+    def __repr__(self) -> str:
+        header = self.header
+        shown = extent(header.width, header.height, self.frame_count, self.fps)
+        inside = f"{counted(len(self), 'clip')} in {counted(len(self.group_clips), 'group')}"
+        size, state = self._reader.counts.vtw_bytes, ", closed" if self.closed else ""
+        return f"<VtwFile {self.name}: {shown}, {inside}, {size} bytes, weights {header.weights_name!r}{state}>"
+
+    def _repr_html_(self) -> str:
+        from vidtwin_codec.latents.notebook import file_html
+
+        return file_html(self)
 
     def __len__(self) -> int:
         """Number of clips; the last one may be filled up by repeating its last frame."""

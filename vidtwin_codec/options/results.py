@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from vidtwin_codec.options.display import counted, extent, html_table
 from vidtwin_codec.options.target import Achieved
 
 
-class Extent:
+class Extent(ABC):
     """What follows from how large, long and fast a video is; for results that say so."""
 
+    source: str
     width: int
     height: int
     frames: int
@@ -27,6 +30,22 @@ class Extent:
     def raw_bytes(self) -> int:
         """Width · height · 3 · frames: what the video is as 8-bit RGB."""
         return self.width * self.height * 3 * self.frames
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Every number, by its name."""
+
+    def _line(self, said: str, warnings: list[str]) -> str:
+        """For a prompt: from what, to what, how large, and what else there is to say."""
+        output = getattr(self, "output", None)
+        files = self.source if output is None else f"{self.source} → {output}"
+        told = f", {counted(len(warnings), 'warning')}" if warnings else ""
+        shown = extent(self.width, self.height, self.frames, self.fps)
+        return f"<{type(self).__name__} {files}: {shown}, {said}{told}>"
+
+    def _repr_html_(self) -> str:
+        values = {name: value for name, value in self.to_json().items() if not isinstance(value, dict)}
+        return html_table(type(self).__name__, values)
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,10 @@ class EncodeResult(Extent):
         """Kilobits of the whole .vtw, audio included, per second."""
         return 8 * self.vtw_bytes / 1000 / self.duration
 
+    def __repr__(self) -> str:
+        said = f"{self.vtw_bytes} bytes, {self.bits_per_pixel:.4g} bits per pixel, quality {self.quality:g}"
+        return self._line(f"{said}, weights {self.weights!r}", self.warnings)
+
     def to_json(self) -> dict[str, Any]:
         """The keys that ``--json`` prints."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -97,6 +120,9 @@ class DecodeResult(Extent):
     device: str
     seconds: float
     warnings: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return self._line(f"{self.output_bytes} bytes, weights {self.weights!r}", self.warnings)
 
     def to_json(self) -> dict[str, Any]:
         """The keys that ``--json`` prints."""

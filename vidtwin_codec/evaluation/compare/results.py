@@ -135,6 +135,10 @@ class Comparison:
     excerpt: str
     used: dict[str, str]
 
+    def __repr__(self) -> str:
+        against = ", ".join(self.codecs.values())
+        return f"<Comparison of {len(self.clips)} clips with {against}; {len(self.failed)} failed>"
+
     def to_json(self) -> dict[str, Any]:
         """Every number, without the images."""
         values = _plain(self)

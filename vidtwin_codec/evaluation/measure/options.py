@@ -91,6 +91,11 @@ class Measurement(Extent):
     luma_matrix: str
     warnings: list[str] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        means = [f"{name} {value:.4g}" for name, value in self.scores.means.items()]
+        rate = [] if self.sizes is None else [f"{8 * self.sizes.video_bytes / (self.raw_bytes / 3):.4g} bits per pixel"]
+        return self._line(", ".join([*rate, *means]) or "nothing measured", self.warnings)
+
     def to_json(self) -> dict[str, Any]:
         """The values of :data:`KEYS`; what cannot be given is None and has its reason in ``reasons``."""
         plain = ("source", "output", "protocol", "width", "height", "frames", "clips", "duration", "source_bytes")

@@ -14,13 +14,13 @@ from vidtwin_codec.coding.placement import cell_of
 from vidtwin_codec.decoding.decoder import matching_weights
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.report.bars import bar_plot
-from vidtwin_codec.evaluation.report.images import data_uri
 from vidtwin_codec.evaluation.report.information import Information, measure_information
 from vidtwin_codec.evaluation.report.paths import path_plot
 from vidtwin_codec.evaluation.report.pictures import dynamics_maps, structure_maps
 from vidtwin_codec.evaluation.report.resources import resource
 from vidtwin_codec.evaluation.report.text import NBSP, count, kilobytes, percent
 from vidtwin_codec.latents.file import VtwFile
+from vidtwin_codec.media.images import data_uri
 from vidtwin_codec.network.device import select_device
 from vidtwin_codec.options import NetworkOptions, Reporter
 

@@ -7,7 +7,6 @@ from string import Template
 from typing import Any
 
 from vidtwin_codec.evaluation.compare.results import CURVES, Clip, Comparison, Series, Variant
-from vidtwin_codec.evaluation.report.images import LONGEST_SIDE, data_uri
 from vidtwin_codec.evaluation.report.lines import clip_lines, mean_lines
 from vidtwin_codec.evaluation.report.method import method
 from vidtwin_codec.evaluation.report.plots import DIGITS, TITLES, rd_plot
@@ -16,6 +15,7 @@ from vidtwin_codec.evaluation.report.tables import NAMES, clip_table, mean_table
 from vidtwin_codec.evaluation.report.text import NBSP, count, kilobytes, variant_name
 from vidtwin_codec.evaluation.report.verdicts import introduction, verdicts
 from vidtwin_codec.media.ffmpeg import video_encoders
+from vidtwin_codec.media.images import LONGEST_SIDE, data_uri
 from vidtwin_codec.text import to_json
 
 
