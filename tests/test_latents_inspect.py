@@ -84,7 +84,8 @@ def page(tmp_path_factory: pytest.TempPathFactory, micro_weights: Path) -> Path:
     source = "testsrc2=size=40x36:rate=25,format=yuv420p"
     ffmpeg("-f", "lavfi", "-i", source, "-frames:v", "10", f"file:{folder / 'a.mp4'}")
     encode(folder / "a.mp4", folder / "<a>.vtw", EncodeOptions(weights=str(micro_weights), device="cpu"))
-    text = inspect_page(folder / "<a>.vtw", 3, NetworkOptions(weights=str(micro_weights), device="cpu"))
+    network = NetworkOptions(weights=str(micro_weights), device="cpu")
+    text = inspect_page(folder / "<a>.vtw", 3, network, source=folder / "a.mp4")
     (folder / "page.html").write_text(text, encoding="utf-8")
     return folder / "page.html"
 
@@ -94,7 +95,7 @@ def test_the_page_is_complete_without_a_network(page: Path) -> None:
     assert "&lt;a&gt;.vtw" in text
     assert "<a>" not in text
     assert not re.findall(r"(?:src|href)=\"(?!data:)", text)
-    assert text.count("<img") == 3 * 3 + 3
+    assert text.count("<img") == 3 * 4 + 3
     assert "Frame 1," in text
     assert "Frame 8," in text
 
@@ -105,11 +106,25 @@ def test_in_a_browser(page: Path, tmp_path: Path, width: int) -> None:
     with open_browser(tmp_path, width=width) as session:
         session.get(page.as_uri())
         sizes = [image.get_property("naturalWidth") for image in session.find_elements(By.TAG_NAME, "img")]
-        assert len(sizes) == 12
+        assert len(sizes) == 15
         assert all(size for size in sizes)
         assert session.execute_script("return document.documentElement.scrollWidth") <= width
+        # frames of every part can be seen without scrolling sideways, not too small
+        frames = session.find_elements(By.CSS_SELECTOR, ".parts img")
+        assert len(frames) == 12
+        assert all(each.rect["x"] >= 0 and each.rect["x"] + each.rect["width"] <= width for each in frames)
+        assert min(each.rect["width"] for each in frames) >= 150
         assert len(session.find_elements(By.CSS_SELECTOR, ".plot rect")) > 20
         assert session.get_log("browser") == []
+
+
+def test_another_video_than_the_source_is_refused(page: Path, micro_weights: Path, tmp_path: Path) -> None:
+    for size, frames, said in (("48x36", 10, "48 x 36, those of"), ("40x36", 5, "has no frame 8")):
+        ffmpeg("-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25", "-frames:v", str(frames), f"file:{tmp_path}/b.mp4")
+        network = NetworkOptions(weights=str(micro_weights), device="cpu")
+        with pytest.raises(VidtwinError, match=said) as caught:
+            inspect_page(page.parent / "<a>.vtw", 3, network, source=tmp_path / "b.mp4")
+        assert "encoded from" in str(caught.value.hint)
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

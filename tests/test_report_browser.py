@@ -188,6 +188,21 @@ def test_a_phone_in_the_dark(report: str, tmp_path: Path) -> None:
         assert phone.get_log("browser") == []
 
 
+def test_tables_show_where_there_is_more_to_scroll_to(report: str, tmp_path: Path) -> None:
+    with open_browser(tmp_path / "narrow", width=390) as narrow:
+        narrow.get(report)
+        table = narrow.find_element(By.CSS_SELECTOR, "#deltas ~ .scroll")
+
+        def edge(side: int) -> int:
+            """How dark the last row is at a side, below its text."""
+            shown = pixels(table.screenshot_as_png)
+            return 255 - int(shown[-6, side].mean())
+
+        assert edge(-1) > edge(1) + 20, "more to the right"
+        narrow.execute_script("arguments[0].scrollLeft = arguments[0].scrollWidth", table)
+        assert edge(1) > edge(-1) + 20, "more to the left"
+
+
 def test_without_scripts_everything_but_the_viewer_is_there(report: str, tmp_path: Path) -> None:
     with open_browser(tmp_path / "bare") as bare:
         bare.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})

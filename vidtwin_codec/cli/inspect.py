@@ -27,11 +27,14 @@ from vidtwin_codec.text import valid
     show_default=True,
     help="Frames to show, 1 to 100, spread evenly over the video.",
 )
+@click.option("--source", "video", metavar="VIDEO", help="The video it was encoded from: show its frames beside them.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @reading_network_options
 @progress_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
-def inspect_command(source: str, output: str, frames: int, force: bool, quiet: bool, **choices: Any) -> None:
+def inspect_command(
+    source: str, output: str, frames: int, video: str | None, force: bool, quiet: bool, **choices: Any
+) -> None:
     """Show what the latents of a .vtw file carry, on one HTML page that needs no network.
 
     Frames decoded from both parts, from structure alone and from dynamics alone; bits by clip and by channel; the
@@ -39,14 +42,17 @@ def inspect_command(source: str, output: str, frames: int, force: bool, quiet: b
 
     \b
     vidtwin inspect in.vtw -o in.html
+    vidtwin inspect in.vtw --source in.mp4 -o in.html
     """
     check_output(output, source, force=force)
+    if video is not None:
+        check_output(output, video, force=force)
     screen = console(quiet)
     # torch is imported only now: help and wrong usage need not wait for it
     from vidtwin_codec.evaluation.report.latents import inspect_page
 
     with progress("inspect", screen) as reporter:
-        page = inspect_page(source, frames, NetworkOptions(**choices), reporter)
+        page = inspect_page(source, frames, NetworkOptions(**choices), reporter, source=video)
     with atomic_path(output, force=force) as temporary:
         temporary.write_text(valid(page), encoding="utf-8")
         size = temporary.stat().st_size

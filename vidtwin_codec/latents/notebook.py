@@ -80,10 +80,9 @@ def _strip(files: Sequence[VtwFile], places: Sequence[int]) -> tuple[Strip, str 
             if file.closed:
                 return images, "The file is closed: no frames are shown."
             left -= _work(file.header)
-            if left < 0 or max(file.group_bytes, default=0) > _GROUP_BYTES:
+            too_large = left < 0 or max(file.group_bytes, default=0) > _GROUP_BYTES
+            if too_large or time.monotonic() - began > SECONDS:
                 return images, "No more frames are shown: decoding them takes long. `frames` of a VtwFile gives them."
-            if time.monotonic() - began > SECONDS:
-                break
             for frame in file.frames(place, place + 1):
                 name = f"frame {place}" if len(files) == 1 else file.name
                 images.append((name, data_uri(frame, longest=_HEIGHT * 2)))

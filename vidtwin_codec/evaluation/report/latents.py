@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from html import escape
-from string import Template
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from vidtwin_codec.coding.placement import cell_of
 from vidtwin_codec.decoding.decoder import matching_weights
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.evaluation.measure.codec import OTHER_SOURCE
 from vidtwin_codec.evaluation.report.bars import bar_plot
 from vidtwin_codec.evaluation.report.information import Information, measure_information
 from vidtwin_codec.evaluation.report.paths import path_plot
 from vidtwin_codec.evaluation.report.pictures import dynamics_maps, structure_maps
-from vidtwin_codec.evaluation.report.resources import resource
-from vidtwin_codec.evaluation.report.text import NBSP, count, kilobytes, percent
+from vidtwin_codec.evaluation.report.resources import fill
+from vidtwin_codec.evaluation.report.text import count, kilobytes, percent
 from vidtwin_codec.latents.file import VtwFile
+from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.images import data_uri
 from vidtwin_codec.network.device import select_device
 from vidtwin_codec.options import NetworkOptions, Reporter
@@ -38,6 +40,8 @@ def inspect_page(
     frames: int = DEFAULT_FRAMES,
     network: NetworkOptions | None = None,
     reporter: Reporter | None = None,
+    *,
+    source: str | os.PathLike[str] | None = None,
 ) -> str:
     """The whole page.
 
@@ -46,39 +50,58 @@ def inspect_page(
         frames: how many to decode, spread over the video.
         network: weights and device to decode with.
         reporter: is told of frames decoded.
+        source: the video that the .vtw was encoded from, whose frames are shown first.
 
     Raises:
-        VidtwinError: the file is empty or damaged, or its weights are not here.
+        VidtwinError: the file is empty or damaged, its weights are not here, or ``source`` is another video.
     """
     network, reporter = network or NetworkOptions(), reporter or Reporter()
     with VtwFile(path) as file:
         if not len(file):
-            raise VidtwinError(f"{os.fspath(path)}: holds no frames")
-        header, middle = file.header, len(file) // 2
-        own = header.grid_on(file.placement(middle))
-        structure = structure_maps(file[middle].structure[0][..., :MAX_CHANNELS_SHOWN], own)
-        dynamics_x, dynamics_y, grid = _first_dynamics(file)
-        wide = _ENLARGED * dynamics_x.shape[0] * dynamics_x.shape[3]
-        return Template(resource("latents.html")).substitute(
-            title=escape(os.path.basename(os.fspath(path))),
-            lede=escape(
-                f"{header.width} × {header.height}, {count(file.frame_count, 'frame')} at {float(file.fps):.5g} a "
-                f"second; {count(len(file), 'clip')} of {count(file.tiles, 'tile')} in "
-                f"{count(len(file.group_clips), 'group')}. Weights: {header.weights_name} "
-                f"({header.weights_sha256[:12]}…)."
-            ),
-            style=resource("plots.css") + resource("page.css") + resource("latents.css"),
-            frames=_frames(file, frames, network, reporter),
-            **_bits(file, measure_information(file)),
-            clip=middle,
-            structure=data_uri(structure, exact=True),
-            structure_width=_ENLARGED * structure.shape[1],
-            dynamics_x=data_uri(dynamics_maps(dynamics_x, grid, 1), exact=True),
-            dynamics_y=data_uri(dynamics_maps(dynamics_y, grid, 0), exact=True),
-            dynamics_width=wide,
-            camera=_camera(file),
-            span=f"The first {MAX_CLIPS_SHOWN} of {len(file)} clips are shown." if len(file) > MAX_CLIPS_SHOWN else "",
+            raise VidtwinError(f"{file.name}: holds no frames")
+        header = file.header
+        lede = (
+            f"{header.width} × {header.height}, {count(file.frame_count, 'frame')} at {float(file.fps):.5g} a second; "
+            f"{count(len(file), 'clip')} of {count(file.tiles, 'tile')} in {count(len(file.group_clips), 'group')}. "
+            f"Weights: {header.weights_name} ({header.weights_sha256[:12]}…)."
         )
+        page = fill(
+            "latents.html",
+            title=os.path.basename(file.name),
+            lede=lede,
+            source=None if source is None else os.path.basename(os.fspath(source)),
+            moments=_moments(file, frames, network, reporter, source),
+            **_bits(file, measure_information(file)),
+            maps=_maps(file),
+            clips=len(file),
+            shown=MAX_CLIPS_SHOWN,
+            path=_path(file),
+        )
+        return str(page)
+
+
+def _maps(file: VtwFile) -> list[dict[str, Any]]:
+    """Latents as pictures, with what to say about them."""
+    middle = len(file) // 2
+    own = file.header.grid_on(file.placement(middle))
+    structure = structure_maps(file[middle].structure[0][..., :MAX_CHANNELS_SHOWN], own)
+    dynamics_x, dynamics_y, grid = _first_dynamics(file)
+    found = [
+        (
+            f"Structure of clip {middle}: query slots down, channels across",
+            f"Structure latents of clip {middle}",
+            structure,
+            structure.shape[1],
+        )
+    ]
+    for name, lines, along, part in (("x", "columns", 1, dynamics_x), ("y", "rows", 0, dynamics_y)):
+        title = f"Dynamics {name}: channels down, in each the frame’s {lines}; time across"
+        picture = dynamics_maps(part, grid, along)
+        found.append((title, f"Dynamics {name} over time", picture, part.shape[0] * part.shape[3]))
+    return [
+        {"title": title, "about": about, "address": data_uri(picture, exact=True), "width": _ENLARGED * width}
+        for title, about, picture, width in found
+    ]
 
 
 def _first_dynamics(file: VtwFile) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, int]]:
@@ -115,11 +138,11 @@ def _stacked(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.concatenate([np.pad(part, [(0, 0)] * 4 + [(0, most - part.shape[-1])]) for part in parts])
 
 
-def _camera(file: VtwFile) -> str:
-    """Where frames lie on canvases, over time; empty where no clip has one."""
+def _path(file: VtwFile) -> dict[str, Any] | None:
+    """Where frames lie on canvases, over time; None where no clip has one."""
     placements = file.placements() if file.header.camera else ()
     if not any(placements):
-        return ""
+        return None
     cell = cell_of(file.header.layout)
     frames = file.header.clip_frames
     paths = [
@@ -128,35 +151,60 @@ def _camera(file: VtwFile) -> str:
     ]
     shown = np.concatenate(paths)[: file.frame_count]
     moved = sum(one is not None for one in placements)
-    return (
-        f"<section><h2>Where the camera went</h2><p>{moved} of {count(len(placements), 'clip')} lie on canvases of "
-        "their own. The place of each frame’s top left corner, in pixels, as far as the coder knows it: where the "
-        f'picture changes, it starts again.</p><div class="plots"><div>{path_plot(shown, frames)}</div></div></section>'
-    )
+    return {"moved": f"{moved} of {count(len(placements), 'clip')}", "plot": Markup(path_plot(shown, frames))}
 
 
-def _frames(file: VtwFile, wanted: int, network: NetworkOptions, reporter: Reporter) -> str:
-    """A table: frames down, parts across."""
-    # in the middle of equal stretches
+def _moments(
+    file: VtwFile,
+    wanted: int,
+    network: NetworkOptions,
+    reporter: Reporter,
+    source: str | os.PathLike[str] | None,
+) -> list[dict[str, Any]]:
+    """Frames in the middle of equal stretches, the source's and those of each part."""
     numbers = sorted({int((number + 0.5) * file.frame_count / wanted) for number in range(wanted)})
-    entry = matching_weights(file.header, network.weights)
-    bears = entry.metadata
+    originals = None if source is None else source_frames(source, file, numbers)
+    bears = matching_weights(file.header, network.weights).metadata
     device = select_device(network.device, network.precision, bears.compute_dtype, tf32=bears.tf32)
     reporter.started(len(numbers) * len(_PARTS), str(device))
-    heads = "".join(f'<th scope="col">{name}</th>' for _, name in _PARTS)
-    rows = []
-    for number in numbers:
-        cells = []
+    moments = []
+    for place, number in enumerate(numbers):
+        images = [] if originals is None else [("source", data_uri(originals[place]))]
         for only, name in _PARTS:
             (frame,) = file.frames(number, number + 1, only=only, **vars(network))
-            cells.append(f'<td><img src="{data_uri(frame)}" alt="Frame {number}, {name}"></td>')
+            images.append((name, data_uri(frame)))
             reporter.advanced(1)
-        seconds = float(number / file.fps)
-        rows.append(f'<tr><th scope="row">Frame {number},<br>{seconds:.2f}{NBSP}s</th>{"".join(cells)}</tr>')
-    return f"<table><thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        moments.append({"frame": number, "seconds": float(number / file.fps), "images": images})
+    return moments
 
 
-def _bits(file: VtwFile, information: Information) -> dict[str, str]:
+def source_frames(source: str | os.PathLike[str], file: VtwFile, numbers: Sequence[int]) -> NDArray[np.uint8]:
+    """Frames of the video that a .vtw was encoded from: uint8 ``[n, height, width, 3]`` RGB.
+
+    Args:
+        source: the video.
+        file: the .vtw, of the same size and with as many frames or fewer.
+        numbers: of the frames, rising.
+
+    Raises:
+        VidtwinError: it cannot be read, has another size or not so many frames.
+    """
+    header, name = file.header, os.fspath(source)
+    info = probe(source, fps=header.fps)
+    if (info.width, info.height) != (header.width, header.height):
+        raise VidtwinError(
+            f"{name}: its frames are {info.width} x {info.height}, those of {file.name} {header.width} x "
+            f"{header.height}",
+            OTHER_SOURCE,
+        )
+    with FrameReader(info, fps=header.fps, runs=[(number, 1) for number in numbers]) as reader:
+        found = reader.read_full(len(numbers))
+    if len(found) < len(numbers):
+        raise VidtwinError(f"{name}: has no frame {numbers[len(found)]}, {file.name} has", OTHER_SOURCE)
+    return found
+
+
+def _bits(file: VtwFile, information: Information) -> dict[str, Any]:
     """Sizes in words, and plots over time and by channel."""
     structure = information.structure.sum(axis=(1, 2))
     dynamics = information.dynamics_x.sum(axis=1) + information.dynamics_y.sum(axis=1)
@@ -183,10 +231,7 @@ def _bits(file: VtwFile, information: Information) -> dict[str, str]:
             bar_plot([("dynamics", _dynamics(file, information))], "x, then y", "bits a frame"),
         ),
     ]
-    return {
-        "sizes": escape(sizes),
-        "plots": "".join(f"<div><h3>{title}</h3>{plot}</div>" for title, plot in plots),
-    }
+    return {"sizes": sizes, "plots": [(title, Markup(plot)) for title, plot in plots]}
 
 
 def _dynamics(file: VtwFile, information: Information) -> NDArray[np.float64]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from html import escape
+from markupsafe import Markup
 
 from vidtwin_codec.evaluation.compare.bd import LEAST_POINTS
 from vidtwin_codec.evaluation.compare.results import Comparison
+from vidtwin_codec.evaluation.report.resources import fill
 from vidtwin_codec.evaluation.report.text import variant_name
 
 
-def method(comparison: Comparison) -> str:
+def method(comparison: Comparison) -> Markup:
     """Paragraphs and a list of settings, as HTML."""
-    used = comparison.used
     paragraphs = {
         "Frames": f"The first {comparison.excerpt} of each source (all of a shorter one) are decoded once to 8-bit "
         "RGB. vidtwin encodes exactly these frames; conventional codecs get them as BT.709 4:2:0, and their pictures "
@@ -31,24 +31,13 @@ def method(comparison: Comparison) -> str:
         f"logarithm of the rate, of vidtwin’s convex hull, where both curves have {LEAST_POINTS} points or more. The "
         "mean over clips is arithmetic.",
     }
-    text = "".join(f"<p><strong>{escape(head)}.</strong> {escape(said)}</p>" for head, said in paragraphs.items())
-    versions = (
-        f"<p>vidtwin {escape(used['vidtwin'])}, ffmpeg {escape(used['ffmpeg'])}, {escape(used['processor'])}.</p>"
-    )
-    settings = "".join(
-        f"<dt>{escape(label)}, {escape(variant_name(variant, comparison.clip_frames))}</dt>"
-        f"<dd><code>{escape(ways[variant.key])}</code></dd>"
+    settings = [
+        (f"{label}, {variant_name(variant, comparison.clip_frames)}", ways[variant.key])
         for label, ways in comparison.settings.items()
         for variant in comparison.variants
-    )
-    left_out = "".join(
-        f"<li>{escape(name)}: {escape(reason)}</li>"
-        for name, reason in (*comparison.missing.items(), *comparison.failed.items())
-    )
-    warnings = "".join(
-        f"<li>{escape(clip.name)}: {escape(warning)}</li>" for clip in comparison.clips for warning in clip.warnings
-    )
-    listed = (f"<h3>Left out</h3><ul>{left_out}</ul>" if left_out else "") + (
-        f"<h3>Warnings</h3><ul>{warnings}</ul>" if warnings else ""
-    )
-    return f"{text}{versions}<h3>Options of each encoder</h3><dl>{settings}</dl>{listed}"
+    ]
+    lists = [
+        ("Left out", [*comparison.missing.items(), *comparison.failed.items()]),
+        ("Warnings", [(clip.name, warning) for clip in comparison.clips for warning in clip.warnings]),
+    ]
+    return fill("method.html", paragraphs=paragraphs, used=comparison.used, settings=settings, lists=lists)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from html import escape
-from string import Template
 from typing import Any
+
+from markupsafe import Markup
 
 from vidtwin_codec.evaluation.compare.results import CURVES, Clip, Comparison, Series, Variant
 from vidtwin_codec.evaluation.report.lines import clip_lines, mean_lines
 from vidtwin_codec.evaluation.report.method import method
 from vidtwin_codec.evaluation.report.plots import DIGITS, TITLES, rd_plot
-from vidtwin_codec.evaluation.report.resources import resource
+from vidtwin_codec.evaluation.report.resources import fill
 from vidtwin_codec.evaluation.report.tables import NAMES, clip_table, mean_table, point_table, speed_table
 from vidtwin_codec.evaluation.report.text import NBSP, count, kilobytes, variant_name
 from vidtwin_codec.evaluation.report.verdicts import introduction, verdicts
@@ -28,39 +28,31 @@ def render(comparison: Comparison) -> str:
     clips = comparison.clips
     every = sum(clip.frames for clip in clips)
     labels = list(comparison.codecs.values())
-    numbers = "".join(
-        f"<details><summary>{escape(clip.name)}</summary>{point_table(comparison, clip)}</details>" for clip in clips
-    )
-    return Template(resource("page.html")).substitute(
-        title=escape(f"vidtwin against {_listed(labels)}"),
-        lede=escape(
-            f"{count(len(clips), 'clip')}, {count(every, 'frame')}. Network weights: {comparison.used['weights']}; "
-            f"run on {comparison.used['device']}."
-        ),
-        style=resource("plots.css") + resource("page.css"),
-        script=resource("plots.js") + resource("viewer.js"),
-        verdicts=f"<p>{escape(introduction(comparison))}</p>" + _paragraphs(verdicts(comparison)),
-        clip_options=_clip_options(clips),
-        variant_options=_variant_options(comparison),
+    page = fill(
+        "page.html",
+        title=f"vidtwin against {_listed(labels)}",
+        lede=f"{count(len(clips), 'clip')}, {count(every, 'frame')}. Network weights: {comparison.used['weights']}; "
+        f"run on {comparison.used['device']}.",
+        introduction=introduction(comparison),
+        verdicts=verdicts(comparison),
+        clips=clips,
+        variants=[(one.key, variant_name(one, comparison.clip_frames)) for one in comparison.variants],
         figures=_figures(comparison),
         means=mean_table(comparison),
-        by_clip="".join(clip_table(comparison, clip) for clip in clips),
-        machine=escape(comparison.used["processor"]),
-        device=escape(comparison.used["device"]),
+        by_clip=[clip_table(comparison, clip) for clip in clips],
+        machine=comparison.used["processor"],
+        device=comparison.used["device"],
         longest_side=LONGEST_SIDE,
         image_format="WebP" if "libwebp" in video_encoders() else "JPEG",
         speed=speed_table(comparison),
         method=method(comparison),
-        numbers=numbers,
+        numbers=[(clip.name, point_table(comparison, clip)) for clip in clips],
         views=_script_safe(_views(comparison)),
     )
+    return str(page)
 
 
-def _paragraphs(found: list[tuple[str, str]]) -> str:
-    return "".join(f"<p><strong>{escape(label)}</strong> {escape(text)}</p>" for label, text in found)
-
-
-def _figures(comparison: Comparison) -> str:
+def _figures(comparison: Comparison) -> list[dict[str, Any]]:
     """Plots of every clip and variant; the script shows one set at a time."""
     parts = []
     for variant in comparison.variants:
@@ -74,39 +66,24 @@ def _figures(comparison: Comparison) -> str:
         for number, clip in enumerate(comparison.clips):
             lines = {metric: clip_lines(clip, comparison.codecs, variant, metric) for metric in CURVES}
             parts.append(_figure(str(number), clip.name, _clip_note(clip, variant), variant, lines, comparison))
-    return "".join(parts)
+    return parts
 
 
-def _figure(key: str, name: str, note: str, variant: Variant, lines: dict[str, Any], comparison: Comparison) -> str:
+def _figure(
+    key: str, name: str, note: str, variant: Variant, lines: dict[str, Any], comparison: Comparison
+) -> dict[str, Any]:
     way = variant_name(variant, comparison.clip_frames)
-    plots = "".join(
-        f"<div><h3>{TITLES[metric]}</h3>{rd_plot(lines[metric], metric, f'{TITLES[metric]} of {name}, {way}')}</div>"
+    plots = [
+        (TITLES[metric], Markup(rd_plot(lines[metric], metric, f"{TITLES[metric]} of {name}, {way}")))
         for metric in CURVES
-    )
-    caption = f"<strong>{escape(name)}</strong>; conventional codecs: {escape(way)}. {escape(note)}"
-    return (
-        f'<figure class="curves" data-clip="{key}" data-variant="{escape(variant.key)}">'
-        f'<div class="plots">{plots}</div><figcaption>{caption}</figcaption></figure>'
-    )
+    ]
+    return {"key": key, "variant": variant.key, "name": name, "way": way, "note": note, "plots": plots}
 
 
 def _clip_note(clip: Clip, variant: Variant) -> str:
     notes = [f"{s.label} {note}." for s in clip.others if s.variant == variant for note in s.notes]
     notes += [f"{NAMES[metric]} could not be computed: {reason}." for metric, reason in clip.reasons.items()]
     return " ".join([f"{clip.width} × {clip.height}, {count(clip.frames, 'frame')}.", *notes])
-
-
-def _clip_options(clips: list[Clip]) -> str:
-    options = [f'<option value="{number}">{escape(clip.name)}</option>' for number, clip in enumerate(clips)]
-    return "".join([f'<option value="all">All {len(clips)} clips</option>' if len(clips) > 1 else "", *options])
-
-
-def _variant_options(comparison: Comparison) -> str:
-    return "".join(
-        f'<label><input type="radio" name="variant" value="{escape(variant.key)}"{"" if number else " checked"}> '
-        f"{escape(variant_name(variant, comparison.clip_frames))}</label>"
-        for number, variant in enumerate(comparison.variants)
-    )
 
 
 def _views(comparison: Comparison) -> list[dict[str, Any]]:
@@ -150,6 +127,6 @@ def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _script_safe(value: Any) -> str:
+def _script_safe(value: Any) -> Markup:
     """JSON that cannot end the script element it stands in."""
-    return to_json(value).replace("<", "\\u003c")
+    return Markup(to_json(value).replace("<", "\\u003c"))
