@@ -208,6 +208,18 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
+def open_input(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file or a named pipe for reading.
+
+    Raises:
+        VidtwinError: the operating system refuses.
+    """
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise explain_os_error(error, path) from error
+
+
 def _same_file(a: Path, b: Path) -> bool:
     return a.exists() and b.exists() and a.samefile(b)
 

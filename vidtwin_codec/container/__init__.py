@@ -6,6 +6,7 @@ from vidtwin_codec.container.header import Header
 from vidtwin_codec.container.index import GroupEntry
 from vidtwin_codec.container.inspection import FrameRange
 from vidtwin_codec.container.reader import VtwReader, verify
+from vidtwin_codec.container.stream import VtwStream
 from vidtwin_codec.container.writer import VtwWriter
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "GroupEntry",
     "Header",
     "VtwReader",
+    "VtwStream",
     "VtwWriter",
     "verify",
 ]

@@ -13,8 +13,8 @@ from vidtwin_codec.container import MATROSKA, AudioInfo
 from vidtwin_codec.decoding.decoder import Decoder
 from vidtwin_codec.decoding.output import PathLike, Target, check_target, open_target, writing_options
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import explain_os_error, is_pipe, temporary_folder
-from vidtwin_codec.media import FrameWriter, SoundTrack, open_sound, spool_stdin
+from vidtwin_codec.files import explain_os_error, is_pipe, open_input, temporary_folder
+from vidtwin_codec.media import FrameWriter, SoundTrack, open_sound, piped_input, spool_stdin
 from vidtwin_codec.network.geometry import Frames
 from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, announce_compiling
 from vidtwin_codec.options import DecodeOptions, DecodeResult, Reporter
@@ -32,7 +32,8 @@ def decode(
     """Decode a .vtw file to a video.
 
     Args:
-        source: the .vtw, or ``-`` for standard input.
+        source: the .vtw, a named pipe, or ``-`` for standard input. Pipes are decoded as they are read, except with
+            ``options.recover``.
         output: the video to write, which appears when it is complete; numbered images (``frames_%04d.png``); or ``-``
             for standard output, which is written to as the video is decoded (as fragmented MP4, if no
             ``options.format`` is given). Named pipes are written to likewise.
@@ -78,10 +79,16 @@ def open_decoder(
         VidtwinError: as :func:`decode`.
     """
     with ExitStack() as stack:
-        path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
-        decoder = stack.enter_context(Decoder(path, options, reporter.warned, load))
+        path, stream = source, None
+        if is_pipe(source) and options.recover:
+            path = stack.enter_context(spool_stdin())  # what is whole of a damaged file is looked for back and forth
+        elif is_pipe(source):
+            path, stream = shown_name(source), piped_input()
+        elif Path(source).is_fifo():
+            stream = stack.enter_context(open_input(source))
+        decoder = stack.enter_context(Decoder(path, options, reporter.warned, load, stream))
         announce_compiling(decoder.header.layout, decoder.network.device, reporter)
-        reporter.started(decoder.last - decoder.first, str(decoder.network.device))
+        reporter.started(decoder.length, str(decoder.network.device))
         yield decoder
 
 
@@ -170,7 +177,8 @@ def _sound(decoder: Decoder, folder: Path, name: str) -> SoundTrack | None:
         return None
     if found.problem:
         decoder.warn(f"{name}: the sound is damaged; what is whole of it is kept ({found.problem})")
-    return replace(found, start=decoder.first / fps, duration=(decoder.last - decoder.first) / fps)
+    duration = None if decoder.length is None else decoder.length / fps
+    return replace(found, start=decoder.first / fps, duration=duration)
 
 
 def _open(audio: AudioInfo, path: Path) -> SoundTrack | str:

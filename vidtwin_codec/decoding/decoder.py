@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count, groupby, islice
 from math import floor
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 import torch
@@ -14,13 +15,16 @@ import torch
 from vidtwin_codec import weights
 from vidtwin_codec.coding import LatentArrays, dequantize
 from vidtwin_codec.coding.placement import Placement
-from vidtwin_codec.container import Header, VtwReader
+from vidtwin_codec.container import Header, VtwReader, VtwStream
 from vidtwin_codec.container.source import ByteSource
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network.geometry import Frames, Geometry, resize_frames
 from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner
 from vidtwin_codec.options import DecodeOptions
 from vidtwin_codec.stages import Prefetch, depth_for
+
+_ENDLESS = 1 << 62
+"""More frames than there can be."""
 
 
 class Decoder:
@@ -29,7 +33,7 @@ class Decoder:
     Attributes:
         header: the file's header.
         first: index of the first frame that will be decoded.
-        last: one past the index of the last.
+        last: one past the index of the last; of a stream beyond all bounds until its end is known.
         width: of the frames given, in pixels; the display size unless ``coded_size`` was asked for.
         height: likewise.
 
@@ -44,12 +48,26 @@ class Decoder:
         options: DecodeOptions,
         warned: Callable[[str], None] = lambda _: None,
         load: LoadNetwork = NetworkRunner.load,
+        stream: IO[bytes] | None = None,
     ) -> None:
+        """Read the header and load the weights.
+
+        Args:
+            source: the file, or the name of the stream.
+            options: what is wanted of it.
+            warned: is told what is remarkable.
+            load: reads the network.
+            stream: is read from front to back in place of a file, without ``options.recover``; it stays open.
+        """
         self.options = options
         self._load = load
         self.warnings: list[str] = []
         self._warned = warned
-        self.reader = VtwReader(source, recover=options.recover)
+        self.reader: VtwReader | VtwStream
+        if stream is None:
+            self.reader = VtwReader(source, recover=options.recover)
+        else:
+            self.reader = VtwStream(stream, source.name if isinstance(source, ByteSource) else os.fspath(source))
         try:
             self._open()
         except BaseException:
@@ -61,6 +79,7 @@ class Decoder:
         for text in self.reader.damage:
             self.warn(text)
         header = self.header
+        self._name = source
         self.first, self.last = self._frame_range()
         self.network = self._load(matching_weights(header, self.options.weights), self.options, "decoder")
         self.geometry = Geometry.of(header)
@@ -78,6 +97,11 @@ class Decoder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.reader.close()
+
+    @property
+    def length(self) -> int | None:
+        """How many frames will be decoded; None where the end of a stream will tell."""
+        return None if self.last >= _ENDLESS else self.last - self.first
 
     @property
     def header(self) -> Header:
@@ -108,6 +132,9 @@ class Decoder:
                         yield sized
                         still = sized[-1]
                         at += len(sized)
+        if self.reader.frames is not None:
+            self.last = min(self.last, self.reader.frames)
+            self._check_start(self.reader.frames, self.first)
         yield from self._hold(still, self.last - at)
 
     def _pieces(self) -> Iterator[tuple[int, int, LatentArrays, tuple[Placement | None, ...]]]:
@@ -115,7 +142,7 @@ class Decoder:
         clip_frames = self.geometry.clip_frames
         at_once = self.network.clips_at_once(self.geometry)
         for number, entry in enumerate(self.reader.groups):
-            if entry.first_frame >= self.last or entry.first_frame + entry.frames <= self.first:
+            if entry.first_frame + entry.frames <= self.first:
                 continue
             skipped = max(0, self.first - entry.first_frame) // clip_frames
             needed = min(entry.clips, -(-(self.last - entry.first_frame) // clip_frames))
@@ -127,6 +154,8 @@ class Decoder:
                     skipped += len(parts)
                     piece_end = entry.first_frame + min(entry.frames, skipped * clip_frames)
                     yield start, piece_end, _concatenated(parts), placements
+            if entry.first_frame + entry.frames >= self.last:
+                return  # without a look at what follows, which may be long in coming
 
     def _clips(self, number: int, first: int, end: int) -> Iterator[tuple[LatentArrays, Placement | None]]:
         """Latents of clips ``first`` … ``end`` - 1 of a group; fewer when it is damaged and that is to be borne."""
@@ -151,16 +180,21 @@ class Decoder:
             yield np.broadcast_to(still, (some, *still.shape)).copy()
 
     def _frame_range(self) -> tuple[int, int]:
-        source, fps, total = self.reader.name, self.header.fps, self.reader.frames
-        if not total:
-            raise VidtwinError(f"{source}: holds no whole group of frames")
+        fps, total = self.header.fps, self.reader.frames
         first = floor(self.options.start * fps + 0.5)
-        last = total
+        last = _ENDLESS if total is None else total
         if self.options.duration is not None:
-            last = min(total, first + max(1, floor(self.options.duration * fps + 0.5)))
-        if first >= total:
-            raise VidtwinError(f"{source}: is only {float(total / fps):.2f} seconds long", "choose an earlier --start")
+            last = min(last, first + max(1, floor(self.options.duration * fps + 0.5)))
+        if total is not None:
+            self._check_start(total, first)
         return first, last
+
+    def _check_start(self, total: int, first: int) -> None:
+        if not total:
+            raise VidtwinError(f"{self._name}: holds no whole group of frames")
+        if first >= total:
+            seconds = float(total / self.header.fps)
+            raise VidtwinError(f"{self._name}: is only {seconds:.2f} seconds long", "choose an earlier --start")
 
 
 def _concatenated(clips: Sequence[LatentArrays]) -> LatentArrays:

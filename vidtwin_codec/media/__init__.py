@@ -6,7 +6,7 @@ from vidtwin_codec.media.info import AudioStream, ColorInfo, MediaInfo
 from vidtwin_codec.media.probe import probe, stated_seconds
 from vidtwin_codec.media.reader import FrameReader
 from vidtwin_codec.media.sound import SoundTrack, open_sound
-from vidtwin_codec.media.spool import spool_stdin
+from vidtwin_codec.media.spool import piped_input, spool_stdin
 from vidtwin_codec.media.writer import FrameWriter
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "extract_audio",
     "open_sound",
     "opus_limit",
+    "piped_input",
     "probe",
     "spool_stdin",
     "stated_seconds",

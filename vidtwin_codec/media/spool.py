@@ -5,11 +5,24 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error, renamed, standard_input, temporary_folder
 
 _CHUNK = 1 << 20
+
+
+def piped_input() -> BinaryIO:
+    """Standard input, to be read as it comes.
+
+    Raises:
+        VidtwinError: it is a terminal, or closed.
+    """
+    stream = standard_input()
+    if stream.isatty():
+        raise VidtwinError("standard input is a terminal, not a video", "pipe a file in, or name one")
+    return stream
 
 
 @contextlib.contextmanager
@@ -19,9 +32,7 @@ def spool_stdin() -> Iterator[Path]:
     Raises:
         VidtwinError: standard input is a terminal, closed or empty, or the temporary folder is full.
     """
-    stream = standard_input()
-    if stream.isatty():
-        raise VidtwinError("standard input is a terminal, not a video", "pipe a file in, or name one")
+    stream = piped_input()
     with temporary_folder() as folder:
         path = folder / "standard-input"
         try:
