@@ -110,6 +110,24 @@ def test_frames_of_all_size_fields_are_measured(size: int) -> None:
     assert zstd_frame.decompress(packed, max_content=size) == data
 
 
+def test_a_frame_header_is_read_with_or_without_a_size() -> None:
+    plain = zstandard.ZstdCompressor(write_checksum=False, write_content_size=False).compress(bytes(300))
+    found = zstd_frame.parse_header(plain[: zstd_frame.MAX_HEADER])
+    assert (found.content_size, found.has_checksum, found.has_dictionary, found.length) == (None, False, False, 6)
+    named = zstd_frame.MAGIC + bytes([0x61, 0, 44, 0])  # one segment, a dictionary's id of 0, 300 - 256 in two bytes
+    assert zstd_frame.parse_header(named) == (300, False, True, 8)
+    for length in range(len(named)):
+        with pytest.raises(zstd_frame.TruncatedFrameError):
+            zstd_frame.parse_header(named[:length])
+
+
+@pytest.mark.parametrize("start", ["502a4d1804000000", "28b52ffd6800", "28b52ffd01f8000000000000", "28b52f00"])
+def test_other_frames_and_reserved_headers_are_refused(start: str) -> None:
+    with pytest.raises(zstd_frame.FrameError) as caught:
+        zstd_frame.parse_header(bytes.fromhex(start).ljust(zstd_frame.MAX_HEADER, b"\0"))
+    assert not isinstance(caught.value, zstd_frame.TruncatedFrameError)
+
+
 @pytest.mark.parametrize(
     ("coder", "order", "first_two"),
     [(1, CHANNEL_MAJOR, (0, 1, 0, 0)), (2, POSITION_MAJOR, (0, 0, 0, 1))],

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from vidtwin_codec.container.tiling import tile_offsets
 from vidtwin_codec.model import VidTwinConfig
-from vidtwin_codec.network.geometry import Geometry, pixels_from_levels, resize_frames, scaled_size
+from vidtwin_codec.model.levels import pixels_from_levels
+from vidtwin_codec.network.geometry import Geometry, resize_frames, scaled_size
 from vidtwin_codec.network.runner import network_geometry
 from vidtwin_codec.network.windows import MAX_WINDOW_PIXELS, window_layout
 

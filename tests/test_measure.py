@@ -24,12 +24,12 @@ from vidtwin_codec import (
     measure,
 )
 from vidtwin_codec.evaluation.measure.options import KEYS
-from vidtwin_codec.evaluation.measure.paper import prepare
 from vidtwin_codec.evaluation.measure.run import Job, pair, summarize
 from vidtwin_codec.evaluation.measure.side_by_side import panels
 from vidtwin_codec.media import OutputOptions, probe
 from vidtwin_codec.metrics import psnr, psnr_y, ssim
 from vidtwin_codec.model import load_checkpoint
+from vidtwin_codec.network.cropping import covering_size, scale_and_crop
 
 QUICK = ("psnr", "psnr_y", "ssim")
 
@@ -152,12 +152,12 @@ def test_the_papers_protocol_step_by_step(make_video: MakeVideo, micro_weights: 
 
 
 @pytest.mark.parametrize("size", [(64, 96), (96, 64), (20, 48), (32, 32), (33, 32)])
-def test_prepared_frames_are_the_centre(size: tuple[int, int]) -> None:
+def test_scaled_and_cropped_frames_are_the_centre(size: tuple[int, int]) -> None:
     height, width = size
     ramp = np.empty((1, height, width, 3), np.uint8)
     ramp[..., 0], ramp[..., 1] = np.linspace(0, 255, width), np.linspace(0, 255, height)[:, None]
     ramp[..., 2] = 7
-    out = prepare(ramp, (32, 32))
+    out = scale_and_crop(torch.from_numpy(ramp), (32, 32)).numpy()
     assert out.shape == (1, 32, 32, 3)
     assert out.flags["C_CONTIGUOUS"]
     assert abs(out[..., 0].mean() - 127.5) < 5
@@ -166,6 +166,13 @@ def test_prepared_frames_are_the_centre(size: tuple[int, int]) -> None:
     span = 255 * (short / width, short / height)[0] * 31 / 32
     assert int(out[0, 16, -1, 0]) - int(out[0, 16, 0, 0]) == pytest.approx(span, abs=8)
     assert (out[..., 2] == 7).all()
+
+
+def test_frames_are_scaled_by_an_exact_ratio() -> None:
+    # 402 · 224 / 384 is 234.5, which rounds to even; in floats it is a little more
+    assert covering_size((384, 402), (224, 224)) == (224, 234)
+    assert covering_size((1080, 1920), (224, 224)) == (224, 398)
+    assert covering_size((10, 7), (224, 224)) == (320, 224)
 
 
 def test_side_by_side_shows_source_decoded_and_difference(

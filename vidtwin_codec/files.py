@@ -21,23 +21,23 @@ VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
     | {".ts", ".vob", ".webm", ".wmv", ".y4m"}
 )
-"""Of the files of a folder, those that are taken for videos."""
+"""Suffixes of the files in a folder that are taken for videos."""
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-"""Numbers of the errors that mean a full disk, or a user's full share of it."""
+"""Error numbers that mean a full disk, or a user's exhausted quota."""
 
 
 def user_cache() -> Path:
-    """The folder for what can be made again: ``$VIDTWIN_CACHE``, or ``vidtwin`` below the platform's cache folder."""
+    """Return the folder for files that can be made again: ``$VIDTWIN_CACHE``, or ``vidtwin`` in the user's cache."""
     own = os.environ.get("VIDTWIN_CACHE")
     if own:
         return Path(own)
-    from platformdirs import user_cache_path  # only here: most verbs' help needs no cache
+    from platformdirs import user_cache_path  # imported only here: most commands' help needs no cache
 
     return user_cache_path("vidtwin", appauthor=False, opinion=False)
 
 
 def is_pipe(name: str | os.PathLike[str]) -> bool:
-    """Whether ``name`` stands for standard input or output."""
+    """Return whether ``name`` stands for standard input or output."""
     return os.fspath(name) == "-"
 
 
@@ -80,7 +80,7 @@ _LINKS = 40  # as many as Linux follows
 
 
 def finished_outputs() -> list[str]:
-    """The last outputs that this process has completed, of those that the user named."""
+    """Return the last outputs that this process has completed, of those that the user named."""
     return list(_finished)
 
 
@@ -98,9 +98,9 @@ def atomic_path(
 
     Args:
         destination: the file to write.
-        suffix: of the temporary.
-        force: for an output that the user named: whether one that has come to be there meanwhile is replaced.
-            None: a file of our own, which is replaced.
+        suffix: suffix of the temporary.
+        force: whether to replace an output that has appeared there meanwhile, if the user named it. None stands for a
+            file of our own, which is replaced.
 
     Raises:
         VidtwinError: the disk is full, the folder cannot be written, or the output exists and is not to be replaced.
@@ -146,10 +146,10 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
     """Give a new folder for this process alone; it is removed at the end with all that is in it.
 
     Args:
-        parent: where it is made, under a hidden name; None for the system's temporary folder.
+        parent: the folder in which it is made, under a hidden name; None for the system's temporary folder.
 
     Raises:
-        VidtwinError: it cannot be made there.
+        VidtwinError: the folder cannot be made there.
     """
     with contextlib.ExitStack() as stack:
         place: str | os.PathLike[str] = parent or "the temporary folder"
@@ -162,12 +162,12 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def renamed(error: VidtwinError, hidden: Path, shown: str) -> VidtwinError:
-    """An error as it reads with the name that the user knows in place of one that only the program does."""
+    """Return an error with the name that the user knows in place of one that only the program knows."""
     return VidtwinError(error.message.replace(os.fspath(hidden), shown).replace(hidden.name, shown), error.hint)
 
 
 def files_in(name: str, suffixes: Collection[str], nothing: str) -> list[str]:
-    """The files of a folder, at any depth and by name, that have one of these suffixes; ``name`` itself if it is none.
+    """List the files of a folder with one of these suffixes, at any depth, sorted; a file stands for itself.
 
     Raises:
         VidtwinError: the folder cannot be read, or has ``nothing`` that fits.
@@ -198,10 +198,10 @@ def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> VidtwinErr
 
 
 def standard_input() -> BinaryIO:
-    """The bytes of standard input.
+    """Return standard input as a binary stream.
 
     Raises:
-        VidtwinError: the shell has closed it.
+        VidtwinError: the shell has closed standard input.
     """
     if sys.stdin is None:
         raise explain_os_error(OSError(errno.EBADF, ""), "standard input")
@@ -231,7 +231,7 @@ def _standard_output() -> BinaryIO:
 
 
 def _descriptor(path: str | os.PathLike[str]) -> int | None:
-    """The open file that ``/dev/stdout``, ``/dev/fd/3`` or ``/proc/self/fd/3`` stands for, or a link to one of them."""
+    """Return the open file that ``/dev/stdout``, ``/dev/fd/3`` or ``/proc/self/fd/3``, or a link to one, stands for."""
     for _ in range(_LINKS):
         name = os.path.abspath(path)
         if name in _STANDARD:

@@ -1,4 +1,4 @@
-"""The safetensors container itself: its header, without torch, and a writer with reproducible bytes.
+"""The safetensors format: its header, read without torch, and a writer with reproducible bytes.
 
 Layout: 8 bytes little-endian header length, a JSON header (tensor name → dtype, shape, byte range; and
 ``__metadata__``, text → text), then the numbers. https://huggingface.co/docs/safetensors
@@ -19,7 +19,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 
 MAX_HEADER = 16 << 20
-"""Bytes; a VidTwin's header has tens of kilobytes."""
+"""Most bytes of a header; a VidTwin's has tens of kilobytes."""
 _MAX_RANK, _MAX_SIZE = 16, 1 << 63
 _SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 _SIZES |= {"F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1}
@@ -28,7 +28,7 @@ _WRITTEN = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int32": "I3
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor of the header: dtype as safetensors names it, and shape."""
+    """One tensor of the header: its dtype by safetensors' name, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -36,17 +36,17 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class SafetensorsHeader:
-    """What a safetensors file says about itself."""
+    """The header of a safetensors file."""
 
     metadata: dict[str, str]
     tensors: dict[str, TensorEntry]
 
 
 def check_file(path: Path) -> Path:
-    """``path``, if it is a file that can be opened and is not empty.
+    """Return ``path`` if it is a file that can be opened and is not empty.
 
     Raises:
-        VidtwinError: it is missing, a directory or other non-file, unreadable or empty.
+        VidtwinError: the file is missing, unreadable or empty, or not a file.
     """
     try:
         status = path.stat()
@@ -69,7 +69,7 @@ def read_header(path: Path) -> SafetensorsHeader:
     """Read and check a header: every length against the file's size before anything is allocated.
 
     Raises:
-        VidtwinError: not a safetensors file, truncated, or inconsistent.
+        VidtwinError: the file is not a safetensors file, truncated, or inconsistent.
     """
     check_file(path)
     try:
@@ -138,7 +138,7 @@ def write_safetensors(
 
     Args:
         path: the file to write.
-        metadata: text → text.
+        metadata: text by name.
         layout: tensor name, dtype (``float32``, ``float16``, ``bfloat16``, ``int32``) and shape, in file order.
         numbers: each tensor's bytes, little-endian, in the same order.
 
@@ -155,7 +155,10 @@ def write_safetensors(
 def build_header(
     metadata: Mapping[str, str], layout: Sequence[tuple[str, str, tuple[int, ...]]]
 ) -> tuple[bytes, list[int]]:
-    """Everything before the numbers, and where in the file each tensor begins; arguments as `write_safetensors`."""
+    """Return everything before the numbers, and the position of each tensor in the file.
+
+    The arguments are those of `write_safetensors`.
+    """
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     starts, position = [], 0
     for name, dtype, shape in layout:
@@ -169,7 +172,7 @@ def build_header(
 
 
 def is_torch_file(path: Path) -> bool:
-    """Whether a file begins like what ``torch.save`` writes, a ZIP archive or a pickle."""
+    """Return whether a file begins like one of ``torch.save``: a ZIP archive or a pickle."""
     with path.open("rb") as stream:
         start = stream.read(9)
     # safetensors begin with the header's length, whose first byte may be a pickle's, and then have the header's brace

@@ -1,4 +1,4 @@
-"""Overlapping work on threads, with bounded queues: read ahead, and hand finished work on."""
+"""Stages of work that overlap on threads with bounded queues: one reads ahead, one hands finished work on."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _WAITING_BYTES = 128 << 20
 
 
 def depth_for(item_bytes: int) -> int:
-    """How many items of this size may wait between two threads: two, or one where they are large."""
+    """Return how many items of this size may wait between two threads: two, or one where they are large."""
     return 2 if 2 * item_bytes <= _WAITING_BYTES else 1
 
 
 class Prefetch(Generic[T]):
-    """Iterate over ``source`` on another thread, at most ``depth`` items ahead.
+    """Iterates over ``source`` on another thread, at most ``depth`` items ahead.
 
     An error in the source is raised where the items are consumed. Leaving the ``with`` block early stops
     the thread and closes the source if it is a generator.
@@ -78,7 +78,7 @@ class Prefetch(Generic[T]):
 
 
 class Sink(Generic[T]):
-    """Call ``consume(item)`` on another thread, in order, with at most ``depth`` items waiting.
+    """Calls ``consume(item)`` on another thread, in order, with at most ``depth`` items waiting.
 
     An error in ``consume`` is raised by the next :meth:`put`, or on leaving the ``with`` block, which
     waits for everything put so far.
@@ -105,7 +105,7 @@ class Sink(Generic[T]):
             raise self._error
 
     def put(self, item: T) -> None:
-        """Hand ``item`` over; waits while the queue is full."""
+        """Hand over ``item``, and wait while the queue is full."""
         if self._error is not None:
             raise self._error
         self._queue.put(item)

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model.config import VidTwinConfig
+from vidtwin_codec.model.levels import pixels_from_levels
+from vidtwin_codec.network.cropping import covering_size, crop_centre
 
 CLIPS_PER_FILE = 2
 _SEED = 20241217
@@ -30,10 +32,8 @@ def video_clips(paths: Sequence[Path], config: VidTwinConfig) -> Iterator[Tensor
 
     for path in paths:
         info = probe(path)
-        scale = max(config.width / info.width, config.height / info.height)
-        width = max(config.width, round(info.width * scale))
-        height = max(config.height, round(info.height * scale))
-        left, top = (width - config.width) // 2, (height - config.height) // 2
+        size = config.height, config.width
+        height, width = covering_size((info.height, info.width), size)
         with FrameReader(info, width=width, height=height, max_frames=CLIPS_PER_FILE * config.frames) as reader:
             for number in range(CLIPS_PER_FILE):
                 frames = reader.read(config.frames)
@@ -43,7 +43,8 @@ def video_clips(paths: Sequence[Path], config: VidTwinConfig) -> Iterator[Tensor
                     break
                 missing = config.frames - len(frames)
                 frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
-                yield _tensor(frames[:, top : top + config.height, left : left + config.width] / 127.5 - 1)
+                levels = torch.from_numpy(crop_centre(frames, size)).permute(3, 0, 1, 2)[None]
+                yield pixels_from_levels(levels).contiguous()
 
 
 def synthetic_clips(config: VidTwinConfig) -> Iterator[Tensor]:

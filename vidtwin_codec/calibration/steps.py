@@ -17,6 +17,7 @@ from vidtwin_codec.calibration.sensitivity import Channels
 from vidtwin_codec.calibration.sigma import LEAST_STEP, SPREAD_STEP, Moments
 from vidtwin_codec.calibration.trial import DEFAULT_LOSS, Point, Trial, change, factor_for_default
 from vidtwin_codec.coding import Steps
+from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
 
 GRID = 8
@@ -140,7 +141,7 @@ def reconstruction_psnr(model: VidTwin, clips: Iterable[Tensor]) -> float:
         for clip in clips:
             source = clip.to(device)
             error = (model.decode(model.encode(source)).clamp(-1, 1) - source).square().mean() / 4
-            values.append(-10 * math.log10(float(error) + 1e-8))
+            values.append(float(psnr_of_error(float(error))))
     return sum(values) / len(values)
 
 

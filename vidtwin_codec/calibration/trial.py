@@ -21,6 +21,7 @@ from vidtwin_codec.coding import (
     quality_scale,
     quantize,
 )
+from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
 
 OCTAVES = (-1.5, -0.75, 0.0, 0.75, 1.5)
@@ -80,7 +81,7 @@ class Trial:
         for number, clip in enumerate(self._clips):
             piece = Latents(*(tensor[number : number + 1].to(clip.device) for tensor in tensors))
             error = (self._model.decode(piece).clamp(-1, 1) - clip).square().mean() / 4
-            values.append(-10 * math.log10(float(error) + 1e-8))
+            values.append(float(psnr_of_error(float(error))))
         return sum(values) / len(values)
 
 

@@ -1,7 +1,7 @@
-"""Zstandard frames read with suspicion: sizes are known and checked before anything is allocated.
+"""Zstandard frames from files that are not trusted: sizes are checked before anything is allocated.
 
-The frame header and the block headers are parsed as RFC 8878 (section 3.1.1) lays them out, because the library
-allocates whatever a header announces and does not say where a frame ends.
+The library parses frame headers. Block headers are parsed here, as RFC 8878 (section 3.1.1.2) lays them out, because
+the library allocates whatever a header announces and does not say where a frame ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import zstandard
 MAGIC = b"\x28\xb5\x2f\xfd"
 MAX_HEADER = 18  # magic, descriptor, window, 4-byte dictionary id, 8-byte content size
 CHECKSUM_BYTES = 4
+_LEAST_HEADER = 5  # bytes that tell the length of a header
 ReadAt = Callable[[int, int], bytes]
 
 _SKIPPABLE_BLOCK_TYPES = (0, 2)  # raw and compressed blocks are as long as their header says; RLE (1) is one byte
@@ -22,7 +23,7 @@ _LEAST_BLOCK = 256  # bytes of content that a writer puts into a block, on avera
 
 
 class FrameError(ValueError):
-    """The bytes are not one sound Zstandard frame within the limits."""
+    """The bytes are not one intact Zstandard frame within the limits."""
 
 
 class TruncatedFrameError(FrameError):
@@ -30,7 +31,14 @@ class TruncatedFrameError(FrameError):
 
 
 class FrameHeader(NamedTuple):
-    """What a frame says about itself: content size in bytes (None when absent), checksum flag, header length."""
+    """The header of a frame.
+
+    Attributes:
+        content_size: bytes of content that the frame announces; None when it announces none.
+        has_checksum: whether a checksum of the content ends the frame.
+        has_dictionary: whether the frame names a dictionary.
+        length: bytes of the header itself.
+    """
 
     content_size: int | None
     has_checksum: bool
@@ -39,12 +47,12 @@ class FrameHeader(NamedTuple):
 
 
 def compress(data: bytes, level: int, *, checksum: bool = True) -> bytes:
-    """One frame with its content size and, unless told otherwise, its content checksum."""
+    """Compress ``data`` to one frame with its content size and, if ``checksum``, its content checksum."""
     return zstandard.ZstdCompressor(level=level, write_checksum=checksum, write_content_size=True).compress(data)
 
 
 def bound(content_size: int) -> int:
-    """Most bytes that a frame of ``content_size`` bytes may take (raw blocks of any sensible size and all framing)."""
+    """Return the most bytes that a frame of ``content_size`` bytes may take: raw blocks and framing."""
     return content_size + content_size // 128 + 1024
 
 
@@ -53,39 +61,35 @@ def parse_header(data: bytes) -> FrameHeader:
 
     Raises:
         TruncatedFrameError: ``data`` is too short.
-        FrameError: not a Zstandard frame.
+        FrameError: no valid Zstandard frame header starts there.
     """
-    if data[:4] != MAGIC[: len(data)]:
+    if data[:4] != MAGIC[: len(data)]:  # the library also takes skippable frames
         raise FrameError("no Zstandard frame here")
-    if len(data) < 5:
+    if len(data) < _LEAST_HEADER or len(data) < (length := zstandard.frame_header_size(data)):
         raise TruncatedFrameError("ends inside a frame header")
-    descriptor = data[4]
-    if descriptor & 0x08:
-        raise FrameError("a reserved bit of the frame header is set")
-    single_segment = bool(descriptor & 0x20)
-    dictionary_bytes = (0, 1, 2, 4)[descriptor & 3]
-    size_bytes = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
-    size_at = 5 + (0 if single_segment else 1) + dictionary_bytes
-    length = size_at + size_bytes
-    if len(data) < length:
-        raise TruncatedFrameError("ends inside a frame header")
-    content_size = int.from_bytes(data[size_at:length], "little") if size_bytes else None
-    if content_size is not None and size_bytes == 2:
-        content_size += 256
-    return FrameHeader(content_size, bool(descriptor & 0x04), dictionary_bytes > 0, length)
+    try:
+        parameters = zstandard.get_frame_parameters(data)
+    except zstandard.ZstdError as error:
+        raise FrameError("the frame header is not valid") from error
+    size = parameters.content_size
+    # to the library an id of 0 and no id are the same: the lowest bits of the descriptor tell them apart
+    has_dictionary = bool(data[4] & 3)
+    return FrameHeader(
+        None if size == zstandard.CONTENTSIZE_UNKNOWN else size, parameters.has_checksum, has_dictionary, length
+    )
 
 
 def measure(read_at: ReadAt, offset: int, *, max_content: int) -> int:
-    """Length in bytes of the frame at ``offset``, found by walking its blocks without decompressing them.
+    """Find the length in bytes of the frame at ``offset`` by walking its blocks, without decompressing them.
 
     Args:
-        read_at: gives ``size`` bytes from a position on, fewer at the end of the data.
-        offset: where the frame starts.
-        max_content: most bytes it may announce as its content.
+        read_at: returns ``size`` bytes from a position on, fewer at the end of the data.
+        offset: position at which the frame starts.
+        max_content: most bytes that it may announce as its content.
 
     Raises:
         TruncatedFrameError: the data end first.
-        FrameError: not a frame with content size and checksum, without dictionary, within the limit.
+        FrameError: the frame lacks content size or checksum, names a dictionary, or exceeds the limit.
     """
     header = parse_header(read_at(offset, MAX_HEADER))
     if header.content_size is None or not header.has_checksum or header.has_dictionary:
@@ -117,11 +121,11 @@ def measure(read_at: ReadAt, offset: int, *, max_content: int) -> int:
 
 
 def decompress(data: bytes, *, max_content: int) -> bytes:
-    """Content of ``data``, which must be exactly one frame with content size and checksum.
+    """Decompress ``data``, which must be exactly one frame with content size and checksum.
 
     Raises:
-        FrameError: anything else, a content size over ``max_content``, or a checksum that does not hold. Nothing
-            is allocated for a frame that announces too much.
+        FrameError: ``data`` is anything else, its content size exceeds ``max_content``, or the checksum does not hold.
+            Nothing is allocated for a frame that announces too much.
     """
     length = measure(lambda position, size: data[position : position + size], 0, max_content=max_content)
     if length != len(data):
@@ -133,10 +137,10 @@ def decompress(data: bytes, *, max_content: int) -> bytes:
 
 
 def decompress_exactly(data: bytes, size: int) -> bytes:
-    """Content of ``data``, one frame that announces ``size`` bytes of content; it needs no checksum.
+    """Decompress ``data``, one frame that announces ``size`` bytes of content; it needs no checksum.
 
     Raises:
-        FrameError: it announces another size, its data are damaged, or it is not exactly one frame.
+        FrameError: ``data`` announces another size, is damaged, or is not exactly one frame.
     """
     header = parse_header(data[:MAX_HEADER])
     if header.content_size != size or header.has_dictionary:

@@ -1,4 +1,4 @@
-"""The .vtw file: header, audio, groups, index. No torch, and nothing here depends on what the network computes."""
+"""The .vtw file: header, audio, groups, index. It needs no torch and knows nothing of what the network computes."""
 
 from vidtwin_codec.container.audio import MATROSKA, AudioInfo
 from vidtwin_codec.container.format import VERSION, Counts

@@ -1,4 +1,4 @@
-"""What the header says of the sound."""
+"""The header's entry for the audio."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from vidtwin_codec.container.checks import check_integer, check_text, take
 from vidtwin_codec.errors import VidtwinError
 
 MATROSKA = "matroska"
-"""The one file format that sound is stored in."""
+"""The only file format that audio is stored in."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """The sound that travels in the audio frames, as one file.
+    """The audio file that the audio frames hold.
 
     Attributes:
-        codec: as ffmpeg names it, e.g. ``opus`` or ``aac``.
+        codec: name of the codec in ffmpeg, such as ``opus`` or ``aac``.
         bytes: size of the audio file where it was known when the header was written, else None.
-        container: file format of the audio, ``matroska``; another is of a program that this version does not know.
-        extra: JSON keys of a newer minor version, kept.
+        container: file format of the audio, ``matroska``; programs that this version does not know may write others.
+        extra: JSON keys of a newer minor version, which are kept.
 
     Raises:
         VidtwinError: a field is of a wrong type.
@@ -38,13 +38,13 @@ class AudioInfo:
             check_integer("audio bytes", self.bytes, 0, 1 << 63)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
+        """Return a JSON object."""
         known = {"codec": self.codec, "container": self.container}
         return self.extra | known | ({} if self.bytes is None else {"bytes": self.bytes})
 
     @classmethod
     def from_json(cls, value: object) -> AudioInfo | None:
-        """Inverse of `to_json`; None stays None.
+        """Read what `to_json` returned; None stays None.
 
         Raises:
             VidtwinError: a key is missing or of a wrong type.

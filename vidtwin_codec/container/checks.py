@@ -1,4 +1,4 @@
-"""Checks of single header fields, each refusing in one line that names the field."""
+"""Checks of single header fields, each with an error message of one line that names the field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def take(values: dict[str, Any], name: str) -> Any:
     """Remove and return a required key.
 
     Raises:
-        VidtwinError: it is not there.
+        VidtwinError: the key is missing.
     """
     if name not in values:
         raise VidtwinError(f"header: {name} is missing")
@@ -41,7 +41,7 @@ def check_ratio(name: str, value: object) -> None:
 
 
 def parse_ratio(name: str, value: object) -> Fraction:
-    """Fraction from a JSON list of numerator and denominator."""
+    """Return the fraction of a JSON list of numerator and denominator."""
     parts = value if isinstance(value, list) and len(value) == 2 else [None, None]
     for part in parts:
         check_integer(name, part, 1, MAX_RATIO_PART)

@@ -1,4 +1,4 @@
-"""The header's JSON: names, types and limits of its fields."""
+"""The JSON of the header: names, types and limits of its fields."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check(header: Header) -> None:
     """Refuse a header whose fields are of wrong types or outside the limits.
 
     Raises:
-        VidtwinError: names the field.
+        VidtwinError: a field is wrong; the message names it.
     """
     for name, (low, high) in _INTEGERS.items():
         check_integer(name, getattr(header, name), low, high)
@@ -86,7 +86,7 @@ def _check_tiled_camera(header: Header) -> None:
 
 
 def to_json(header: Header) -> dict[str, Any]:
-    """All fields but version and steps, which are stored in binary."""
+    """Return all fields but version and steps, which are stored in binary."""
     values: dict[str, Any] = {name: getattr(header, name) for name in (*_TEXTS, *_INTEGERS, *_OBJECTS)}
     values |= {name: [getattr(header, name).numerator, getattr(header, name).denominator] for name in _RATIOS}
     values["layout"] = header.layout.to_json()
@@ -100,7 +100,7 @@ def to_json(header: Header) -> dict[str, Any]:
 
 
 def from_json(value: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `Header` other than version and steps; unknown keys go to ``extra``.
+    """Return the arguments of `Header` other than version and steps; unknown keys go to ``extra``.
 
     Raises:
         VidtwinError: a key is missing or of a wrong type.

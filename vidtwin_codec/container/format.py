@@ -1,4 +1,4 @@
-"""The bytes of a .vtw around its groups: magic numbers, limits and the frames that hold no latents.
+"""The bytes of a .vtw around its groups: magic numbers, limits, and frames that hold no latents.
 
 docs/FORMAT.md is the specification; every number here is explained there.
 """
@@ -33,25 +33,25 @@ AUDIO_OVERHEAD = FRAME_START_BYTES + _AUDIO_NUMBER.size + CRC_BYTES
 
 
 class DamagedError(ValueError):
-    """Bytes that should be one of our frames are not sound; the message completes 'the header ...'."""
+    """Bytes that should be one of our frames are damaged; the message continues a sentence such as 'the header'."""
 
 
 def is_skippable(magic: bytes) -> bool:
-    """Whether four bytes start a Zstandard skippable frame, ours or anybody's."""
+    """Return whether four bytes start a Zstandard skippable frame, ours or any other."""
     return len(magic) == 4 and magic[1:] == SKIPPABLE_MAGIC[1:] and magic[0] >> 4 == 5
 
 
 def build_frame(tag: bytes, body: bytes) -> bytes:
-    """A skippable frame: magic, length, tag, body, and the CRC-32 of all of these."""
+    """Build a skippable frame: magic, length, tag, body, and the CRC-32 of all of these."""
     start = _FRAME_START.pack(SKIPPABLE_MAGIC, len(tag) + len(body) + CRC_BYTES, tag)
     return _with_crc(start + body)
 
 
 def open_frame(data: bytes, tag: bytes) -> memoryview:
-    """Body of a frame made by `build_frame`.
+    """Return the body of a frame that `build_frame` made.
 
     Raises:
-        DamagedError: wrong tag or length, or the checksum does not hold.
+        DamagedError: the tag or the length is wrong, or the checksum does not hold.
     """
     if len(data) < FRAME_START_BYTES + CRC_BYTES:
         raise DamagedError("is too short")
@@ -64,22 +64,25 @@ def open_frame(data: bytes, tag: bytes) -> memoryview:
 
 
 def closing_crc(frame: bytes) -> int:
-    """The checksum that ends a frame of ours (a CRC over frame and checksum together is the same for every frame)."""
+    """Return the checksum that ends a frame of ours.
+
+    A CRC over frame and checksum together would be the same for every frame.
+    """
     return int.from_bytes(frame[-CRC_BYTES:], "little")
 
 
 def build_audio(number: int, chunk: bytes) -> bytes:
-    """Audio frame ``number`` (from 0) holding at most `MAX_AUDIO_CHUNK` bytes of the audio file."""
+    """Build audio frame ``number`` (from 0) of at most `MAX_AUDIO_CHUNK` bytes of the audio file."""
     if not 0 < len(chunk) <= MAX_AUDIO_CHUNK:
         raise ValueError(f"an audio chunk holds 1 to {MAX_AUDIO_CHUNK} bytes, not {len(chunk)}")
     return build_frame(AUDIO_TAG, _AUDIO_NUMBER.pack(number) + chunk)
 
 
 def open_audio(data: bytes) -> tuple[int, bytes]:
-    """Number and bytes of an audio frame.
+    """Return the number and the bytes of an audio frame.
 
     Raises:
-        DamagedError: not a sound audio frame.
+        DamagedError: the data are not an intact audio frame.
     """
     body = open_frame(data, AUDIO_TAG)
     if len(body) <= _AUDIO_NUMBER.size or len(body) > _AUDIO_NUMBER.size + MAX_AUDIO_CHUNK:
@@ -89,7 +92,7 @@ def open_audio(data: bytes) -> tuple[int, bytes]:
 
 @dataclass(frozen=True)
 class Counts:
-    """Sizes of a .vtw in bytes; ``video_bytes`` is everything that is not an audio frame, framing included."""
+    """The sizes of a .vtw in bytes; ``video_bytes`` is everything that is not an audio frame, framing included."""
 
     vtw_bytes: int
     video_bytes: int

@@ -41,25 +41,33 @@ _START = struct.Struct("<BBBBI")  # major, minor, JSON encoding, encoding of ste
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a decoder needs before the first group.
+    """The facts that a decoder needs before the first group.
 
     Attributes:
-        version: (major, minor) of the format.
-        weights_name, weights_sha256: the network that wrote the latents; the digest is 64 lower-case hex digits.
-        layout, steps: shapes and quantisation steps of the latents.
+        version: (major, minor) version of the format.
+        weights_name: name of the weights that wrote the latents.
+        weights_sha256: digest of these weights, 64 lower-case hex digits.
+        layout: shapes of the latents.
+        steps: quantisation steps of the latents.
         coder: highest coder id that a group may use; a reader that knows it knows every group.
-        width, height: display size in pixels, after rotation; what decode writes unless told otherwise.
-        coded_width, coded_height: size in pixels that was cut into tiles, before padding.
+        width: display width in pixels, after rotation, which decode writes unless told otherwise.
+        height: display height in pixels, after rotation.
+        coded_width: width in pixels that was cut into tiles, before padding.
+        coded_height: height in pixels that was cut into tiles, before padding.
         fps: exact frame rate.
         sample_aspect: width of a pixel over its height.
-        clip_frames: frames of a clip. tile_height, tile_width: pixels of a tile. overlap: pixels that neighbouring
-            tiles share. clips_per_group: most clips in a group.
+        clip_frames: number of frames in a clip.
+        tile_height: height of a tile in pixels.
+        tile_width: width of a tile in pixels.
+        overlap: least number of pixels that neighbouring tiles share.
+        clips_per_group: most clips in a group.
         abutting: tiles lie side by side from the top left corner on, and the last ones reach beyond the frame.
         camera: clips may lie on canvases of their own, which follow the camera; windows only where a clip is one.
         audio: None for a silent file.
-        options: what the encoder was asked for (quality, ...). source: what is known of the input. Both free JSON.
+        options: options of the encoder, such as the quality, as free JSON.
+        source: facts about the input, as free JSON.
         created_by: program and version.
-        extra: JSON keys of a newer minor version, kept.
+        extra: JSON keys of a newer minor version, which are kept.
 
     Raises:
         VidtwinError: a field is of a wrong type or outside the limits in docs/FORMAT.md.
@@ -96,13 +104,13 @@ class Header:
 
     @property
     def tiles(self) -> int:
-        """Tiles of a clip (docs/FORMAT.md, Geometry)."""
+        """Number of tiles of a clip (docs/FORMAT.md, Geometry)."""
         rows, columns = self.tile_grid
         return rows * columns
 
     @property
     def tile_grid(self) -> tuple[int, int]:
-        """Rows and columns of tiles."""
+        """Number of rows and of columns of tiles."""
         rows = tile_count(self.coded_height, self.tile_height, self.overlap)
         return rows, tile_count(self.coded_width, self.tile_width, self.overlap)
 
@@ -146,7 +154,7 @@ class Header:
         """Make sure that a group can hold these frames and clips.
 
         Raises:
-            ValueError: too many clips, or frames that do not fill all clips but the last.
+            ValueError: there are too many clips, or the frames do not fill all clips but the last.
         """
         if not 1 <= span.clips <= self.clips_per_group:
             raise ValueError(f"claims {span.clips} clips, allowed are 1 to {self.clips_per_group}")
@@ -156,10 +164,10 @@ class Header:
             raise ValueError(f"claims {span.frames} frames in {span.clips} clips of {self.clip_frames}")
 
     def open_group(self, data: bytes, allowance: Allowance = UNLIMITED) -> OpenGroup:
-        """`coding.OpenGroup` within the limits of this file.
+        """Open a packed group, as `coding.OpenGroup`, within the limits of this file.
 
         Raises:
-            CorruptGroupError: damaged, or a group that this file cannot hold.
+            CorruptGroupError: the group is damaged, or this file cannot hold it.
         """
         group = OpenGroup(
             data,
@@ -180,15 +188,15 @@ class Header:
 
     @property
     def max_group_content(self) -> int:
-        """Most bytes that a group of this file holds before zstd."""
+        """The most bytes that a group of this file holds before zstd."""
         limits = {"max_clips": self.clips_per_group, "max_tiles": self.most_tiles}
         return max_content(self.layout, **limits, camera=self._on_tiled_canvases)
 
     def to_bytes(self) -> bytes:
-        """The header as a skippable frame.
+        """Return the header as a skippable frame.
 
         Raises:
-            VidtwinError: options, source and extra make it larger than the format allows.
+            VidtwinError: options, source and extra make the header larger than the format allows.
         """
         first = self.version == FIRST_VERSION
         encoding, text = pack_json(fields.to_json(self), max_bytes=MAX_JSON_BYTES, digest_apart=not first)
@@ -201,11 +209,11 @@ class Header:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
-        """Inverse of `to_bytes`.
+        """Read the skippable frame that `to_bytes` returned.
 
         Raises:
             DamagedError: the checksum does not hold.
-            VidtwinError: a newer major version (named by number), or fields outside the limits.
+            VidtwinError: the format has a newer major version, or a field is outside the limits.
         """
         body = open_frame(data, HEADER_TAG)
         if len(body) < 2:

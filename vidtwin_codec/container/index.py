@@ -1,4 +1,4 @@
-"""The index at the end of a .vtw: where each group lies, and what must be in the file for it to be whole."""
+"""The index at the end of a .vtw: the place of each group, and all that a complete file holds."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _RECORD = struct.Struct("<Q6I")  # offset, size, CRC-32 of the group's bytes, fi
 # The tail: length of the whole index frame and the end tag, which stand before the CRC-32 that closes every frame.
 _TAIL = struct.Struct("<I4s")
 TAIL_BYTES = _TAIL.size + CRC_BYTES
-MIN_GROUP_BYTES = 16  # no frame of a group is smaller
+MIN_GROUP_BYTES = 16  # the smallest frame of a group
 MIN_INDEX_BYTES = FRAME_START_BYTES + TAIL_BYTES
 _TAGS = (END_TAG, PACKED_END_TAG)
 
 
 class GroupEntry(NamedTuple):
-    """Where a group's Zstandard frame lies (bytes), its CRC-32, and which frames and clips it holds."""
+    """A group's entry: position and size in bytes of its Zstandard frame, CRC-32, and its frames and clips."""
 
     offset: int
     size: int
@@ -44,20 +44,20 @@ class GroupEntry(NamedTuple):
 
     @property
     def span(self) -> GroupSpan:
-        """Frames and clips only."""
+        """The part of the video that the group holds."""
         return GroupSpan(self.first_frame, self.frames, self.first_clip, self.clips)
 
 
 @dataclass(frozen=True)
 class Index:
-    """What the index says.
+    """The contents of the index.
 
     Attributes:
-        groups: in order; frames and clips follow each other without a gap from 0 on.
+        groups: entries in order; frames and clips follow each other without a gap from 0 on.
         offset: position of the index frame itself, the end of everything before it.
         audio_frames: number of audio frames.
-        audio_bytes: bytes of the audio file they hold.
-        header_crc: checksum that closes the header frame that this index belongs to.
+        audio_bytes: size of the audio file that they hold.
+        header_crc: checksum that closes the header frame of the same file.
     """
 
     groups: tuple[GroupEntry, ...]
@@ -68,14 +68,14 @@ class Index:
 
     @property
     def frames(self) -> int:
-        """True frames of the whole video."""
+        """Number of frames of the whole video, without padding."""
         return sum(entry.frames for entry in self.groups)
 
     def to_bytes(self, *, packed: bool = False) -> bytes:
-        """The index as a skippable frame.
+        """Return the index as a skippable frame.
 
         Args:
-            packed: allow deflated contents, which readers of format version 1.0 do not know.
+            packed: whether contents may be deflated, which readers of format version 1.0 do not know.
         """
         counts = _COUNTS.pack(len(self.groups), self.offset, self.audio_frames, self.audio_bytes, self.header_crc)
         contents, tag = counts + b"".join(_RECORD.pack(*entry) for entry in self.groups), END_TAG
@@ -87,14 +87,14 @@ class Index:
 
     @classmethod
     def from_bytes(cls, data: bytes, position: int) -> Index:
-        """Inverse of `to_bytes`.
+        """Read the skippable frame that `to_bytes` returned.
 
         Args:
             data: the frame.
-            position: where it is in the file: there cannot be more groups than have room before it.
+            position: position of the frame in the file; there cannot be more groups than have room before it.
 
         Raises:
-            DamagedError: the checksum does not hold, or the numbers in it contradict each other.
+            DamagedError: the checksum does not hold, or the numbers contradict each other.
         """
         body = open_frame(data, INDEX_TAG)
         if len(body) < _TAIL.size:
@@ -119,7 +119,7 @@ class Index:
 
 
 def length_from_tail(tail: bytes) -> int | None:
-    """Length of the index frame that ends with these `TAIL_BYTES` bytes; None when they are not a tail."""
+    """Return the length of the index frame that ends with these `TAIL_BYTES` bytes, or None if they are not a tail."""
     if len(tail) != TAIL_BYTES:
         return None
     length, tag = _TAIL.unpack_from(tail)

@@ -1,4 +1,4 @@
-"""Everything a front-to-back look at a .vtw tells: which groups are whole, what is lost, what is wrong."""
+"""Inspection of a .vtw from front to back: which groups are whole, what is lost, what is wrong."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from vidtwin_codec.container.scan import (
 from vidtwin_codec.container.source import ByteSource
 
 UNFINISHED = "not checked from byte"
-"""How the problem begins that tells of the end of an allowance."""
+"""The start of the message that the allowance did not suffice."""
 
 
 class FrameRange(NamedTuple):
-    """Video frames from ``first`` up to and without ``end``."""
+    """The video frames from ``first`` to ``end - 1``."""
 
     first: int
     end: int
@@ -40,15 +40,15 @@ class FrameRange(NamedTuple):
 
 @dataclass
 class Inspection:
-    """What was found.
+    """The findings of an inspection.
 
     Attributes:
         groups: whole groups, in order.
-        audio: sound audio frames, in order.
+        audio: intact audio frames, in order.
         lost: frames known to be in the video whose group is damaged or missing.
-        problems: one line each; empty for a sound file.
+        problems: the problems, one line each; empty for an intact file.
         index: the index of this file, even where it is not at the end; None when it is missing or damaged.
-        ending: what is wrong with the end of the file, empty for a sound one; among the problems, too.
+        ending: the problem with the end of the file, which is also in ``problems``; empty if there is none.
     """
 
     groups: list[GroupEntry] = field(default_factory=list)
@@ -68,13 +68,15 @@ def inspect(
     symbols: bool = False,
     allowance: Allowance = UNLIMITED,
 ) -> Inspection:
-    """Check every byte from ``start`` (the end of the header frame) on; never raises for bad contents.
+    """Check every byte from ``start`` on; bad contents never raise an error.
 
     Args:
-        source, header, header_crc: of the file.
-        start: where the header ends.
-        symbols: decode all of them, too.
-        allowance: what may be spent; what lies beyond it is a problem, too.
+        source: the bytes of the file.
+        header: the header of the file.
+        header_crc: the checksum that closes the header frame.
+        start: the position at which the header frame ends.
+        symbols: whether to decode all symbols, too.
+        allowance: the work that may be spent; contents beyond it count as a problem.
     """
     found_frames = scan(source, header, start, symbols=symbols, allowance=allowance)
     frames: list[Frame] = [frame for frame in found_frames if not isinstance(frame, ForeignFrame)]
@@ -84,7 +86,7 @@ def inspect(
             _judge(found, frames, source, header, header_crc, symbols, allowance)
             return found
         rest, reason = frames[-1].offset, frames[-1].reason
-    except TooMuchWorkError as error:  # what only the index tells of was looked for
+    except TooMuchWorkError as error:  # what only the index tells of has been looked for
         found, rest, reason = Inspection(), start, error.message
     _judge_by_order(found, [frame.entry for frame in frames if isinstance(frame, GroupFrame)])
     found.problems += [f"{_where(frame)}: {frame.reason}" for frame in frames if isinstance(frame, Damage)]
@@ -103,7 +105,7 @@ def _judge(
     symbols: bool,
     allowance: Allowance,
 ) -> None:
-    """Say in ``found`` what all frames of a file tell."""
+    """Fill in ``found`` from all frames of a file."""
     found.ending = _find_index(found, frames, source, header, header_crc)
     groups = [frame.entry for frame in frames if isinstance(frame, GroupFrame)]
     damages = {frame.offset: frame for frame in frames if isinstance(frame, Damage)}
@@ -117,7 +119,7 @@ def _judge(
 
 
 def index_problem(index: Index, offset: int, header: Header, header_crc: int) -> str | None:
-    """Why a sound index at ``offset`` cannot be the index of a file with this header; None when it can."""
+    """Return why an intact index at ``offset`` cannot belong to a file with this header, or None if it can."""
     if index.offset != offset or index.header_crc != header_crc:
         return "the index does not belong to this file"
     try:
@@ -154,10 +156,10 @@ def _judge_by_index(
     damages: dict[int, Damage],
     locate: Callable[[int], GroupEntry | None],
 ) -> None:
-    """Sort the index's groups into whole and lost; damage that is told as a lost group leaves ``damages``."""
+    """Sort the index's groups into whole and lost; damage reported as a lost group is removed from ``damages``."""
     by_offset = {entry.offset: entry for entry in groups}
     for entry in index.groups:
-        # a frame before it that lost its way may have swallowed a sound group, but the index knows where it is
+        # a damaged frame before it may seem to contain an intact group, but the index knows where the group is
         actual = by_offset.pop(entry.offset, None) or locate(entry.offset)
         if actual is None or (actual.size, actual.span) != (entry.size, entry.span):
             damage = damages.pop(entry.offset, None)
@@ -172,7 +174,7 @@ def _judge_by_index(
 
 
 def _judge_by_order(found: Inspection, groups: list[GroupEntry]) -> None:
-    """Without an index a gap in the numbers tells what is lost, except after the last group."""
+    """Find lost frames without an index: gaps in the numbers tell of them, except after the last group."""
     end_frame = end_clip = 0
     for entry in groups:
         if entry.first_clip < end_clip:

@@ -1,4 +1,4 @@
-"""JSON in few bytes: deflate with a preset dictionary that already holds a typical header, the digest in binary."""
+"""Compact JSON: deflate with a preset dictionary that holds a typical header, and the digest in binary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DICTIONARY = (
     b'"fps":[25,1],"sample_aspect":[1,1],"layout":{"structure":[16,7,7,8],"dynamics_x":[8,16,7],'
     b'"dynamics_y":[8,16,7]}},"audio":{"codec":"opus","container":"matroska","bytes":'
 )
-# Of format version 1.1: headers of wide layouts, in the order in which their keys are written.
+# The dictionary of format version 1.1: headers of wide layouts, in the order in which their keys are written.
 WIDE_DICTIONARY = (
     b'"audio":{"codec":"opus","container":"matroska","bytes":{"weights_name":"compact","created_by":"vidtwin 0.1.0",'
     b'"coder":3,"width":1280,"height":720,"coded_width":854,"coded_height":480,"clip_frames":16,"tile_height":1088,'
@@ -45,12 +45,12 @@ _RAW_DEFLATE = -15  # zlib's name for no zlib header and no checksum: the frame 
 
 
 def pack_json(value: dict[str, Any], *, max_bytes: int, digest_apart: bool = True) -> tuple[int, bytes]:
-    """(encoding, bytes): compact UTF-8 JSON, deflated when that is smaller.
+    """Pack an object as compact UTF-8 JSON, deflated when that is smaller, and return (encoding, bytes).
 
     Args:
         value: the object.
         max_bytes: most bytes of its text.
-        digest_apart: allow `DEFLATE_DIGEST`, which readers of format version 1.0 do not know.
+        digest_apart: whether to allow `DEFLATE_DIGEST`, which readers of format version 1.0 do not know.
 
     Raises:
         VidtwinError: the object holds what JSON cannot express, or takes more than ``max_bytes`` as text.
@@ -70,10 +70,10 @@ def pack_json(value: dict[str, Any], *, max_bytes: int, digest_apart: bool = Tru
 
 
 def unpack_json(encoding: int, data: bytes, *, max_bytes: int) -> dict[str, Any]:
-    """Inverse of `pack_json`, for bytes from anywhere.
+    """Unpack what `pack_json` returned; the bytes need not be trusted.
 
     Raises:
-        VidtwinError: unknown encoding, too large, or not a JSON object in UTF-8.
+        VidtwinError: the encoding is unknown, the text is too large, or it is not a JSON object in UTF-8.
     """
     try:
         digest = b""
@@ -96,16 +96,16 @@ def unpack_json(encoding: int, data: bytes, *, max_bytes: int) -> dict[str, Any]
 
 
 def deflate(text: bytes, dictionary: bytes = b"") -> bytes:
-    """A raw deflate stream, as if ``dictionary`` stood before the text."""
+    """Return a raw deflate stream of a text, with a preset dictionary."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
     return compressor.compress(text) + compressor.flush()
 
 
 def inflate(data: bytes, max_bytes: int, dictionary: bytes = b"") -> bytes:
-    """Inverse of `deflate`; text longer than ``max_bytes`` is cut off one byte behind them.
+    """Inflate what `deflate` returned; at most ``max_bytes`` + 1 bytes of text come back.
 
     Raises:
-        ValueError: damaged, or more bytes follow.
+        ValueError: the stream is damaged, or more bytes follow.
     """
     decompressor = zlib.decompressobj(_RAW_DEFLATE, dictionary)
     try:

@@ -1,4 +1,4 @@
-"""Quantisation steps in few bytes: thousands of channels mostly share a step, and then pack to next to nothing."""
+"""Compact quantisation steps: thousands of channels mostly share a step, and then pack to a few bytes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ _LEVEL = 19
 
 
 def pack_steps(steps: Steps) -> tuple[int, bytes]:
-    """(encoding, bytes): as they are, or one Zstandard frame where that is smaller."""
+    """Return (encoding, bytes): the steps as they are, or one Zstandard frame where that is smaller."""
     raw = steps.to_bytes()
     packed = zstd_frame.compress(raw, _LEVEL, checksum=False)  # the header's frame has a checksum
     return (ZSTD, packed) if len(packed) < len(raw) else (RAW, raw)
 
 
 def unpack_steps(encoding: int, data: bytes, layout: LatentLayout) -> Steps:
-    """Inverse of `pack_steps`, for bytes from anywhere; nothing larger than the layout's steps is ever allocated.
+    """Unpack what `pack_steps` returned; the bytes need not be trusted.
+
+    Nothing larger than the layout's steps is ever allocated.
 
     Raises:
-        VidtwinError: unknown encoding, damaged, not as many steps as the layout has channels, or steps out of range.
+        VidtwinError: the encoding is unknown, the bytes are damaged, or the steps do not fit the layout.
     """
     if encoding == ZSTD:
         try:

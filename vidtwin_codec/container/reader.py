@@ -1,4 +1,4 @@
-"""Reads a .vtw: header, index, any group alone, and what is whole of a damaged file."""
+"""Reads a .vtw: header, index, single groups, and the intact parts of a damaged file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HEADER_HINT = "nothing can be decoded without the header: get the file again"
 
 
 class VtwReader(Closing):
-    """A .vtw open for reading; a context manager.
+    """A .vtw file that is open for reading; a context manager.
 
     Args:
         file: a path, or a seekable binary stream or source, which stays open.
@@ -44,19 +44,19 @@ class VtwReader(Closing):
             than files of this size are worth (docs/FORMAT.md), which is told as damage.
 
     Attributes:
-        header: see `Header`.
-        groups: entries of the groups that can be read, in order. Without ``recover`` those of the index.
-        complete: the index is at the end of the file and agrees with it, as far as checked: without ``recover``
-            always True, with it True when nothing at all is wrong.
-        damage: what is wrong, one line each (with ``recover``; else empty).
-        lost: ranges of frames whose groups are lost (with ``recover``; else empty). After the last whole group of a
-            file without an index nothing is known, and nothing listed.
-        frames: true frames of the video, lost ones included where the index tells.
-        counts: sizes; those of a damaged file count what is there.
+        header: the header of the file.
+        groups: entries of the groups that can be read, in order; without ``recover`` those of the index.
+        complete: whether the index is at the end of the file and agrees with it, as far as checked: without
+            ``recover`` always True, with it True when nothing at all is wrong.
+        damage: the problems found with ``recover``, one line each; otherwise empty.
+        lost: ranges of frames whose groups are lost, found with ``recover``; otherwise empty. Frames after the last
+            whole group of a file without an index are unknown.
+        frames: number of frames of the video, without padding, lost ones included where the index tells.
+        counts: sizes in bytes; those of a damaged file count only what is there.
 
     Raises:
-        VidtwinError: not a .vtw, an unreadable header, a newer major version or an unknown coder; without
-            ``recover`` also a missing or damaged index, with what could be recovered.
+        VidtwinError: the file is not a .vtw, its header cannot be read, or it has a newer major version or an unknown
+            coder; without ``recover`` also a missing or damaged index, with what could be recovered.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class VtwReader(Closing):
 
     @property
     def name(self) -> str:
-        """The file's name, for messages."""
+        """The file's name in messages."""
         return self._source.name
 
     def open_group(self, number: int) -> OpenGroup:
-        """Group ``number`` of `groups`, whose symbols are still to be decoded. Any thread may call.
+        """Open group ``number`` of `groups`, without decoding its symbols. Any thread may call.
 
         Raises:
-            CorruptGroupError: it is damaged.
+            CorruptGroupError: the group is damaged.
         """
         entry = self.groups[number]
         with self._naming(number):
@@ -103,25 +103,29 @@ class VtwReader(Closing):
         return group
 
     def clips(self, number: int) -> Iterator[LatentArrays]:
-        """Symbols of group ``number``, clip by clip: int32 ``[tiles, …]``. Any thread may call.
+        """Yield the symbols of group ``number`` clip by clip, int32 ``[tiles, …]``. Any thread may call.
 
         Raises:
-            CorruptGroupError: it is damaged; clips may have come before that shows.
+            CorruptGroupError: the group is damaged, which may show only after some clips.
         """
         for clip in self.placed(number):
             yield clip.symbols
 
     def placed(self, number: int) -> Iterator[PlacedClip]:
-        """As :meth:`clips`, with the canvas of each clip."""
+        """Yield the symbols and the canvas of each clip of group ``number``. Any thread may call.
+
+        Raises:
+            CorruptGroupError: the group is damaged, which may show only after some clips.
+        """
         group = self.open_group(number)
         with self._naming(number):
             yield from group.placed()
 
     def read_group(self, number: int) -> Group:
-        """Group ``number`` of `groups`, all at once. Any thread may call.
+        """Read group ``number`` of `groups` as a whole. Any thread may call.
 
         Raises:
-            CorruptGroupError: it is damaged.
+            CorruptGroupError: the group is damaged.
         """
         group = self.open_group(number)
         with self._naming(number):
@@ -129,7 +133,7 @@ class VtwReader(Closing):
 
     @contextmanager
     def _naming(self, number: int) -> Iterator[None]:
-        """Errors of group ``number`` say which one it is."""
+        """Add the number of the group to the messages of errors."""
         try:
             yield
         except MemoryError as error:
@@ -139,7 +143,7 @@ class VtwReader(Closing):
             raise CorruptGroupError(f"{self.name}: group {number} ({frames}): {error.message}", RECOVER_HINT) from error
 
     def audio_chunks(self) -> Iterator[bytes]:
-        """Pieces of the audio file, in order; with ``recover`` the whole ones.
+        """Yield the pieces of the audio file in order; with ``recover``, those that are intact.
 
         Raises:
             VidtwinError: a piece is damaged or missing (never with ``recover``).
@@ -151,10 +155,13 @@ class VtwReader(Closing):
                 raise VidtwinError(f"{self.name}: the audio changed while it was read ({error})") from error
 
     def verify(self, *, thorough: bool = False) -> list[str]:
-        """Check checksums and symbols, and that index, groups, frames and audio agree. Empty for a sound file.
+        """Check checksums and symbols, and that index, groups, frames and audio agree.
 
         Args:
-            thorough: as for the class.
+            thorough: whether to inspect everything at any cost; see the class.
+
+        Returns:
+            The problems, one line each; empty for an intact file.
         """
         return self._inspect(True, thorough).problems
 
@@ -198,7 +205,7 @@ class VtwReader(Closing):
         return Counts(size, size - audio, audio, self.frames, len(self.groups))
 
     def _read_index(self) -> Index | None:
-        """The index at the end of the file, None when it is missing, damaged or not of this file."""
+        """Return the index at the end of the file, or None if it is missing, damaged or belongs to another file."""
         size = self._source.size
         length = length_from_tail(self._source.read_at(size - TAIL_BYTES, TAIL_BYTES))
         if length is None or length > size - self._start:
@@ -229,10 +236,10 @@ class VtwReader(Closing):
 
 
 def read_header(source: ByteSource) -> tuple[Header, int, int]:
-    """Header, the checksum that closes its frame, and the length of the frame.
+    """Return the header, the checksum that closes its frame, and the length of the frame.
 
     Raises:
-        VidtwinError: not a .vtw, damaged, of a newer major version, or with an unknown coder.
+        VidtwinError: the file is not a .vtw, damaged, of a newer major version, or has an unknown coder.
     """
     start = source.read_at(0, FRAME_START_BYTES)
     if not start:
@@ -260,11 +267,14 @@ def read_header(source: ByteSource) -> tuple[Header, int, int]:
 
 
 def verify(file: str | os.PathLike[str] | BinaryIO, *, thorough: bool = False) -> list[str]:
-    """Everything that is wrong with a .vtw, one line each; empty for a sound file. Never raises for bad contents.
+    """List everything that is wrong with a .vtw; bad contents never raise an error.
 
     Args:
-        file: as for `VtwReader`.
-        thorough: likewise.
+        file: a path, or a seekable binary stream, which stays open.
+        thorough: whether to inspect everything at any cost; see `VtwReader`.
+
+    Returns:
+        The problems, one line each; empty for an intact file.
     """
     try:
         with VtwReader(file, recover=True, symbols=True, thorough=thorough) as reader:

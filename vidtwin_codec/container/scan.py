@@ -1,4 +1,4 @@
-"""Walks a .vtw frame by frame without its index, stepping over damage to the next frame that is sound."""
+"""Walks a .vtw frame by frame without its index, and skips damage up to the next intact frame."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LANDMARK = re.compile(re.escape(zstd_frame.MAGIC) + b"|" + re.escape(SKIPPABLE_
 
 @dataclass(frozen=True, slots=True)
 class GroupFrame:
-    """A sound group: checksum and place in the video hold, and all symbols where they were to be decoded."""
+    """An intact group: its checksum and place in the video hold, and all its symbols if they were decoded."""
 
     offset: int
     size: int
@@ -40,7 +40,7 @@ class GroupFrame:
 
 @dataclass(frozen=True, slots=True)
 class AudioFrame:
-    """A sound audio frame: its number and how many bytes of audio it holds."""
+    """An intact audio frame: its number and the bytes of audio it holds."""
 
     offset: int
     size: int
@@ -50,7 +50,7 @@ class AudioFrame:
 
 @dataclass(frozen=True, slots=True)
 class IndexFrame:
-    """A sound index."""
+    """An intact index."""
 
     offset: int
     size: int
@@ -67,7 +67,7 @@ class ForeignFrame:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes that are no sound frame; ``truncated`` when the file ends before the frame does."""
+    """Bytes that are not an intact frame; ``truncated`` if the file ends before the frame does."""
 
     offset: int
     size: int
@@ -77,7 +77,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Unchecked:
-    """All from ``offset`` on, which was more than may be spent."""
+    """Everything from ``offset`` on, which the allowance does not suffice for."""
 
     offset: int
     size: int
@@ -90,13 +90,16 @@ Frame = GroupFrame | AudioFrame | IndexFrame | ForeignFrame | Damage | Unchecked
 def scan(
     source: ByteSource, header: Header, start: int, *, symbols: bool = False, allowance: Allowance = UNLIMITED
 ) -> Iterator[Frame]:
-    """Frames from ``start`` to the end of the file, every checksum checked; never raises for bad contents.
+    """Yield the frames from ``start`` to the end of the file, with every checksum checked.
+
+    Bad contents never raise an error.
 
     Args:
-        source, header: of the file.
-        start: where the header ends.
-        symbols: decode all of them, too, which takes time.
-        allowance: what may be spent; where it ends, so does the scan, with `Unchecked`.
+        source: the bytes of the file.
+        header: the header of the file.
+        start: the position at which the header frame ends.
+        symbols: whether to decode all symbols, too, which takes time.
+        allowance: the work that may be spent; where it ends, the scan ends with `Unchecked`.
     """
     position = start
     foreign: ForeignFrame | None = None
@@ -106,7 +109,7 @@ def scan(
             frame = frame_at(source, header, position, symbols=symbols, allowance=allowance)
             after = position
             if isinstance(frame, Damage):
-                # a foreign frame has no checksum: when nothing sound follows it, its length may be what is damaged
+                # a foreign frame has no checksum: if no intact frame follows it, its length may be damaged
                 after = _next_sound(source, header, (foreign.offset if foreign else position) + 1, search)
         except TooMuchWorkError as error:
             yield Unchecked(position, source.size - position, error.message)
@@ -124,10 +127,10 @@ def scan(
 def frame_at(
     source: ByteSource, header: Header, offset: int, *, symbols: bool = False, allowance: Allowance = UNLIMITED
 ) -> Frame:
-    """The frame at ``offset``, or why there is none (a `Damage` that reaches to the end of the file).
+    """Return the frame at ``offset``, or a `Damage` that reaches to the end of the file and says why there is none.
 
     Raises:
-        TooMuchWorkError: looking took more than the allowance.
+        TooMuchWorkError: the allowance does not suffice.
     """
     allowance.spend(PER_READ)
     start = source.read_at(offset, FRAME_START_BYTES)
@@ -146,10 +149,10 @@ def frame_at(
 
 
 def open_group(source: ByteSource, header: Header, offset: int, size: int) -> OpenGroup:
-    """The group whose frame takes ``size`` bytes from ``offset`` on.
+    """Open the group whose frame takes ``size`` bytes from ``offset`` on.
 
     Raises:
-        CorruptGroupError: it is damaged.
+        CorruptGroupError: the group is damaged.
     """
     if size > zstd_frame.bound(header.max_group_content):
         raise CorruptGroupError(f"damaged group: {size} bytes are more than a group of this file can take")
@@ -191,10 +194,10 @@ def _skippable_at(source: ByteSource, start: bytes, offset: int, allowance: Allo
 
 
 def _next_sound(source: ByteSource, header: Header, start: int, allowance: Allowance) -> int:
-    """First position from ``start`` on where a sound group, audio frame or index begins, else the end.
+    """Return the first position from ``start`` on at which an intact group, audio frame or index begins, else the end.
 
     Raises:
-        TooMuchWorkError: looking took more than the allowance.
+        TooMuchWorkError: the allowance does not suffice.
     """
     position = start
     while position < source.size:

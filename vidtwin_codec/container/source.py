@@ -13,7 +13,7 @@ from vidtwin_codec.files import explain_os_error
 
 
 class ByteSource:
-    """A path or a seekable binary stream, read by position. A stream given by the caller stays open.
+    """A file that is read by position, from a path or a seekable binary stream. A stream stays open.
 
     Attributes:
         name: for messages.
@@ -50,13 +50,14 @@ class ByteSource:
             raise VidtwinError(f"{self.name}: cannot be read by position; a .vtw is read from a file") from error
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Bytes from ``offset`` on, fewer than ``size`` only at the end of the file. Any thread may call, and a
-        forked process too if the file was opened here.
+        """Read ``size`` bytes from ``offset`` on, fewer only at the end of the file.
+
+        Any thread may call, and a forked process too if the file was opened here.
 
         Raises:
-            VidtwinError: the operating system refuses.
+            VidtwinError: the operating system cannot read the file.
         """
-        # never more than there is: a file that lies about a length must not make us reserve memory
+        # never more than the file has: a wrong length in it must not make us reserve memory
         size = min(size, self.size - offset)
         if size <= 0:
             return b""
@@ -76,7 +77,7 @@ class ByteSource:
             return data
 
     def _pread(self, offset: int, size: int) -> bytes:
-        """Without moving the file's position, which forked processes share."""
+        """Read without moving the file's position, which forked processes share."""
         data = os.pread(self._stream.fileno(), size, offset)
         while len(data) < size:  # one call gives at most 2 GiB
             more = os.pread(self._stream.fileno(), size - len(data), offset + len(data))

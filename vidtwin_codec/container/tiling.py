@@ -1,15 +1,15 @@
-"""Where tiles lie along the sides of a frame: integers, the same for every reader (docs/FORMAT.md, Geometry)."""
+"""Offsets of tiles along a side of a frame: integers, the same for every reader (docs/FORMAT.md, Geometry)."""
 
 from __future__ import annotations
 
 
 def tile_count(size: int, tile: int, overlap: int) -> int:
-    """Fewest tiles of ``tile`` pixels that cover ``size`` pixels when neighbours share at least ``overlap``."""
+    """Return the fewest tiles of ``tile`` pixels that cover ``size`` pixels with at least ``overlap`` shared."""
     return 1 if size <= tile else -(-(size - overlap) // (tile - overlap))
 
 
 def tile_offsets(size: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles of ``tile`` pixels start so that they cover ``size`` pixels evenly, in as few as possible.
+    """Return the offsets of the fewest tiles of ``tile`` pixels that cover ``size`` pixels evenly.
 
     Neighbours share ``overlap`` pixels or more. A side that one tile covers gives ``[0]``.
     """
@@ -21,5 +21,5 @@ def tile_offsets(size: int, tile: int, overlap: int) -> list[int]:
 
 
 def abutting_offsets(size: int, tile: int) -> list[int]:
-    """Where tiles of ``tile`` pixels that lie side by side start; the last one may reach beyond ``size``."""
+    """Return the offsets of tiles of ``tile`` pixels side by side; the last one may reach beyond ``size``."""
     return list(range(0, size, tile))

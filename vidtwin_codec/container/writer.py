@@ -1,4 +1,4 @@
-"""Writes a .vtw front to back; nothing is ever sought, so a pipe will do."""
+"""Writes a .vtw from front to back without seeking, so that the output may be a pipe."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from vidtwin_codec.container.index import GroupEntry, Index
 
 
 class VtwWriter:
-    """Header, then audio, then groups in order, then the index.
+    """Writes the header, then audio, then groups in order, then the index.
 
     Args:
-        stream: binary, open for writing; stays open. Its OSErrors (a full disk, a closed pipe) pass through.
-        header: written at once.
+        stream: a binary stream, which stays open. Its OSErrors (a full disk, a closed pipe) pass through.
+        header: the header, which is written at once.
     """
 
     def __init__(self, stream: BinaryIO, header: Header) -> None:
@@ -40,10 +40,10 @@ class VtwWriter:
         self._write(data)
 
     def write_audio(self, chunks: Iterable[bytes]) -> None:
-        """Store the audio file whose bytes ``chunks`` give; they are cut and joined to chunks of 1 MiB.
+        """Write the audio file whose bytes ``chunks`` give, recut to chunks of 1 MiB.
 
         Raises:
-            ValueError: a group has been written already, or the header announces no audio.
+            ValueError: a group was written before, or the header announces no audio.
         """
         if self._groups or self._finished:
             raise ValueError("audio must be written before the first group")
@@ -59,11 +59,11 @@ class VtwWriter:
             self._write_audio_frame(bytes(buffer))
 
     def write_group(self, packed: bytes, span: GroupSpan) -> None:
-        """Store what `pack_group` gave.
+        """Write a group that `pack_group` packed.
 
         Args:
             packed: one Zstandard frame.
-            span: `Group.span` of the group.
+            span: the part of the video that the group holds.
 
         Raises:
             ValueError: the group does not follow the one before it, does not fill its clips (the video's last one
@@ -85,7 +85,7 @@ class VtwWriter:
         """Write the index and flush. The stream stays open.
 
         Raises:
-            ValueError: called twice.
+            ValueError: the index was written before.
         """
         if self._finished:
             raise ValueError("the index has been written already")

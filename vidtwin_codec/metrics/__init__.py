@@ -5,7 +5,7 @@ from vidtwin_codec.metrics.filters import FilterMeter
 from vidtwin_codec.metrics.frames import Frames
 from vidtwin_codec.metrics.luma import MATRICES, luma, psnr_y
 from vidtwin_codec.metrics.meters import METRICS, MetricSet, Scores, why_not
-from vidtwin_codec.metrics.psnr import PsnrMeter, psnr
+from vidtwin_codec.metrics.psnr import PsnrMeter, psnr, psnr_of_error
 from vidtwin_codec.metrics.ssim import ms_ssim, ssim
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "luma",
     "ms_ssim",
     "psnr",
+    "psnr_of_error",
     "psnr_y",
     "ssim",
     "why_not",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vidtwin_codec.metrics.frames import Frames, as_unit, check_pair
 
@@ -11,15 +11,23 @@ _FLOOR = 1e-8
 """Keeps identical frames finite, at 80 dB (the paper's form)."""
 
 
+def psnr_of_error(error: ArrayLike) -> NDArray[np.float64]:
+    """Return the PSNR in dB of mean squared errors, on a scale of 0 to 1: −10 · log10(MSE + 1e-8).
+
+    Errors of pixels in [-1, 1], as the network has them, are divided by 4 first.
+    """
+    return -10 * np.log10(np.asarray(error, dtype=np.float64) + _FLOOR)
+
+
 def psnr(reference: Frames, decoded: Frames) -> NDArray[np.float64]:
-    """PSNR of each frame in dB.
+    """Compute the PSNR of each frame in dB.
 
     Args:
         reference: uint8 ``[n, H, W, 3]`` RGB (or float32 in [0, 1]).
         decoded: the same shape.
 
     Returns:
-        ``[n]``: −10 · log10(MSE + 1e-8), the error over all pixels and colours on a scale of 0 to 1.
+        PSNR ``[n]``: −10 · log10(MSE + 1e-8), the error over all pixels and colours on a scale of 0 to 1.
 
     Raises:
         ValueError: the shapes differ.
@@ -27,7 +35,7 @@ def psnr(reference: Frames, decoded: Frames) -> NDArray[np.float64]:
     check_pair(reference, decoded)
     # frame by frame: a long clip need not be held as floats
     errors = [_squared_error(a, b) for a, b in zip(reference, decoded, strict=True)]
-    return -10 * np.log10(np.asarray(errors, dtype=np.float64) + _FLOOR)
+    return psnr_of_error(errors)
 
 
 def _squared_error(one: Frames, other: Frames) -> np.float64:
@@ -37,14 +45,14 @@ def _squared_error(one: Frames, other: Frames) -> np.float64:
 
 
 class PsnrMeter:
-    """Mean PSNR over frames that come in pieces."""
+    """Computes the mean PSNR over frames that come in pieces."""
 
     def __init__(self) -> None:
         self.frames = 0
         self._total = 0.0
 
     def add(self, reference: Frames, decoded: Frames) -> None:
-        """Take in some frames, uint8 ``[n, H, W, 3]`` each.
+        """Add some frames, uint8 ``[n, H, W, 3]`` each.
 
         Raises:
             ValueError: the shapes differ.
@@ -55,7 +63,7 @@ class PsnrMeter:
 
     @property
     def mean(self) -> float:
-        """Mean of the frames' PSNR, in dB.
+        """The mean of the frames' PSNR, in dB.
 
         Raises:
             ValueError: no frame was added.

@@ -19,15 +19,34 @@ if TYPE_CHECKING:
     from vidtwin_codec.model.vidtwin import Branch, Latents, VidTwinDecoder, VidTwinEncoder
 
 TOKENS_AT_ONCE = {"cpu": 512}
-"""Patches whose pixels are in work at once; on a CPU few enough for its caches."""
+"""Patches whose pixels are processed at once; on a CPU few enough for its caches."""
 _TOKENS_ELSEWHERE = 1 << 15
 
 
+def pixels_from_levels(levels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Map uint8 levels to the network's pixels in [-1, 1]."""
+    return levels.to(dtype).div_(127.5).sub_(1)
+
+
+def levels_from_pixels(pixels: Tensor, *, overwrite: bool = False) -> Tensor:
+    """Round pixels in [-1, 1] to levels; values beyond are clipped.
+
+    Args:
+        pixels: float32 pixels.
+        overwrite: whether ``pixels`` may be used for intermediate results, which saves their memory.
+
+    Returns:
+        Whole numbers from 0 to 255, still float32: copying them to a uint8 tensor is exact.
+    """
+    shifted = pixels.add_(1) if overwrite else pixels.add(1)
+    return shifted.mul_(127.5).round_().clamp_(0, 255)
+
+
 def encode_levels(encoder: VidTwinEncoder, frames: Tensor) -> Latents:
-    """Posterior means of uint8 frames ``[B, T, H, W, 3]``, float32.
+    """Encode uint8 frames ``[B, T, H, W, 3]`` to posterior means, float32.
 
     Raises:
-        ValueError: the clip is not of a size the network takes.
+        ValueError: the network does not take clips of this size.
     """
     batch, count, height, width, colours = frames.shape
     check_clip(encoder.config, (batch, colours, count, height, width))
@@ -36,14 +55,14 @@ def encode_levels(encoder: VidTwinEncoder, frames: Tensor) -> Latents:
     flat = frames.flatten(0, 1)
     parts = []
     for some in torch.split(flat, _frames_at_once(grid, frames.device)):
-        pixels = some.to(encoder.patch_embedding.weight.dtype).div_(127.5).sub_(1)
+        pixels = pixels_from_levels(some, encoder.patch_embedding.weight.dtype)
         pixels = encoder.lapping.before(pixels)
         parts.append(encoder.patch_embedding(patchify(pixels.permute(3, 0, 1, 2)[None], patch)[0]))
     return encoder.means(torch.cat(parts).view(batch, count, *parts[0].shape[1:]), grid)
 
 
 def decode_levels(decoder: VidTwinDecoder, latents: Latents, *, only: Branch | None = None) -> Tensor:
-    """uint8 frames ``[B, T, H, W, 3]``: what the decoder gives, rounded and clipped to levels."""
+    """Decode latents to frames uint8 ``[B, T, H, W, 3]``, rounded and clipped to levels."""
     patch, grid = decoder.config.patch_size, decoder.grid(latents)
     tokens = decoder.tokens(latents, only=only)
     batch, count = tokens.shape[:2]
@@ -55,7 +74,7 @@ def decode_levels(decoder: VidTwinDecoder, latents: Latents, *, only: Branch | N
         patches = decoder.head(some)[None].float()
         pixels = unpatchify(patches, patch, grid)[0].permute(1, 2, 3, 0).contiguous()
         pixels = decoder.lapping.after(pixels)
-        out[start : start + len(some)] = pixels.add_(1).mul_(127.5).round_().clamp_(0, 255)
+        out[start : start + len(some)] = levels_from_pixels(pixels, overwrite=True)
         start += len(some)
     return out.view(batch, count, *out.shape[1:])
 

@@ -1,1 +1,1 @@
-"""The network at work: on a device, on whole frames of any size, cut into tiles or windows."""
+"""Running the network on a device, on whole frames of any size that are cut into tiles or windows."""

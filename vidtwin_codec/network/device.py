@@ -15,7 +15,7 @@ from vidtwin_codec.model import VidTwinConfig
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 MEMORY_SHARE = 0.25
-"""Of the device's whole memory, for activations: the rest is weights, frames and other programs."""
+"""Share of the device's memory for activations; the rest is for weights, frames and other programs."""
 MAX_BATCH = {"cpu": 8, "cuda": 256, "mps": 32}
 """Beyond these a larger batch no longer runs faster."""
 
@@ -25,8 +25,8 @@ class Device:
     """A device and the precision the network runs in there.
 
     Attributes:
-        device: of torch; with its number, where one was asked for.
-        precision: of matrix products.
+        device: the torch device, with its number where one was asked for.
+        precision: data type of matrix products.
         tf32: whether products of float32 may round their factors to 10 bits.
     """
 
@@ -38,7 +38,7 @@ class Device:
         return f"{self.device} {'tf32' if self.tf32 else str(self.precision).removeprefix('torch.')}"
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Mixed precision: matrix products in bfloat16, sums and norms in float32."""
+        """Return a context of mixed precision: matrix products in bfloat16, sums and norms in float32."""
         if self.precision == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
@@ -50,12 +50,12 @@ def select_device(name: str, precision: str, least: str, *, tf32: bool = False) 
     Args:
         name: one of :data:`DEVICES`, or a numbered one such as ``cuda:1``; ``auto`` takes CUDA, then MPS, then
             the CPU.
-        precision: one of :data:`PRECISIONS`; ``auto`` takes bfloat16 where it is fast and the weights bear it.
+        precision: one of :data:`PRECISIONS`; ``auto`` takes bfloat16 where it is fast and the weights support it.
         least: the lowest precision at which the weights lose nothing visible (from their metadata).
-        tf32: whether they bear TF32 (from their metadata).
+        tf32: whether the weights support TF32 (from their metadata).
 
     Raises:
-        VidtwinError: this machine does not have the device, or the weights do not bear the precision.
+        VidtwinError: this machine does not have the device, or the weights do not support the precision.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -74,10 +74,10 @@ def select_device(name: str, precision: str, least: str, *, tf32: bool = False) 
 
 
 def _present(name: str) -> torch.device:
-    """The device called so.
+    """Return the device of this name.
 
     Raises:
-        VidtwinError: there is none.
+        VidtwinError: this machine has no such device.
     """
     kind, _, number = name.partition(":")
     counts = {
@@ -97,7 +97,7 @@ def _present(name: str) -> torch.device:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are faster there than in float32."""
+    """Return whether products in bfloat16 are faster on the device than in float32."""
     if device.type == "cuda":
         # NVIDIA's cards before Ampere emulate it
         return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
@@ -105,24 +105,24 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 def tiles_per_batch(config: VidTwinConfig, device: Device) -> int:
-    """Tiles to run in one call: as many as fit, up to where more are no faster."""
+    """Return the number of tiles in one call: as many as fit, up to where more are no faster."""
     return max(1, min(tiles_in_memory(config, device), MAX_BATCH[device.device.type]))
 
 
 def windows_per_batch(config: VidTwinConfig, device: Device, height: int, width: int) -> int:
-    """Windows of this size, in pixels, to run in one call: no more pixels than a full batch of tiles has.
+    """Return the number of windows of this size, in pixels, in one call: no more pixels than a full batch of tiles.
 
-    A large window fills a device by itself; small ones share what a call costs.
+    A large window fills a device by itself; small ones share the overhead of a call.
     """
     pixels = tiles_per_batch(config, device) * config.height * config.width
     return max(1, pixels // (height * width))
 
 
 def tiles_in_memory(config: VidTwinConfig, device: Device) -> int:
-    """Tiles whose activations fit the memory that is there for them; may be 0.
+    """Return how many tiles' activations fit into their share of the memory; it may be 0.
 
-    Follows from the machine and the weights alone, not from what is free at the moment: the same file decodes
-    to the same frames each time.
+    The number follows from the machine and the weights, not from the memory that is free at the moment, so that the
+    same file decodes to the same frames each time.
     """
     if device.device.type == "cuda":
         memory = torch.cuda.get_device_properties(device.device).total_memory

@@ -1,4 +1,4 @@
-"""Windows and tiles that follow the camera: clips on canvases where what they show stands still.
+"""Windows and tiles that follow the camera: clips on canvases in which the scene stands still.
 
 Each clip may have a canvas of its own, somewhat larger than a frame. Those of a network that sees whole frames lie in a
 world that goes on from clip to clip. Segments of a video can be encoded apart, so a new world begins wherever one may
@@ -26,8 +26,8 @@ class Stretch(NamedTuple):
     """Consecutive clips that the network can see in one call.
 
     Attributes:
-        frames: uint8 ``[n, height, width, 3]``: of the video's size or, all clips being full, of a canvas'.
-        placements: of each clip.
+        frames: uint8 ``[n, height, width, 3]``, of the video's size or, if all clips are full, of a canvas.
+        placements: the placement of each clip; None for a clip without a canvas of its own.
     """
 
     frames: Frames
@@ -35,10 +35,11 @@ class Stretch(NamedTuple):
 
 
 class Follower:
-    """Finds where clips lie; takes them in order.
+    """Finds the placements of clips, which it takes in order.
 
     Args:
-        geometry: of the video. layout: of its tiles, or of its one window; `can_follow`.
+        geometry: clips and tiles of the video.
+        layout: layout of its tiles, or of its one window, for which :func:`can_follow` is true.
         restart: a new world begins at clips whose numbers are multiples of this.
     """
 
@@ -48,10 +49,10 @@ class Follower:
         self._camera = Camera(self._patch)
 
     def follow(self, frames: Frames, first: int) -> Iterator[Stretch]:
-        """The clips of frames ``[n, height, width, 3]``, as few stretches as can be.
+        """Yield the clips of frames in as few stretches as possible.
 
         Args:
-            frames: whole clips; a part of one at the end is filled up.
+            frames: whole clips, uint8 ``[n, height, width, 3]``; a part of a clip at the end is padded.
             first: number of the first clip.
         """
         placed = [self._next(clip, first + number) for number, clip in enumerate(self._clips(frames))]
@@ -112,7 +113,7 @@ def can_follow(geometry: Geometry, layout: LatentLayout) -> bool:
 
 
 def placed_geometry(geometry: Geometry, layout: LatentLayout, placement: Placement | None) -> Geometry:
-    """The geometry of a clip: the canvas being the frame, where it has one."""
+    """Return the geometry of a clip, in which the canvas, if it has one, takes the place of the frame."""
     if placement is None:
         return geometry
     cell = cell_of(layout)
@@ -120,7 +121,7 @@ def placed_geometry(geometry: Geometry, layout: LatentLayout, placement: Placeme
 
 
 def cut_out(canvases: Frames, placement: Placement | None, height: int, width: int) -> Frames:
-    """The frames ``[T, height, width, 3]`` of a clip out of its canvases ``[T, H, W, 3]``, exactly."""
+    """Cut the frames ``[T, height, width, 3]`` of a clip out of its canvases ``[T, H, W, 3]``."""
     if placement is None:
         return canvases
     frames = np.empty((len(canvases), height, width, canvases.shape[3]), canvases.dtype)
@@ -132,10 +133,13 @@ def cut_out(canvases: Frames, placement: Placement | None, height: int, width: i
 def seen_shares(
     placement: Placement | None, layout: LatentLayout, height: int, width: int, reach: int
 ) -> NDArray[np.float32]:
-    """How much of each patch of a clip's grid is seen, in its frames: float32 ``[rows, columns]``, 0 to 1.
+    """Return the share of each patch of a clip's grid that its frames show: float32 ``[rows, columns]``, 0 to 1.
 
     Args:
-        placement: of the clip. layout: of the video's windows. height, width: of a frame, in pixels.
+        placement: the placement of the clip; None if it has no canvas of its own.
+        layout: layout of the video's windows.
+        height: height of a frame in pixels.
+        width: width of a frame in pixels.
         reach: pixels by which patches lap into their neighbours.
     """
     assert layout.patterns is not None
@@ -151,9 +155,9 @@ def seen_shares(
 
 
 def _shares(starts: NDArray[np.int16], length: int, patches: int, size: int, reach: int) -> NDArray[np.float64]:
-    """Of the energy of each patch along a side, ``[frames, patches]``."""
+    """Return the share of each patch's energy that is seen along one side, ``[frames, patches]``."""
     places = np.arange(-reach, size + reach)
-    # what laps is faded in and out: one patch's energy and its neighbour's add up to 1
+    # lapping fades in and out: the energies of a patch and its neighbour add up to 1
     inner = np.minimum(places + 0.5, size - 0.5 - places)
     energy = np.clip((inner + reach) / (2 * reach), 0, 1) if reach else np.ones(size)
     at = np.arange(patches)[:, None] * size + places

@@ -1,10 +1,10 @@
-"""Where clips and tiles lie: a video of any size and length as pieces the network takes.
+"""Clips and tiles: a video of any size and length, cut into pieces that the network takes.
 
-In time, a video is cut into clips of ``clip_frames``; the last one is filled up by repeating its last
-frame. In space, each frame is cut into tiles that cover it evenly and overlap their neighbours by at
-least ``overlap`` pixels; a side shorter than a tile is filled up by repeating its last pixel. Decoding
-cross-fades tiles over whatever they share, so no seam shows, and crops what was filled up. Networks that
-take any grid of patches see windows instead: tiles that abut, mostly one of them.
+In time, a video is cut into clips of ``clip_frames``; the last one is padded by repeating its last frame. In space,
+each frame is cut into tiles that cover it evenly and overlap their neighbours by at least ``overlap`` pixels; a side
+shorter than a tile is padded by repeating its last pixel. Decoding cross-fades tiles over the pixels they share, so
+that no seam shows, and crops the padding. Networks that take any grid of patches see windows instead: tiles that
+abut, mostly one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from vidtwin_codec.container import Header
 from vidtwin_codec.container.tiling import abutting_offsets, tile_count, tile_offsets
+from vidtwin_codec.model.levels import levels_from_pixels
 from vidtwin_codec.network.memory import allocate
 
 Frames = NDArray[np.uint8]
@@ -32,8 +33,8 @@ MAX_CLIPS_PER_GROUP = 1024
 MAX_TILES_PER_GROUP = 1024
 _FRAMES_AT_ONCE = 4
 MAX_TILES_PER_STILL_GROUP = 4096
-"""Of overlapping tiles, whose groups are coded as a whole: 8 million latents of the released layout, 33 million where
-the scene stands still (132 MB). Windows are coded clip by clip."""
+"""Limit for overlapping tiles, whose groups are coded as a whole: 8 million latents of the released layout, 33
+million where the scene stands still (132 MB). Windows are coded clip by clip."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class Geometry:
     """The clips and tiles of one video; everything in pixels and frames.
 
     Args:
-        width: of the frames the network sees (after ``--short-side``).
-        height: likewise.
-        clip_frames: frames of a clip.
-        tile_height: rows of a tile.
-        tile_width: columns of a tile.
+        width: width of the frames that the network sees (after ``--short-side``).
+        height: height of these frames.
+        clip_frames: number of frames in a clip.
+        tile_height: height of a tile.
+        tile_width: width of a tile.
         overlap: least number of pixels that neighbouring tiles share.
-        abutting: tiles lie side by side, and the last ones may reach beyond the frame.
+        abutting: whether tiles lie side by side; then the last ones may reach beyond the frame.
     """
 
     width: int
@@ -60,7 +61,7 @@ class Geometry:
 
     @classmethod
     def of(cls, header: Header) -> Geometry:
-        """That of a file."""
+        """Return the geometry of a file."""
         return cls(
             header.coded_width,
             header.coded_height,
@@ -85,24 +86,25 @@ class Geometry:
         return [(y, x) for y in rows for x in columns]
 
     def canvas(self, height: int, width: int) -> Geometry:
-        """The same with frames of another size in pixels; of windows that abut, one takes in all of it."""
+        """Return the geometry with frames of another size in pixels, which one window covers where windows abut."""
         if not self.abutting:
             return replace(self, height=height, width=width)
         return replace(self, height=height, width=width, tile_height=height, tile_width=width)
 
     def clips(self, frames: int) -> int:
-        """Clips that ``frames`` frames fill."""
+        """Return the number of clips that ``frames`` frames fill."""
         return -(-frames // self.clip_frames)
 
     def clips_per_group(self, fps: Fraction) -> int:
-        """Clips that are packed together at least: about ten seconds, fewer when frames hold many tiles."""
+        """Return the least number of clips in a group: about ten seconds, fewer if frames hold many tiles."""
         wanted = round(float(fps) * SECONDS_PER_GROUP / self.clip_frames)
         return max(1, min(wanted, MAX_CLIPS_PER_GROUP if self.abutting else MAX_TILES_PER_GROUP // len(self.tiles)))
 
     def most_clips_per_group(self, fps: Fraction) -> int:
-        """Clips of the longest group, a multiple of `clips_per_group`: about a minute of a scene that stands still.
+        """Return the number of clips of the longest group: about a minute of a scene that stands still.
 
-        No group reaches across a multiple of it: there a video can be cut, and its parts encoded apart.
+        It is a multiple of `clips_per_group`. No group reaches across a multiple of it, so that a video can be cut
+        there and its parts encoded apart.
         """
         least = self.clips_per_group(fps)
         wanted = round(float(fps) * SECONDS_PER_STILL_GROUP / self.clip_frames / least)
@@ -111,10 +113,10 @@ class Geometry:
         return least * max(1, min(wanted, most // least))
 
     def cut(self, frames: Tensor) -> Tensor:
-        """Tiles of whole clips, clip by clip.
+        """Cut frames into tiles of whole clips, clip by clip.
 
         Args:
-            frames: uint8 ``[n, height, width, 3]``; a part of a clip at the end is filled up.
+            frames: uint8 ``[n, height, width, 3]``; a part of a clip at the end is padded.
 
         Returns:
             uint8 ``[clips · tiles, 3, clip_frames, tile_height, tile_width]``, a view of interleaved memory.
@@ -136,11 +138,11 @@ class Geometry:
         return stacked.permute(0, 4, 1, 2, 3)
 
     def join(self, tiles: Iterable[Tensor]) -> Tensor:
-        """One clip's frames from its tiles, cross-faded and cropped.
+        """Join one clip's tiles to frames, cross-faded and cropped.
 
         Args:
-            tiles: of one clip in order, each ``[3, clip_frames, tile_height, tile_width]`` in [-1, 1]; values beyond
-                are clipped. Taken one by one, so they need not all be in memory.
+            tiles: the tiles of one clip in order, each ``[3, clip_frames, tile_height, tile_width]`` in [-1, 1]; values
+                beyond are clipped. They are taken one by one, so they need not all be in memory.
 
         Returns:
             uint8 ``[clip_frames, height, width, 3]``, on the CPU.
@@ -161,14 +163,14 @@ class Geometry:
         levels = torch.empty(canvas.shape, dtype=torch.uint8)
         # a few frames at a time: a second canvas of floats would double what joining takes on the device
         for out, frames in zip(torch.split(levels, _FRAMES_AT_ONCE), torch.split(canvas, _FRAMES_AT_ONCE), strict=True):
-            out.copy_(frames.add(1).mul_(127.5).round_().clamp_(0, 255))
+            out.copy_(levels_from_pixels(frames))
         return levels
 
     def join_levels(self, tiles: Iterable[Tensor]) -> Tensor:
-        """One clip's frames from tiles that abut, cropped: uint8 ``[clip_frames, height, width, 3]``.
+        """Join one clip's abutting tiles to frames, cropped: uint8 ``[clip_frames, height, width, 3]``.
 
         Args:
-            tiles: of one clip in order, each uint8 ``[clip_frames, tile_height, tile_width, 3]``.
+            tiles: the tiles of one clip in order, each uint8 ``[clip_frames, tile_height, tile_width, 3]``.
         """
         canvas: Tensor | None = None
         for tile, (y, x) in zip(tiles, self.tiles, strict=True):
@@ -182,7 +184,7 @@ class Geometry:
         return canvas
 
     def _blend_weights(self, device: torch.device) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        """For rows and for columns: tile offset → its weights ``[tile]``, which add up to 1 at each pixel."""
+        """Return the weights ``[tile]`` by tile offset, for rows and for columns; they add up to 1 at each pixel."""
         return (
             _fades(tile_offsets(self.height, self.tile_height, self.overlap), self.tile_height, self.height, device),
             _fades(tile_offsets(self.width, self.tile_width, self.overlap), self.tile_width, self.width, device),
@@ -204,7 +206,7 @@ def aligned_side(side: int, tile: int, overlap: int, pitch: int) -> int:
 
 
 def _fades(offsets: list[int], tile: int, size: int, device: torch.device) -> dict[int, Tensor]:
-    """Linear cross-fades over what neighbours share; constant towards the border of the frame."""
+    """Return linear cross-fades over the pixels that neighbours share, constant towards the border of the frame."""
     weights = {}
     total = torch.zeros(max(size, tile), device=device)
     position = torch.arange(tile, device=device, dtype=torch.float32) + 0.5
@@ -222,7 +224,7 @@ def _fades(offsets: list[int], tile: int, size: int, device: torch.device) -> di
 
 
 def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
-    """``(width, height)`` with the shorter side brought down to ``short_side``; never enlarged.
+    """Return ``(width, height)`` with the shorter side reduced to ``short_side``; frames are never enlarged.
 
     The longer side keeps the proportion, rounded to a whole pixel.
     """
@@ -232,13 +234,8 @@ def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, i
     return max(1, round(Fraction(width * short_side, short))), max(1, round(Fraction(height * short_side, short)))
 
 
-def pixels_from_levels(levels: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 levels → the network's [-1, 1]."""
-    return levels.to(dtype).div_(127.5).sub_(1)
-
-
 def resize_frames(frames: Tensor, width: int, height: int) -> Tensor:
-    """uint8 ``[n, H, W, 3]`` to another size, bicubic and antialiased; the same tensor when nothing changes."""
+    """Resize uint8 ``[n, H, W, 3]``, bicubic and antialiased; return the same tensor if the size does not change."""
     if frames.shape[1:3] == (height, width):
         return frames
     planar = frames.permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Memory that runs out: how that is told from other errors, and calls that become smaller when it does."""
+"""Memory that runs out: how to tell that from other errors, and batches that shrink when it happens."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _BROKEN = re.compile(r"^(CUDA|HIP) error: (?!out of memory)|an illegal memory ac
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
+    """Return whether an error says that memory ran out, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and _TEXTS.search(str(error)) is not None
 
 
 def is_broken_device(error: BaseException) -> bool:
-    """Whether an error leaves the device of no use to this process: the driver reports it again at every call."""
+    """Return whether this process can no longer use the device: the driver repeats the error at every call."""
     return isinstance(error, RuntimeError) and not is_out_of_memory(error) and bool(_BROKEN.search(str(error)))
 
 
 def forget(error: BaseException) -> None:
-    """Let go of what the frames of an error hold, such as the activations of the call that failed."""
+    """Release the objects that the stack frames of an error hold, such as the activations of the call that failed."""
     link: BaseException | None = error
     while link is not None:
         traceback.clear_frames(link.__traceback__)
@@ -45,7 +45,7 @@ def forget(error: BaseException) -> None:
 
 
 def release() -> None:
-    """Give memory that is held in reserve back to the device."""
+    """Return cached memory to the device."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
@@ -53,10 +53,10 @@ def release() -> None:
 
 
 def allocate(like: Tensor, shape: Sequence[int]) -> Tensor:
-    """Memory for so many numbers, of the type of ``like``, on its device or, where that is full, on the CPU.
+    """Allocate a tensor of the type of ``like``, on its device or, where that is full, on the CPU.
 
     Raises:
-        VidtwinError: the CPU's memory is full too.
+        VidtwinError: the CPU's memory is full, too.
     """
     try:
         return like.new_empty(tuple(shape))
@@ -73,17 +73,17 @@ def allocate(like: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 class Batches:
-    """Runs the network over many tiles, some at a time; fewer for good once memory has run out.
+    """Runs the network over many tiles in batches, which become smaller for good once memory has run out.
 
     Attributes:
-        size: most tiles in one call.
+        size: the most tiles in one call.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def run(self, network: Callable[[slice], T], count: int) -> Iterator[T]:
-        """``network(slice)`` over 0 … count in slices of at most ``size``, which is halved whenever memory runs out.
+        """Yield ``network(slice)`` for slices of 0 … count of at most ``size``, which is halved when memory runs out.
 
         Raises:
             VidtwinError: not even one tile fits.

@@ -1,4 +1,4 @@
-"""The network at work on tiles or windows: uint8 frames to latent arrays and back."""
+"""Running the network on tiles or windows: uint8 frames to latent arrays and back."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.coding.sparse.jit import must_compile
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig, load_checkpoint
+from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.network.device import Device, select_device, tiles_per_batch, windows_per_batch
 from vidtwin_codec.network.following import cut_out, placed_geometry
-from vidtwin_codec.network.geometry import Frames, Geometry, pixels_from_levels
+from vidtwin_codec.network.geometry import Frames, Geometry
 from vidtwin_codec.network.memory import Batches
 from vidtwin_codec.network.windows import window_layout, window_size
 from vidtwin_codec.options import NetworkOptions, Reporter
@@ -26,12 +27,12 @@ from vidtwin_codec.weights import Entry
 
 
 class NetworkRunner:
-    """A VidTwin on a device, working on whole frames of any size.
+    """Runs a VidTwin on a device, on whole frames of any size.
 
     Args:
-        model: with the halves that will be used.
-        device: where it runs.
-        batch: tiles (or windows) in one call of the network; None chooses from the device's memory.
+        model: the network, with the halves that will be used.
+        device: the device and the precision to run in.
+        batch: number of tiles (or windows) in one call of the network; None chooses from the device's memory.
     """
 
     def __init__(self, model: VidTwin, device: Device, batch: int | None = None) -> None:
@@ -46,7 +47,7 @@ class NetworkRunner:
         """Read one half (``encoder`` or ``decoder``) of the weights onto the device that ``options`` ask for.
 
         Raises:
-            VidtwinError: the weights cannot be read, or the device is not there.
+            VidtwinError: the weights cannot be read, or this machine does not have the device.
         """
         device = select_device(
             options.device, options.precision, entry.metadata.compute_dtype, tf32=entry.metadata.tf32
@@ -55,23 +56,23 @@ class NetworkRunner:
 
     @property
     def layout(self) -> LatentLayout:
-        """Shapes of the latents of a tile of the weights' own size."""
+        """The shapes of the latents of a tile of the weights' own size."""
         config = self.model.config
         return window_layout(config, config.height, config.width)
 
     def layout_of(self, geometry: Geometry) -> LatentLayout:
-        """Shapes of the latents of one tile, or window, of this geometry."""
+        """Return the shapes of the latents of one tile, or window, of this geometry."""
         return window_layout(self.model.config, geometry.tile_height, geometry.tile_width)
 
     def geometry(self, width: int, height: int, overlap: int) -> Geometry:
-        """See :func:`network_geometry`."""
+        """Return the geometry of a video of this size; see :func:`network_geometry`."""
         return network_geometry(self.model.config, width, height, overlap)
 
     def check_geometry(self, geometry: Geometry, source: str | os.PathLike[str]) -> None:
         """Make sure that these weights can decode a file of this geometry. Windows may have any size.
 
         Raises:
-            VidtwinError: they make other clips or tiles; names ``source``.
+            VidtwinError: the weights make other clips or tiles; the message names ``source``.
         """
         expected = self.geometry(geometry.width, geometry.height, geometry.overlap)
         if expected.abutting and geometry.abutting:
@@ -82,11 +83,11 @@ class NetworkRunner:
             raise VidtwinError(f"{os.fspath(source)}: its clips and tiles do not have the size these weights make")
 
     def batches_of(self, geometry: Geometry) -> Batches:
-        """Calls of the network for tiles, or windows, of this geometry."""
+        """Return the batches for tiles, or windows, of this geometry."""
         return self.window_batches(geometry.tile_height, geometry.tile_width) if geometry.abutting else self.batches
 
     def window_batches(self, height: int, width: int) -> Batches:
-        """Calls of the network for windows of this size in pixels; the same object for the same size."""
+        """Return the batches for windows of this size in pixels, the same object for the same size."""
         size = height, width
         if size not in self._window_batches:
             self._window_batches[size] = Batches(
@@ -95,12 +96,12 @@ class NetworkRunner:
         return self._window_batches[size]
 
     def clips_at_once(self, geometry: Geometry) -> int:
-        """Clips that fill one batch."""
+        """Return the number of clips that fill one batch."""
         return max(1, self.batches_of(geometry).size // len(geometry.tiles))
 
     @torch.inference_mode()
     def encode(self, frames: Frames, geometry: Geometry) -> LatentArrays:
-        """Posterior means of ``frames`` uint8 ``[n, H, W, 3]``, float32, clip by clip and tile by tile."""
+        """Encode frames uint8 ``[n, H, W, 3]`` to posterior means, float32, clip by clip and tile by tile."""
         tiles = geometry.cut(torch.from_numpy(frames))
         network: Callable[[torch.Tensor], Latents] = self.encode_tiles
         if geometry.abutting:
@@ -112,7 +113,7 @@ class NetworkRunner:
 
     @torch.inference_mode()
     def decode(self, latents: LatentArrays, geometry: Geometry, only: Any = None) -> Iterator[Frames]:
-        """Frames of whole clips, uint8 ``[clip_frames, H, W, 3]`` each, from ``clips · tiles`` latents."""
+        """Decode ``clips · tiles`` latents, and yield the frames of each clip, uint8 ``[clip_frames, H, W, 3]``."""
         tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
 
         network: Callable[[Latents, Any], torch.Tensor] = self.decode_tiles
@@ -131,52 +132,53 @@ class NetworkRunner:
     def decode_placed(
         self, latents: LatentArrays, geometry: Geometry, placements: Sequence[Placement | None], only: Any = None
     ) -> Iterator[Frames]:
-        """As :meth:`decode`, for clips on canvases of one size (or on none): frames are cut out of canvases."""
+        """Decode clips on canvases of one size, or on none, and yield the frames cut out of the canvases."""
         of_clip = placed_geometry(geometry, self.layout_of(geometry), placements[0])
         for clip, placement in zip(self.decode(latents, of_clip, only), placements, strict=True):
             yield cut_out(clip, placement, geometry.height, geometry.width)
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: torch.Tensor) -> Latents:
-        """One call of the network: uint8 ``[n, 3, T, H, W]`` to posterior means, on the CPU."""
-        pixels = pixels_from_levels(tiles.to(self.device.device), torch.float32)
+        """Call the network once: uint8 ``[n, 3, T, H, W]`` to posterior means, on the CPU."""
+        pixels = pixels_from_levels(tiles.to(self.device.device))
         with self.device.autocast():
             return Latents(*(part.cpu() for part in self.model.encode(pixels)))
 
     @torch.inference_mode()
     def decode_tiles(self, latents: Latents, only: Any = None) -> torch.Tensor:
-        """One call of the network: latents of n tiles to ``[n, 3, T, H, W]`` in [-1, 1], on the device."""
+        """Call the network once: latents of n tiles to ``[n, 3, T, H, W]`` in [-1, 1], on the device."""
         part = Latents(*(tensor.to(self.device.device) for tensor in latents))
         with self.device.autocast():
             return self.model.decode(part, only=only)
 
     @torch.inference_mode()
     def encode_windows(self, windows: torch.Tensor) -> Latents:
-        """One call of the network: uint8 ``[n, T, H, W, 3]`` to posterior means, on the CPU."""
+        """Call the network once: uint8 ``[n, T, H, W, 3]`` to posterior means, on the CPU."""
         with self.device.autocast():
             return Latents(*(part.cpu() for part in self.model.encode_levels(windows.to(self.device.device))))
 
     @torch.inference_mode()
     def decode_windows(self, latents: Latents, only: Any = None) -> torch.Tensor:
-        """One call of the network: latents of n windows to uint8 ``[n, T, H, W, 3]``, on the device."""
+        """Call the network once: latents of n windows to uint8 ``[n, T, H, W, 3]``, on the device."""
         part = Latents(*(tensor.to(self.device.device) for tensor in latents))
         with self.device.autocast():
             return self.model.decode_levels(part, only=only)
 
 
 def announce_compiling(layout: LatentLayout, device: Device, reporter: Reporter) -> None:
-    """Say why nothing seems to happen, where the coder's inner loops are compiled first."""
+    """Tell the user that the coder's inner loops are compiled first, which takes a while."""
     if layout.patterns is not None and must_compile():
         reporter.stage("compiling the coder, once on this machine,").started(None, str(device))
 
 
 def network_geometry(config: VidTwinConfig, width: int, height: int, overlap: int) -> Geometry:
-    """Clips and tiles, or windows, of a video of this size for these weights.
+    """Return the clips and tiles, or windows, of a video of this size for these weights.
 
     Args:
-        config: of the weights.
-        width: of the frames the network sees, in pixels. height: likewise.
-        overlap: of tiles; windows have none.
+        config: configuration of the weights.
+        width: width in pixels of the frames that the network sees.
+        height: height in pixels of these frames.
+        overlap: least number of pixels that neighbouring tiles share; windows share none.
     """
     if config.any_grid:
         return Geometry(width, height, config.frames, *window_size(config, width, height), 0, abutting=True)

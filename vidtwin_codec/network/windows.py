@@ -1,4 +1,4 @@
-"""Windows: what a network that takes any grid of patches sees at once. A whole frame, or few equal parts that abut."""
+"""Windows: the inputs of a network that takes any grid of patches, each a whole frame or one of few equal parts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vidtwin_codec.model import VidTwinConfig
 MAX_WINDOW_PIXELS = 1 << 21
 """1920 × 1088 is just below; a clip of 16 frames then takes 100 MB."""
 MAX_WINDOW_ELEMENTS = 1 << 24
-"""Of its latents: a canvas on which a window follows the camera may have more."""
+"""Most latents of a window; a canvas on which a window follows the camera may have more."""
 _SEAM = 16
-"""A seam is worth so many more pixels beside it."""
+"""Cost of a seam, in pixels for each pixel of its length."""
 
 
 def window_layout(config: VidTwinConfig, height: int, width: int) -> LatentLayout:
-    """Shapes of the latents of one network input of this size in pixels.
+    """Return the shapes of the latents of one network input of this size in pixels.
 
     Raises:
-        VidtwinError: it has more elements than a layout may have.
+        VidtwinError: the input has more latents than a layout may have.
     """
     if not config.any_grid:
         return LatentLayout(config.structure_shape, config.dynamics_x_shape, config.dynamics_y_shape)
@@ -36,9 +36,9 @@ def window_layout(config: VidTwinConfig, height: int, width: int) -> LatentLayou
 
 
 def window_size(config: VidTwinConfig, width: int, height: int) -> tuple[int, int]:
-    """``(height, width)`` of the windows of a frame, in pixels: as few as can be, and of those the fewest pixels.
+    """Return ``(height, width)`` of a frame's windows in pixels: the fewest windows, and of those the fewest pixels.
 
-    Follows from the weights and the frame alone, so that every machine makes the same file.
+    The size follows from the weights and the frame alone, so that every machine makes the same file.
     """
     count = 1
     while True:
@@ -54,7 +54,7 @@ def window_size(config: VidTwinConfig, width: int, height: int) -> tuple[int, in
 
 
 def _side(size: int, count: int, patch: int) -> int:
-    """Pixels of each of ``count`` windows side by side that cover ``size`` pixels, whole patches."""
+    """Return the side of each of ``count`` windows that cover ``size`` pixels, in whole patches."""
     return math.ceil(size / (count * patch)) * patch
 
 

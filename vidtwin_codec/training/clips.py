@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vidtwin_codec.machine import cores
 from vidtwin_codec.model import VidTwinConfig
+from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.training.crops import Draw, FlatFootage, Places
 from vidtwin_codec.training.footage import Footage
 
@@ -156,4 +157,4 @@ class ClipSampler:
 
 def pixels(clips: Tensor) -> Tensor:
     """uint8 ``[B, T, H, W, 3]`` → the network's ``[B, 3, T, H, W]`` in [-1, 1]."""
-    return clips.permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
+    return pixels_from_levels(clips.permute(0, 4, 1, 2, 3))

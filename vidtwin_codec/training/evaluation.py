@@ -8,16 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.network.device import Device
 from vidtwin_codec.training.clips import pixels
 
 _BATCH = {"cpu": 2}
 _BATCH_ELSEWHERE = 16
-_FLOOR = 1e-8
-"""Keeps identical frames finite, at 80 dB (the paper's form)."""
-
-
 Rounded = Callable[[Latents], Latents]
 """Turns latents into those a decoder gets."""
 
@@ -42,15 +39,16 @@ def measure(model: VidTwin, clips: Tensor, place: Device, rounded: Rounded | Non
     """
     if not len(clips):
         return None
-    values = torch.cat(list(_each(model, clips, place, rounded))).cpu()
+    errors = torch.cat(list(_each(model, clips, place, rounded))).cpu().numpy()
+    values = psnr_of_error(errors).mean(axis=1)
     return Quality(float(values.mean()), float(values.min()), float(values.max()))
 
 
 def _each(model: VidTwin, clips: Tensor, place: Device, rounded: Rounded | None) -> Iterator[Tensor]:
+    """Yield the mean squared error of each frame in [0, 1], ``[clips, T]``."""
     for piece in torch.split(clips, _BATCH.get(place.device.type, _BATCH_ELSEWHERE)):
         source = pixels(piece.to(place.device))
         with place.autocast():
             means = model.encode(source)
             decoded = model.decode(means if rounded is None else rounded(means))
-        error = ((decoded.clamp(-1, 1) - source) / 2).square().mean(dim=(1, 3, 4))
-        yield (-10 * torch.log10(error + _FLOOR)).mean(dim=1)
+        yield ((decoded.clamp(-1, 1) - source) / 2).square().mean(dim=(1, 3, 4))

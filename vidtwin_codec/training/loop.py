@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model import VidTwin, save_checkpoint
 from vidtwin_codec.network.device import Device
 from vidtwin_codec.training.clips import Batch, ClipSampler
@@ -216,7 +217,7 @@ class Trainer:
             "step": begun.pop("step"),
             "seconds": begun.pop("seconds"),
             "loss": round(loss, 5),
-            "train_psnr": round(-10 * math.log10(squared / 4 + 1e-8), 3),
+            "train_psnr": round(float(psnr_of_error(squared / 4)), 3),
             "gradient": round(norm, 4),
             **begun,
         }

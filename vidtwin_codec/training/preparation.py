@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwinConfig
+from vidtwin_codec.network.cropping import scale_and_crop
 from vidtwin_codec.training.footage import Footage, FoundFile, Say, open_array, training_size
 from vidtwin_codec.training.options import TrainOptions
 
@@ -79,7 +79,8 @@ def held_out_clips(files: list[FoundFile], config: VidTwinConfig, say: Say) -> T
     for file in files:
         try:
             pieces = _array_pieces(file, config) if file.is_array else _video_pieces(file, config)
-            clips += [_prepared(piece, config) for piece in pieces]
+            size = config.height, config.width
+            clips += [scale_and_crop(torch.from_numpy(piece), size) for piece in pieces]
         except VidtwinError as error:
             say(f"not measured on: {error.message}")
         if len(clips) >= MAX_HELD_OUT:
@@ -118,15 +119,3 @@ def _array_pieces(file: FoundFile, config: VidTwinConfig) -> Iterator[NDArray[np
         return np.array(array[position - count : position])
 
     yield from _wanted(read, config.frames)
-
-
-def _prepared(frames: NDArray[np.uint8], config: VidTwinConfig) -> Tensor:
-    video = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    height, width = video.shape[2:]
-    scale = max(config.height / height, config.width / width)
-    size = max(config.height, round(height * scale)), max(config.width, round(width * scale))
-    if size != (height, width):
-        video = interpolate(video, size, mode="bilinear", antialias=True)
-    top, left = (size[0] - config.height) // 2, (size[1] - config.width) // 2
-    cut = video[..., top : top + config.height, left : left + config.width]
-    return cut.permute(0, 2, 3, 1).contiguous()

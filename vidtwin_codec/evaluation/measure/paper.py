@@ -17,7 +17,6 @@ from fractions import Fraction
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import interpolate
 
 from vidtwin_codec import weights
 from vidtwin_codec.coding import LatentArrays
@@ -28,8 +27,8 @@ from vidtwin_codec.media import FrameReader, MediaInfo, probe, spool_stdin
 from vidtwin_codec.media.color import luma_matrix
 from vidtwin_codec.metrics import ClipBoundaries, MetricSet
 from vidtwin_codec.model import Latents, load_checkpoint
+from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.network.device import select_device
-from vidtwin_codec.network.geometry import pixels_from_levels
 from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import NetworkOptions, Reporter
 
@@ -63,7 +62,7 @@ class Network:
         device, levels = self.runner.device, torch.from_numpy(clips).permute(0, 4, 1, 2, 3)
 
         def run(piece: slice) -> tuple[torch.Tensor, ...]:
-            pixels = pixels_from_levels(levels[piece].to(device.device), torch.float32)
+            pixels = pixels_from_levels(levels[piece].to(device.device))
             with device.autocast():
                 return tuple(part.float().cpu() for part in self.runner.model.encode(pixels))
 
