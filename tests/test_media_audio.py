@@ -10,7 +10,7 @@ import pytest
 from media_samples import X264, ffmpeg, first_picture, lavfi, numbered, onsets, sound, stream_line
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.media import FrameWriter, OutputOptions, SoundTrack, extract_audio, open_sound, probe
+from vidtwin_codec.media import AudioTrack, FrameWriter, OutputOptions, extract_audio, open_audio_track, probe
 
 SECONDS = 3
 BEEPS = (0.5, 2.5)
@@ -30,7 +30,7 @@ def beeping(
     return target
 
 
-def remux(audio: Path, target: Path, track: SoundTrack | None = None) -> Path:
+def remux(audio: Path, target: Path, track: AudioTrack | None = None) -> Path:
     with FrameWriter(target, 64, 48, Fraction(25), audio=track or audio) as writer:
         writer.write(numbered(SECONDS * 25))
     return target
@@ -71,7 +71,7 @@ def test_part_of_the_sound(tmp_path: Path, mode: str) -> None:
 def test_part_of_the_sound_beside_part_of_the_pictures(tmp_path: Path, mode: str, audio_at: float) -> None:
     info = probe(beeping(tmp_path / "in.mp4", audio_at=audio_at))
     extract_audio(info, tmp_path / "a.mka", mode=mode)  # type: ignore[arg-type]
-    track = open_sound(tmp_path / "a.mka", start=Fraction(2), duration=Fraction(1))
+    track = open_audio_track(tmp_path / "a.mka", start=Fraction(2), duration=Fraction(1))
     out = remux(tmp_path / "a.mka", tmp_path / "out.mp4", track)
     samples = sound(out)
     assert onsets(samples) == pytest.approx([0.5 + audio_at], abs=2 * NEAR)

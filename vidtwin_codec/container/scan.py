@@ -110,7 +110,7 @@ def scan(
             after = position
             if isinstance(frame, Damage):
                 # a foreign frame has no checksum: if no intact frame follows it, its length may be damaged
-                after = _next_sound(source, header, (foreign.offset if foreign else position) + 1, search)
+                after = _next_intact(source, header, (foreign.offset if foreign else position) + 1, search)
         except TooMuchWorkError as error:
             yield Unchecked(position, source.size - position, error.message)
             return
@@ -193,7 +193,7 @@ def _skippable_at(source: ByteSource, start: bytes, offset: int, allowance: Allo
     return ForeignFrame(offset, size)
 
 
-def _next_sound(source: ByteSource, header: Header, start: int, allowance: Allowance) -> int:
+def _next_intact(source: ByteSource, header: Header, start: int, allowance: Allowance) -> int:
     """Return the first position from ``start`` on at which an intact group, audio frame or index begins, else the end.
 
     Raises:

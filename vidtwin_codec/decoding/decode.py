@@ -14,7 +14,7 @@ from vidtwin_codec.decoding.decoder import Decoder
 from vidtwin_codec.decoding.output import PathLike, Target, check_target, open_target, writing_options
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error, is_pipe, open_input, temporary_folder
-from vidtwin_codec.media import FrameWriter, SoundTrack, open_sound, piped_input, spool_stdin
+from vidtwin_codec.media import AudioTrack, FrameWriter, open_audio_track, piped_input, spool_stdin
 from vidtwin_codec.network.geometry import Frames
 from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, announce_compiling
 from vidtwin_codec.options import DecodeOptions, DecodeResult, Reporter
@@ -128,7 +128,7 @@ def write_video(decoder: Decoder, target: Target, reporter: Reporter, name: str)
                 decoder.warn(f"{target.container.muxer} output has no sound: that of the file is left out")
             else:
                 folder = stack.enter_context(temporary_folder())
-                audio = _sound(decoder, Path(folder), name)
+                audio = _audio_track(decoder, Path(folder), name)
         writer = FrameWriter(
             target.path,
             decoder.width,
@@ -146,12 +146,12 @@ def write_video(decoder: Decoder, target: Target, reporter: Reporter, name: str)
         for frames in decoder.frames():
             sink.put(frames)
             reporter.advanced(len(frames))
-    if writer.sound_problem:
-        decoder.warn(f"{name}: the sound is damaged ({writer.sound_problem})")
+    if writer.audio_problem:
+        decoder.warn(f"{name}: the sound is damaged ({writer.audio_problem})")
     return writer.streamed or target.file_bytes
 
 
-def _sound(decoder: Decoder, folder: Path, name: str) -> SoundTrack | None:
+def _audio_track(decoder: Decoder, folder: Path, name: str) -> AudioTrack | None:
     """The sound of the frames that are decoded; None where it cannot be read, which is told.
 
     Args:
@@ -181,13 +181,13 @@ def _sound(decoder: Decoder, folder: Path, name: str) -> SoundTrack | None:
     return replace(found, start=decoder.first / fps, duration=duration)
 
 
-def _open(audio: AudioInfo, path: Path) -> SoundTrack | str:
+def _open(audio: AudioInfo, path: Path) -> AudioTrack | str:
     """The sound in an unpacked file, or why there is none."""
     if audio.container != MATROSKA:
         return f"it is stored as {audio.container}"
     if not path.stat().st_size:
         return "none of it is there"
     try:
-        return open_sound(path)
+        return open_audio_track(path)
     except VidtwinError as error:
         return error.message

@@ -13,14 +13,14 @@ from vidtwin_codec.container import Counts
 from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.encoding.rate.control import Controller
 from vidtwin_codec.encoding.rate.wide import WideController
-from vidtwin_codec.encoding.writing import Sound, Written, extract_sound, write_vtw
+from vidtwin_codec.encoding.writing import AudioFile, Written, extract_audio_file, write_vtw
 from vidtwin_codec.files import atomic_path, check_output, is_pipe, temporary_folder
 from vidtwin_codec.media import MediaInfo, opus_limit, probe, spool_stdin
 from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, announce_compiling
 from vidtwin_codec.options import EncodeOptions, EncodeResult, Reporter
 
 PathLike = str | os.PathLike[str]
-WriteVideo = Callable[[BinaryIO, Encoder, Sound | None], Counts]
+WriteVideo = Callable[[BinaryIO, Encoder, AudioFile | None], Counts]
 """Writes a whole .vtw to a stream: the encoder describes the video, the sound comes first."""
 
 
@@ -66,8 +66,8 @@ def encode(
         announce_compiling(network.layout, network.device, reporter)
         temporary = stack.enter_context(atomic_path(output, force=options.force))
         folder = stack.enter_context(temporary_folder())
-        sound = extract_sound(info, folder, options)
-        if sound is not None and options.audio == "opus":
+        audio = extract_audio_file(info, folder, options)
+        if audio is not None and options.audio == "opus":
             most = opus_limit(info.audio_streams[0])
             if (options.audio_kbps or 0) > most:
                 warn(f"{options.audio_kbps} kbit/s of Opus are more than mono can have: the sound has {most}")
@@ -76,14 +76,14 @@ def encode(
             for text in info.warnings:
                 warn(text)
             encoder = Encoder(info, network, entry, options)
-            written = Written(write(stream, encoder, sound), encoder, options.quality)
+            written = Written(write(stream, encoder, audio), encoder, options.quality)
         elif options.target is None:
-            written = _write(stream, Encoder(info, network, entry, options, warn), sound, reporter)
+            written = _write(stream, Encoder(info, network, entry, options, warn), audio, reporter)
         else:
             steer = Controller if network.layout.patterns is None else WideController
             controller = steer(
                 *(info, network, entry, options),
-                sound=sound,
+                audio=audio,
                 load=load,
                 folder=folder,
                 reporter=reporter,
@@ -127,8 +127,8 @@ def look(source: PathLike, options: EncodeOptions) -> MediaInfo:
     )
 
 
-def _write(stream: BinaryIO, encoder: Encoder, sound: Sound | None, reporter: Reporter) -> Written:
+def _write(stream: BinaryIO, encoder: Encoder, audio: AudioFile | None, reporter: Reporter) -> Written:
     quality = encoder.options.quality
     # packing overlaps with the network, which overlaps with reading
     with closing(encoder.pieces(reporter)) as pieces:
-        return Written(write_vtw(stream, encoder, pieces, quality=quality, sound=sound), encoder, quality)
+        return Written(write_vtw(stream, encoder, pieces, quality=quality, audio=audio), encoder, quality)

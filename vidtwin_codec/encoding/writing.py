@@ -20,7 +20,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Sound:
+class AudioFile:
     """An extracted sound track and where it lies."""
 
     path: Path
@@ -43,7 +43,7 @@ class Written:
     achieved: Achieved | None = None
 
 
-def extract_sound(info: MediaInfo, folder: Path, options: EncodeOptions) -> Sound | None:
+def extract_audio_file(info: MediaInfo, folder: Path, options: EncodeOptions) -> AudioFile | None:
     """The sound that ``options`` ask for, in a file in ``folder``; None if there is none.
 
     Raises:
@@ -52,8 +52,8 @@ def extract_sound(info: MediaInfo, folder: Path, options: EncodeOptions) -> Soun
     if options.audio == "none":
         return None
     target = folder / "audio.mka"
-    sound = extract_audio(info, target, mode=options.audio, bitrate_kbps=options.audio_kbps)
-    return None if sound is None else Sound(target, AudioInfo(sound.codec, sound.bytes, sound.container))
+    found = extract_audio(info, target, mode=options.audio, bitrate_kbps=options.audio_kbps)
+    return None if found is None else AudioFile(target, AudioInfo(found.codec, found.bytes, found.container))
 
 
 def write_vtw(
@@ -62,14 +62,14 @@ def write_vtw(
     pieces: Iterable[Piece],
     *,
     quality: float,
-    sound: Sound | None = None,
+    audio: AudioFile | None = None,
     watch: Watch | None = None,
 ) -> Counts:
     """Write a whole .vtw; packing overlaps with whatever makes the clips."""
-    audio = None if sound is None else sound.info
-    packer = Packer(stream, encoder, quality=quality, level=encoder.options.level, audio=audio, watch=watch)
-    if sound is not None:
-        packer.add_audio(sound.chunks())
+    info = None if audio is None else audio.info
+    packer = Packer(stream, encoder, quality=quality, level=encoder.options.level, audio=info, watch=watch)
+    if audio is not None:
+        packer.add_audio(audio.chunks())
     with Sink(packer.add, waiting_depth(encoder)) as sink:
         for piece in pieces:
             sink.put(piece)

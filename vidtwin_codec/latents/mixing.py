@@ -166,7 +166,7 @@ def mix_latents(
         header = _header(still, moving, options)
         if header.audio is not None:
             source = stack.enter_context(VtwReader(structure if options.sound == "structure" else dynamics))
-            problem = _sound_problem(source)
+            problem = _audio_problem(source)
             if problem:
                 warned(f"the sound is left out: {problem}")
                 header = replace(header, audio=None)
@@ -207,7 +207,7 @@ def nearest_tiles(structure: Header, dynamics: Header) -> NDArray[np.int64]:
     return (rows[:, None] * len(across) + columns).reshape(-1)
 
 
-def _sound_problem(reader: VtwReader) -> str | None:
+def _audio_problem(reader: VtwReader) -> str | None:
     """Why the sound of a file cannot be taken over; None if it can."""
     try:
         return None if sum(map(len, reader.audio_chunks())) else f"{reader.name}: none of it is there"

@@ -23,7 +23,7 @@ _HERTZ = 48000
 
 
 @dataclass(frozen=True)
-class AudioInfo:
+class ExtractedAudio:
     """An extracted sound track: ``codec`` by ffmpeg's name, ``bytes`` of the whole Matroska file."""
 
     codec: str
@@ -39,7 +39,7 @@ def extract_audio(
     bitrate_kbps: int | None = None,
     start: Fraction | None = None,
     duration: Fraction | None = None,
-) -> AudioInfo | None:
+) -> ExtractedAudio | None:
     """Write the first audio stream to a Matroska file whose time 0 is the time of the first frame of video.
 
     Sound before that frame is cut; later sound keeps its delay. ``opus`` mixes down to mono or stereo; ``copy`` keeps
@@ -78,13 +78,13 @@ def extract_audio(
         # Down the pipe: should this process be killed, the broken pipe ends ffmpeg too.
         with Child([*arguments, *kept, *written, *pictures, "framecrc", "pipe:1"]) as child:
             size = _finish(child, None, info, Path(target))
-        return AudioInfo(stream.codec, size) if size else None
+        return ExtractedAudio(stream.codec, size) if size else None
     with (
         Child([*arguments, *_even(stream, zero, duration), *pictures, "null", "-"]) as child,
         Child([*_opus(stream, bitrate_kbps), *written], feed=True) as encoder,
     ):
         size = _finish(child, encoder, info, Path(target))
-    return AudioInfo("opus", size) if size else None
+    return ExtractedAudio("opus", size) if size else None
 
 
 def audio_arguments(stream: AudioStream, container: Container) -> tuple[str, ...]:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.audio import audio_arguments
+from vidtwin_codec.media.audio_track import AudioTrack, open_audio_track
 from vidtwin_codec.media.ffmpeg import Child, Message, clean
 from vidtwin_codec.media.formats import Container, OutputOptions, container_for, video_arguments
 from vidtwin_codec.media.numbered import Numbered
 from vidtwin_codec.media.pump import Pump
-from vidtwin_codec.media.sound import SoundTrack, open_sound
 from vidtwin_codec.media.source import file_url
 
 
@@ -37,7 +37,7 @@ class FrameWriter:
         fps: Fraction,
         *,
         options: OutputOptions | None = None,
-        audio: Path | SoundTrack | None = None,
+        audio: Path | AudioTrack | None = None,
         sample_aspect: Fraction = Fraction(1),
         container: Container | None = None,
         stream: IO[bytes] | None = None,
@@ -71,8 +71,8 @@ class FrameWriter:
         muxer = container.arguments if stream is None or container.piped is None else container.piped
         images = Numbered.of(self.path) if container.numbered else None
         target = "pipe:1" if stream else images.pattern() if images else file_url(self.path)
-        track = open_sound(audio) if isinstance(audio, Path) else audio
-        self._sound_codec = track.stream.codec if track else ""
+        track = open_audio_track(audio) if isinstance(audio, Path) else audio
+        self._audio_codec = track.stream.codec if track else ""
         sound = track.input_arguments() if track else []
         self._child = Child(
             [
@@ -143,19 +143,19 @@ class FrameWriter:
         self._child.kill()
 
     @property
-    def sound_problem(self) -> str | None:
+    def audio_problem(self) -> str | None:
         """What ffmpeg said was wrong with the sound as it encoded it again; complete after ``close``."""
-        found = [message for message in self._child.errors() if self._about_sound(message)]
+        found = [message for message in self._child.errors() if self._about_audio(message)]
         return clean(found[0].text) if found else None
 
     def _picture_errors(self) -> list[Message]:
-        return [message for message in self._child.errors() if not self._about_sound(message)]
+        return [message for message in self._child.errors() if not self._about_audio(message)]
 
-    def _about_sound(self, message: Message) -> bool:
+    def _about_audio(self, message: Message) -> bool:
         """Whether a message comes from reading or decoding the sound, which is input 1."""
-        if not self._sound_codec:
+        if not self._audio_codec:
             return False
-        readers = ("[matroska,webm @", f"[{self._sound_codec} @", f"[lib{self._sound_codec} @")
+        readers = ("[matroska,webm @", f"[{self._audio_codec} @", f"[lib{self._audio_codec} @")
         return "#1:" in message.who or "[in#1/" in message.who or message.who.startswith(readers)
 
     def _kill(self) -> None:

@@ -1,4 +1,4 @@
-"""How close decoded frames are to their source. torch is imported only when a metric that needs it runs."""
+"""Metrics of decoded frames against their source. Only a metric that needs torch imports it, when it runs."""
 
 from vidtwin_codec.metrics.boundary import ClipBoundaries
 from vidtwin_codec.metrics.filters import FilterMeter

@@ -1,4 +1,4 @@
-"""Whether the picture is worse where clips meet: PSNR at the ends of each clip against its middle."""
+"""Loss at clip boundaries: PSNR at the ends of each clip against that in its middle."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ClipBoundaries:
-    """PSNR in dB, mean over the whole clips of a video.
+    """PSNR in dB at the ends and in the middle of clips, mean over the whole clips of a video.
 
     Attributes:
-        ends: of the first and the last frame of each clip (0 and 15 of 16).
-        middle: of the two frames in its middle (7 and 8).
+        ends: PSNR of the first and the last frame of each clip (0 and 15 of 16).
+        middle: PSNR of the two frames in the middle of each clip (7 and 8).
     """
 
     ends: float
@@ -22,14 +22,17 @@ class ClipBoundaries:
 
     @property
     def drop(self) -> float:
-        """By how many dB the ends are worse than the middle; around 0, clips meet without a pulse."""
+        """By how many dB the ends are worse than the middle; around 0, no pulse shows where clips meet."""
         return self.middle - self.ends
 
     @classmethod
     def of(cls, psnr: NDArray[np.float64], clip_frames: int) -> ClipBoundaries | None:
-        """From the PSNR of each frame, ``[n]``; None when there is no whole clip, or clips too short to have a middle.
+        """Compute the boundaries from the PSNR of each frame, ``[n]``.
 
         A part of a clip at the end is left out: it was coded with its last frame repeated.
+
+        Returns:
+            None if there is no whole clip, or clips are too short to have a middle.
         """
         clips = len(psnr) // clip_frames
         if not clips or clip_frames < 4:

@@ -1,8 +1,8 @@
-"""VMAF and XPSNR, computed by filters of ffmpeg while the frames are fed to it through a pipe.
+"""VMAF and XPSNR, computed by filters of ffmpeg, which takes the frames through a pipe.
 
-Both judge luma alone, so luma is what ffmpeg gets, made exactly as for :func:`~vidtwin_codec.metrics.luma.psnr_y`: with
-the decoded frame above its reference in one tall picture, since two pipes at once exist only on some systems, and
-one cannot run ahead of itself. The filters cut it apart again.
+Both use luma alone, so ffmpeg gets luma, made exactly as for :func:`~vidtwin_codec.metrics.luma.psnr_y`. The decoded
+frame lies above its reference in one tall picture, since only some systems have two pipes at once, and one pipe cannot
+run ahead of the other. The filters cut the picture apart again.
 """
 
 from __future__ import annotations
@@ -22,29 +22,30 @@ from vidtwin_codec.metrics.frames import Frames, check_pair
 from vidtwin_codec.metrics.luma import DEFAULT_MATRIX, MAX_DECIBELS, luma
 
 FILTERS = {"vmaf": "libvmaf", "xpsnr": "xpsnr"}
-"""Metric → ffmpeg's filter."""
+"""ffmpeg's filter by metric."""
 VMAF_MODEL = "vmaf_v0.6.1"
 """libvmaf's own default: television at three times the picture's height."""
 FILTERS_LEAST_SIDE = 32
-"""VMAF looks at four scales; below this the coarsest has nothing left to look at, and XPSNR not one of its blocks."""
+"""VMAF uses four scales; below this the coarsest one is empty, and XPSNR has not a single block."""
 _SAID = {"vmaf": re.compile(r"VMAF score: (\S+)"), "xpsnr": re.compile(r"XPSNR.*\by: (\S+)")}
 _NEUTRAL = 128
 
 
 def missing_filter(metric: str) -> str | None:
-    """Why this ffmpeg cannot compute ``vmaf`` or ``xpsnr``; None when it can."""
+    """Return why this ffmpeg cannot compute ``vmaf`` or ``xpsnr``, or None if it can."""
     name = FILTERS[metric]
     return None if has_filters(name) else f"this ffmpeg was built without the filter {name}"
 
 
 class FilterMeter(Closing):
-    """Mean VMAF and XPSNR over frames that come in pieces; a context manager.
+    """Computes mean VMAF and XPSNR over frames that come in pieces; a context manager.
 
     Args:
-        metrics: of ``vmaf`` and ``xpsnr``, those wanted; :func:`missing_filter` has nothing against them.
-        width, height: pixels of a frame, at least 32 each.
-        fps: frames a second: XPSNR weighs motion by it.
-        matrix: how luma is made of RGB, one of :data:`~vidtwin_codec.metrics.luma.MATRICES`.
+        metrics: ``vmaf``, ``xpsnr`` or both; :func:`missing_filter` returns None for each.
+        width: width of a frame in pixels, at least 32.
+        height: height of a frame in pixels, at least 32.
+        fps: frames a second, by which XPSNR weighs motion.
+        matrix: the matrix that makes luma of RGB, one of :data:`~vidtwin_codec.metrics.luma.MATRICES`.
 
     Raises:
         VidtwinError: ffmpeg cannot be started.
@@ -76,7 +77,7 @@ class FilterMeter(Closing):
         )
 
     def add(self, reference: Frames, decoded: Frames) -> None:
-        """Take in some frames, ``[n, H, W, 3]`` each. Blocks while ffmpeg is busy.
+        """Add some frames, ``[n, H, W, 3]`` each; block while ffmpeg is busy.
 
         Raises:
             ValueError: the shapes differ, or are not those announced.
@@ -85,7 +86,7 @@ class FilterMeter(Closing):
         self.add_luma(luma(reference, self._matrix), luma(decoded, self._matrix))
 
     def add_luma(self, reference: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> None:
-        """The same where luma is at hand: ``[n, H, W]`` each, as :func:`~vidtwin_codec.metrics.luma.luma` gives it.
+        """Add some frames as luma, ``[n, H, W]`` each, which :func:`~vidtwin_codec.metrics.luma.luma` computes.
 
         Raises:
             ValueError: the shapes are not those announced.
@@ -100,7 +101,7 @@ class FilterMeter(Closing):
                 self._child.stdin.write(self._chroma)
 
     def finish(self) -> dict[str, float | str]:
-        """Metric → its mean over all frames (XPSNR: luma, in dB, at most 100), or in words why there is none."""
+        """Return the mean over all frames by metric (XPSNR: luma, in dB, at most 100), or why there is none."""
         with contextlib.suppress(OSError):
             self._child.stdin.close()
         failed = self._child.wait() != 0
@@ -122,7 +123,7 @@ class FilterMeter(Closing):
 
 
 def _graph(metrics: Sequence[str], width: int, height: int) -> str:
-    """From the tall picture to one labelled output for each metric."""
+    """Return the filter graph from the tall picture to one labelled output for each metric."""
     options = {"vmaf": f"=model=version={VMAF_MODEL}:n_threads={thread_count()}", "xpsnr": ""}
     count = len(metrics)
     uppers, lowers = ("".join(f"[{side}{number}]" for number in range(count)) for side in ("d", "r"))

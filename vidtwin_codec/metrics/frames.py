@@ -1,4 +1,4 @@
-"""What the metrics take: pairs of RGB frames, as 8-bit levels or as floats."""
+"""Pairs of RGB frames that the metrics take, as 8-bit levels or as floats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_pair(reference: Frames, decoded: Frames) -> None:
     """Make sure that two pieces can be compared.
 
     Raises:
-        ValueError: they are not RGB frames of the same number and size.
+        ValueError: the pieces are not RGB frames of the same number and size.
     """
     if reference.shape != decoded.shape:
         raise ValueError(f"frames of shape {reference.shape} cannot be compared with {decoded.shape}")
@@ -22,14 +22,14 @@ def check_pair(reference: Frames, decoded: Frames) -> None:
 
 
 def as_unit(frames: Frames) -> NDArray[np.float32]:
-    """float32 in [0, 1]; floats beyond are clipped."""
+    """Convert frames to float32 in [0, 1]; floats beyond are clipped."""
     if frames.dtype == np.uint8:
         return frames.astype(np.float32) / np.float32(255)
     return np.clip(frames, 0, 1).astype(np.float32, copy=False)
 
 
 def as_levels(frames: Frames) -> NDArray[np.uint8]:
-    """uint8 levels; floats are clipped and rounded."""
+    """Convert frames to uint8 levels; floats are clipped and rounded."""
     if frames.dtype == np.uint8:
         return frames.astype(np.uint8, copy=False)
     levels: NDArray[np.uint8] = np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)

@@ -27,7 +27,7 @@ LPIPS_LEAST_SIDE = 32
 _ALEXNET = "alexnet-owt-*.pth"
 _LINEAR = "alex.pth"
 _LAYERS = (0, 3, 6, 8, 10)
-"""Of the convolutions, in AlexNet's ``features``."""
+"""Indices of the convolutions in AlexNet's ``features``."""
 _STRIDES, _PADDINGS, _POOLED = (4, 1, 1, 1, 1), (2, 2, 1, 1, 1), (False, True, True, False, False)
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """ImageNet's colours, for pixels in [-1, 1]."""
@@ -35,9 +35,9 @@ _TINY = 1e-10
 
 
 def find_weights() -> tuple[Path, Path] | str:
-    """The files of AlexNet and of its layers' weights; or what is missing, in words.
+    """Find the files of AlexNet and of its layers' weights, or return what is missing, in words.
 
-    Looked for in the folder ``lpips`` of the cache (``$VIDTWIN_CACHE``, or the one that weights are imported to); then
+    It looks in the folder ``lpips`` of the cache (``$VIDTWIN_CACHE``, or the one that weights are imported to); then
     AlexNet where torchvision keeps it, and the other one inside an installed lpips package.
     """
     from vidtwin_codec.weights import cache_folder
@@ -50,10 +50,11 @@ def find_weights() -> tuple[Path, Path] | str:
 
 
 class Lpips:
-    """The network; call it with two pieces.
+    """Computes LPIPS; it is called with two pieces of frames.
 
     Args:
-        alexnet: torchvision's checkpoint. linear: weights of the layers, as in the lpips package.
+        alexnet: the checkpoint of torchvision.
+        linear: the weights of the layers, from the lpips package.
 
     Raises:
         VidtwinError: a file cannot be read, or holds other tensors.
@@ -65,7 +66,7 @@ class Lpips:
         self._linear = _read(linear, [f"lin{number}.model.1.weight" for number in range(len(_LAYERS))])
 
     def __call__(self, reference: Frames, decoded: Frames) -> NDArray[np.float64]:
-        """LPIPS of each frame, ``[n]``; 0 is identical.
+        """Compute the LPIPS of each frame, ``[n]``; 0 is identical.
 
         Args:
             reference: uint8 ``[n, H, W, 3]`` RGB (or float32 in [0, 1]).
@@ -90,7 +91,7 @@ class Lpips:
         return total
 
     def _features(self, frames: Frames) -> Iterator[Tensor]:
-        """What each layer sees, ``[1, C, h, w]``, every pixel's vector scaled to length 1."""
+        """Return the output of each layer, ``[1, C, h, w]``, every pixel's vector scaled to length 1."""
         import torch
         from torch.nn import functional
 

@@ -1,4 +1,4 @@
-"""PSNR of luma, as those who compare codecs measure it."""
+"""PSNR of luma, as codec comparisons measure it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MATRICES = {
 """Weights of red and blue, by ffmpeg's names (ITU-T H.273, table 4)."""
 DEFAULT_MATRIX = "bt709"
 MAX_DECIBELS = 100.0
-"""Stands for "no error at all", which would be infinite; JSON knows no such number, and a mean would drown in it."""
+"""Stands for the infinite PSNR of identical frames, which JSON does not know, and which would make a mean infinite."""
 
 
 def luma(frames: Frames, matrix: str = DEFAULT_MATRIX) -> NDArray[np.uint8]:
-    """Luma of RGB frames, 8 bits, limited range (16 to 235), as a video file stores it.
+    """Compute luma of RGB frames, 8 bits, limited range (16 to 235), as a video file stores it.
 
     Args:
         frames: ``[n, H, W, 3]``; floats are rounded to 8 bits first.
@@ -39,12 +39,12 @@ def luma(frames: Frames, matrix: str = DEFAULT_MATRIX) -> NDArray[np.uint8]:
 
 
 def psnr_y(reference: Frames, decoded: Frames, matrix: str = DEFAULT_MATRIX) -> NDArray[np.float64]:
-    """Luma PSNR of each frame in dB.
+    """Compute the luma PSNR of each frame in dB.
 
     Args:
         reference: uint8 ``[n, H, W, 3]`` RGB.
         decoded: the same shape.
-        matrix: how luma is made of RGB, see :func:`luma`.
+        matrix: the matrix that makes luma of RGB; see :func:`luma`.
 
     Returns:
         ``[n]``: 10 · log10(255² / MSE) of 8-bit luma, as ffmpeg's psnr filter gives it; at most 100.
@@ -57,18 +57,18 @@ def psnr_y(reference: Frames, decoded: Frames, matrix: str = DEFAULT_MATRIX) -> 
 
 
 def psnr_of_planes(reference: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """As :func:`psnr_y`, of luma ``[n, H, W]`` that is at hand."""
+    """Compute the PSNR of each frame in dB from luma ``[n, H, W]``; see :func:`psnr_y`."""
     return decibels(plane_errors(reference, decoded))
 
 
 def plane_errors(reference: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean squared error of each plane of ``[n, H, W]``."""
+    """Return the mean squared error of each plane of ``[n, H, W]``."""
     pairs = zip(reference, decoded, strict=True)
     return np.array([np.mean(np.square(a.astype(np.float32) - b), dtype=np.float64) for a, b in pairs])
 
 
 def decibels(errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean squared errors of 8-bit values as PSNR."""
+    """Convert mean squared errors of 8-bit values to PSNR in dB."""
     with np.errstate(divide="ignore"):
         values: NDArray[np.float64] = np.minimum(10 * np.log10(255**2 / errors), MAX_DECIBELS)
     return values

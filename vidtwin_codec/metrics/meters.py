@@ -30,13 +30,13 @@ Measure = Callable[[Frames, Frames], NDArray[np.float64] | tuple[NDArray[np.floa
 
 @dataclass(frozen=True)
 class Scores:
-    """What was measured.
+    """The results of a measurement.
 
     Attributes:
-        frames: how many pairs were compared.
-        means: metric → mean over frames; None when it cannot be computed.
-        reasons: metric → why not, for each that is None.
-        per_frame: metric → ``[frames]``, of those that are computed frame by frame (VMAF and XPSNR are not).
+        frames: number of pairs that were compared.
+        means: mean over frames by metric; None where it cannot be computed.
+        reasons: the reason by metric, for each that is None.
+        per_frame: values ``[frames]`` by metric, for those that are computed frame by frame (VMAF and XPSNR are not).
     """
 
     frames: int
@@ -53,10 +53,11 @@ class MetricSet(Closing):
     ...     scores = metrics.finish()
 
     Args:
-        names: of :data:`METRICS`.
-        width, height: pixels of a frame.
+        names: names of metrics, from :data:`METRICS`.
+        width: width of a frame in pixels.
+        height: height of a frame in pixels.
         fps: frames a second, for XPSNR.
-        matrix: how luma is made of RGB, for ``psnr_y``, ``vmaf`` and ``xpsnr``: one of
+        matrix: the matrix that makes luma of RGB, for ``psnr_y``, ``vmaf`` and ``xpsnr``: one of
             :data:`~vidtwin_codec.metrics.luma.MATRICES`.
 
     Raises:
@@ -90,7 +91,7 @@ class MetricSet(Closing):
         self._luma, self._matrix = bool(filters) or "psnr_y" in self.names, matrix
 
     def add(self, reference: Frames, decoded: Frames) -> None:
-        """Take in some frames, ``[n, H, W, 3]`` each: uint8, or float32 in [0, 1] (rounded for what needs 8 bits).
+        """Add some frames, ``[n, H, W, 3]`` each: uint8, or float32 in [0, 1] (rounded for metrics that need 8 bits).
 
         Raises:
             ValueError: the shapes differ, or are not those announced.
@@ -101,7 +102,7 @@ class MetricSet(Closing):
         if self._luma:
             planes = luma(reference, self._matrix), luma(decoded, self._matrix)
             if self._filters is not None:
-                self._filters.add_luma(*planes)  # first: ffmpeg works on them beside us
+                self._filters.add_luma(*planes)  # first: ffmpeg works on them at the same time
             if "psnr_y" in self._values:
                 self._values["psnr_y"].append(psnr_of_planes(*planes))
         for names, measure in self._measures.items():
@@ -111,7 +112,7 @@ class MetricSet(Closing):
         self.frames += len(reference)
 
     def finish(self) -> Scores:
-        """The means over everything added. Nothing can be added afterwards.
+        """Return the means over all frames added. Nothing can be added afterwards.
 
         Raises:
             ValueError: nothing was added.
@@ -135,7 +136,7 @@ class MetricSet(Closing):
             self._filters.close()
 
     def _frame_by_frame(self) -> dict[tuple[str, ...], Measure]:
-        """What to call on each piece, and the metrics it gives; those of luma are apart."""
+        """Return the functions to call on each piece, by the metrics that they give; those of luma are apart."""
         wanted = [name for name in self.names if name not in self._reasons]
         measures: dict[tuple[str, ...], Measure] = {
             ("psnr",): psnr,
@@ -155,7 +156,7 @@ class MetricSet(Closing):
 
 
 def why_not(metric: str, width: int, height: int) -> str | None:
-    """Why ``metric`` cannot be computed here on frames of this size; None when it can."""
+    """Return why ``metric`` cannot be computed here on frames of this size, or None if it can."""
     least = _LEAST_SIDE.get(metric, 1)
     if min(width, height) < least:
         return f"frames of {width} x {height} are too small: no side may be shorter than {least} pixels"

@@ -1,8 +1,8 @@
 """Structural similarity, at one scale (Wang et al. 2004) and at five (Wang et al. 2003).
 
 Windows are Gaussian, 11 pixels wide with a sigma of 1.5, and lie wholly inside the frame; red, green and blue are
-measured apart and averaged. Written here and not taken from a library because it is most of what measuring costs: both
-metrics come from one pass that is several times faster than the libraries'. The tests hold it to scikit-image and to
+measured apart and averaged. No library is used because this is most of the cost of measuring: both
+metrics come from one pass that is several times faster than the libraries. The tests compare it with scikit-image and
 pytorch-msssim.
 """
 
@@ -29,7 +29,7 @@ _PIXELS_AT_ONCE = 1 << 18
 
 
 def ssim(reference: Frames, decoded: Frames) -> NDArray[np.float64]:
-    """SSIM of each frame, at most 1.
+    """Compute the SSIM of each frame, at most 1.
 
     Args:
         reference: uint8 ``[n, H, W, 3]`` RGB (or float32 in [0, 1]).
@@ -45,7 +45,9 @@ def ssim(reference: Frames, decoded: Frames) -> NDArray[np.float64]:
 
 
 def ms_ssim(reference: Frames, decoded: Frames) -> NDArray[np.float64]:
-    """MS-SSIM of each frame, 0 to 1. An odd side is halved with its last pixel repeated, as the authors' code does.
+    """Compute the MS-SSIM of each frame, 0 to 1.
+
+    An odd side is halved with its last pixel repeated, as in the authors' code.
 
     Args:
         reference: uint8 ``[n, H, W, 3]`` RGB (or float32 in [0, 1]).
@@ -61,7 +63,7 @@ def ms_ssim(reference: Frames, decoded: Frames) -> NDArray[np.float64]:
 
 
 def ssim_and_ms_ssim(reference: Frames, decoded: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both for little more than the price of one; as :func:`ms_ssim`."""
+    """Compute SSIM and MS-SSIM in one pass; arguments and errors are those of :func:`ms_ssim`."""
     return _measure(reference, decoded, len(SCALE_WEIGHTS))
 
 
@@ -81,7 +83,7 @@ def _measure(reference: Frames, decoded: Frames, scales: int) -> tuple[NDArray[n
 
 
 def _plane(a: Plane, b: Plane, scales: int) -> tuple[float, float]:
-    """SSIM at the finest scale, and the weighted product over ``scales``."""
+    """Return the SSIM at the finest scale, and the weighted product over ``scales``."""
     # around 0, where float32 is finest: the variances are small differences of squares
     center = np.float32(a.mean(dtype=np.float64))
     a, b = a - center, b - center
@@ -97,7 +99,7 @@ def _plane(a: Plane, b: Plane, scales: int) -> tuple[float, float]:
 
 
 def _similarity(a: Plane, b: Plane, center: np.float32, *, with_whole: bool) -> tuple[float, float]:
-    """Mean SSIM and mean of its part without luminance, of two planes that ``center`` was taken off."""
+    """Return mean SSIM and the mean of its part without luminance, of two planes less ``center``."""
     mean_a, mean_b, squares, products = _blurred(np.stack([a, b, a * a + b * b, a * b]))
     cross, power = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
     structure = (2 * (products - cross) + np.float32(_C2)) / (squares - power + np.float32(_C2))
@@ -112,7 +114,7 @@ def _similarity(a: Plane, b: Plane, center: np.float32, *, with_whole: bool) -> 
 
 
 def _blurred(planes: Plane) -> Plane:
-    """``[k, H, W]`` → ``[k, H - 10, W - 10]``, only windows that lie inside."""
+    """Blur ``[k, H, W]`` to ``[k, H - 10, W - 10]``, only with windows that lie inside."""
     count, height, width = planes.shape
     blurred = np.empty((count, height - WINDOW + 1, width - WINDOW + 1), np.float32)
     rows = max(1, _PIXELS_AT_ONCE // width)
@@ -124,10 +126,10 @@ def _blurred(planes: Plane) -> Plane:
 
 
 def _weighted(plane: Plane) -> Plane:
-    """Weighted sums of 11 rows at a time, ``[n, m]`` → ``[n - 10, m]``.
+    """Return weighted sums of 11 rows at a time, ``[n, m]`` to ``[n - 10, m]``.
 
-    Plain additions on one thread: as convolutions or matrix products, windows so small spend their time on making
-    threads wait for each other, and beside the network there are already threads enough.
+    These are plain additions on one thread: as convolutions or matrix products, windows so small make threads wait for
+    each other most of the time, and beside the network there are enough threads already.
     """
     size, half = len(plane) - WINDOW + 1, WINDOW // 2
     total: Plane = plane[half : half + size] * _TAPS[half]
@@ -141,7 +143,7 @@ def _weighted(plane: Plane) -> Plane:
 
 
 def _halved(plane: Plane) -> Plane:
-    """Means of 2 x 2 pixels; an odd side is filled up with its last row or column."""
+    """Return means of 2 x 2 pixels; an odd side is padded with its last row or column."""
     height, width = plane.shape
     if height % 2 or width % 2:
         plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")

@@ -20,7 +20,7 @@ from vidtwin_codec.encoding.encode import WriteVideo
 from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.grouping import Packed, group_packer
 from vidtwin_codec.encoding.packer import Packer
-from vidtwin_codec.encoding.writing import Sound, waiting_depth
+from vidtwin_codec.encoding.writing import AudioFile, waiting_depth
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.media import MediaInfo
@@ -134,12 +134,12 @@ def joining(segments: Sequence[Segment]) -> WriteVideo:
         segments: the whole video, encoded with the options that the .vtw is written with.
     """
 
-    def write(stream: BinaryIO, encoder: Encoder, sound: Sound | None) -> Counts:
+    def write(stream: BinaryIO, encoder: Encoder, audio: AudioFile | None) -> Counts:
         options = encoder.options
-        audio = None if sound is None else sound.info
-        packer = Packer(stream, encoder, quality=options.quality, level=options.level, audio=audio)
-        if sound is not None:
-            packer.add_audio(sound.chunks())
+        info = None if audio is None else audio.info
+        packer = Packer(stream, encoder, quality=options.quality, level=options.level, audio=info)
+        if audio is not None:
+            packer.add_audio(audio.chunks())
         for segment in segments:
             for packed in segment.packed():
                 packer.store(packed)

@@ -59,7 +59,7 @@ class Controller(Steered):
             VidtwinError: the video cannot be read, or the disk is full.
         """
         first = self._encoder(self._info, 0)
-        audio_bytes = write_vtw(nowhere(), first, [], quality=DEFAULT_QUALITY, sound=self._sound).audio_bytes
+        audio_bytes = write_vtw(nowhere(), first, [], quality=DEFAULT_QUALITY, audio=self._audio).audio_bytes
         frames = count_frames(self._info, first.fps)
         frame = Frame(self._info.width, self._info.height, frames, first.fps, audio_bytes)
         probes, sampled = self._probes(frame, _SIDE_CLIPS)

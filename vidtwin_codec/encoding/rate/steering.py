@@ -12,7 +12,7 @@ from vidtwin_codec.container import Counts
 from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.grouping import Watch
 from vidtwin_codec.encoding.rate.reasons import why_missed
-from vidtwin_codec.encoding.writing import Sound, Written, write_vtw
+from vidtwin_codec.encoding.writing import AudioFile, Written, write_vtw
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.network.runner import LoadNetwork, NetworkCache, NetworkRunner
 from vidtwin_codec.options import EncodeOptions, Reporter
@@ -25,7 +25,7 @@ class Steered:
     Args:
         info: of the video. network: the network's encoder. entry: its weights.
         options: with a target; with a short side, only the quality is chosen.
-        sound: already extracted, so that its bytes are known. load: reads the decoder.
+        audio: already extracted, so that its bytes are known. load: reads the decoder.
         folder: for temporary files. reporter, warned: are told of progress and of what is remarkable.
     """
 
@@ -36,7 +36,7 @@ class Steered:
         entry: weights.Entry,
         options: EncodeOptions,
         *,
-        sound: Sound | None,
+        audio: AudioFile | None,
         load: LoadNetwork,
         folder: Path,
         reporter: Reporter,
@@ -45,7 +45,7 @@ class Steered:
         assert options.target is not None  # without one there is nothing to steer
         self._target: Target = options.target
         self._info, self._network, self._entry, self._options = info, network, entry, options
-        self._sound, self._folder, self._reporter = sound, folder, reporter
+        self._audio, self._folder, self._reporter = audio, folder, reporter
         self._load = NetworkCache(load).load
         self._said: set[str] = set()
         self._warned = warned
@@ -65,7 +65,7 @@ class Steered:
         """Write the file anew."""
         stream.seek(0)
         stream.truncate()
-        return write_vtw(stream, encoder, pieces, quality=quality, sound=self._sound, watch=watch)
+        return write_vtw(stream, encoder, pieces, quality=quality, audio=self._audio, watch=watch)
 
     def _explained(self, done: Written) -> Written:
         """With the reason for a miss, which is also said."""

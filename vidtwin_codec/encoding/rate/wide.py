@@ -179,7 +179,7 @@ class WideController(Steered):
 
     def _frame(self, run: WideRun) -> tuple[Frame, int]:
         """What bytes are set against, and bytes of latents that a file without clips takes."""
-        counts = write_vtw(nowhere(), run.encoder, [], quality=DEFAULT_QUALITY, sound=self._sound)
+        counts = write_vtw(nowhere(), run.encoder, [], quality=DEFAULT_QUALITY, audio=self._audio)
         frames = count_frames(self._info, run.encoder.fps)
         frame = Frame(self._info.width, self._info.height, frames, run.encoder.fps, counts.audio_bytes)
         return frame, counts.video_bytes

@@ -28,6 +28,7 @@ from vidtwin_codec.media.color import luma_matrix
 from vidtwin_codec.metrics import ClipBoundaries, MetricSet
 from vidtwin_codec.model import Latents, load_checkpoint
 from vidtwin_codec.model.levels import pixels_from_levels
+from vidtwin_codec.network.cropping import scale_and_crop
 from vidtwin_codec.network.device import select_device
 from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import NetworkOptions, Reporter
@@ -94,20 +95,8 @@ def clips_of(
     """
     with FrameReader(info, fps=fps) as reader:
         while len(piece := reader.read_full(frames)):
-            yield prepare(np.concatenate([piece, np.repeat(piece[-1:], frames - len(piece), axis=0)]), size), len(piece)
-
-
-def prepare(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale uint8 ``[n, H, W, 3]`` until both sides reach ``(height, width)``, then cut out the centre."""
-    height, width = frames.shape[1:3]
-    scale = max(Fraction(size[0], height), Fraction(size[1], width))
-    scaled = max(size[0], round(height * scale)), max(size[1], round(width * scale))
-    planes = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    if scaled != (height, width):
-        planes = interpolate(planes, scaled, mode="bilinear", antialias=True)
-    top, left = ((whole - part) // 2 for whole, part in zip(scaled, size, strict=True))
-    cut = planes[:, :, top : top + size[0], left : left + size[1]].permute(0, 2, 3, 1)
-    return np.ascontiguousarray(cut.numpy())
+            clip = np.concatenate([piece, np.repeat(piece[-1:], frames - len(piece), axis=0)])
+            yield scale_and_crop(torch.from_numpy(clip), size).numpy(), len(piece)
 
 
 def measure_paper(

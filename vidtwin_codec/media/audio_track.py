@@ -16,7 +16,7 @@ from vidtwin_codec.media.source import file_url
 
 
 @dataclass(frozen=True)
-class SoundTrack:
+class AudioTrack:
     """Sound to put beside pictures.
 
     Attributes:
@@ -55,14 +55,14 @@ def matroska_input(path: str | os.PathLike[str]) -> list[str]:
     return ["-protocol_whitelist", "file", "-f", "matroska", "-i", file_url(path)]
 
 
-def open_sound(
+def open_audio_track(
     path: str | os.PathLike[str], *, start: Fraction = Fraction(0), duration: Fraction | None = None
-) -> SoundTrack:
+) -> AudioTrack:
     """Read a Matroska file of sound from end to end, without decoding it.
 
     Args:
         path: the file. Where it is damaged, a copy of what is whole is laid beside it, to be used instead.
-        start: see :class:`SoundTrack`.
+        start: see :class:`AudioTrack`.
         duration: likewise.
 
     Raises:
@@ -83,4 +83,4 @@ def open_sound(
         raise VidtwinError("it is not a Matroska file that holds sound")
     if code or empty:
         raise VidtwinError(reason if errors else "there is nothing in it")
-    return SoundTrack(copy if errors else Path(path), streams[0], reason if errors else None, start, duration)
+    return AudioTrack(copy if errors else Path(path), streams[0], reason if errors else None, start, duration)
