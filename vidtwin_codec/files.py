@@ -246,7 +246,7 @@ def _descriptor(path: str | os.PathLike[str]) -> int | None:
 
 
 def is_written_to(path: str | os.PathLike[str]) -> bool:
-    """Whether an output is written to and never replaced: standard output, a device, a named pipe."""
+    """Return whether an output is written to and never replaced: standard output, a device, a named pipe."""
     if is_pipe(path) or _descriptor(path) is not None:
         return True
     return os.path.exists(path) and not os.path.isfile(path)

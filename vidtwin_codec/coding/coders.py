@@ -65,10 +65,11 @@ LATEST_CODER = PLACED
 
 
 def coder_of(layout: LatentLayout, *, camera: bool = False) -> int:
-    """The highest coder id that writers use for a layout: what its headers say.
+    """Return the highest coder id that writers use for a layout, which is the one the file header names.
 
     Args:
-        layout: of the file. camera: its clips may lie on canvases of their own.
+        layout: layout of the file.
+        camera: whether clips may lie on canvases of their own.
     """
     if layout.patterns is not None:
         return SPARSE

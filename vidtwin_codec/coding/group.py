@@ -69,7 +69,7 @@ class Group:
         clips: clips in the group.
         tiles: tiles of each clip.
         symbols: int32, N = clips * tiles, clip-major.
-        placements: of each clip, where any has a canvas of its own; all have the same number of tiles.
+        placements: the placement of each clip, if any has a canvas of its own; all have the same number of tiles.
     """
 
     first_frame: int
@@ -90,7 +90,7 @@ TilesOf = Callable[[int, int], int]
 
 
 class PlacedClip(NamedTuple):
-    """Symbols of one clip, and the canvas that they are of; None: of the frame itself."""
+    """The symbols of one clip and its canvas; None stands for the frame itself."""
 
     symbols: LatentArrays
     placement: Placement | None
@@ -99,22 +99,23 @@ class PlacedClip(NamedTuple):
 class OpenGroup:
     """A packed group, as bytes that need not be trusted; its symbols are decoded as they are asked for.
 
-    Of layouts with patterns no more than a clip or two is in memory at any time; of others, where clips lie is known
-    before their symbols are.
+    In layouts with patterns, no more than a clip or two are in memory at any time; in others, the placements are known
+    before the symbols.
 
     Args:
         data: exactly one Zstandard frame.
         layout: shapes of one network input's latents.
         max_clips: most clips that a group of this file may hold.
         max_tiles: most tiles that a clip of this file may have.
-        frame: height and width in pixels of the frames that clips on canvases show; None: no clip may have one.
-        tiles_of: how many tiles cover a picture of a height and width in pixels; where there are no patterns.
-        allowance: for all that is done here.
+        frame: height and width in pixels of the video's frames, which canvases must hold; None forbids canvases.
+        tiles_of: returns the number of tiles that cover a height and width in pixels; for layouts without patterns.
+        allowance: the work and memory that may be spent on this group.
 
     Attributes:
-        span: which part of the video it is. tiles: of each clip.
-        placements: of each clip, without patterns; None where a clip has no canvas.
-        on_canvases: the group says how many tiles cover each clip's canvas, instead of the file.
+        span: the part of the video that the group holds.
+        tiles: number of tiles in each clip.
+        placements: the placement of each clip, for layouts without patterns; None where a clip has no canvas.
+        on_canvases: whether the group, and not the file, states how many tiles cover each clip's canvas.
 
     Raises:
         CorruptGroupError: the bytes are damaged, or hold more than the limits allow. Nothing is allocated beyond the
@@ -218,7 +219,7 @@ class OpenGroup:
         placement.check(self._layout, self._frame)
 
     def _check_tiles(self, tiles_of: TilesOf | None) -> None:
-        """Canvases without patterns: what each one is cut into must be what the group says."""
+        """Check that each canvas is cut into as many tiles as the group states, in layouts without patterns."""
         if tiles_of is None or self._frame is None or self._layout.patterns is not None:
             raise ValueError("clips on canvases of their own in a file that has none")
         for placement in self.placements:
@@ -269,16 +270,18 @@ def pack_body(coder: int, span: GroupSpan, tiles: int, body: bytes, level: int =
 
 
 def unpack_group(data: bytes, layout: LatentLayout, **limits: Any) -> Group:
-    """Inverse of `pack_group`, for bytes from anywhere; arguments and errors as of `OpenGroup`."""
+    """Unpack a whole group; arguments and errors are those of `OpenGroup`."""
     return OpenGroup(data, layout, **limits).whole()
 
 
 def max_content(layout: LatentLayout, *, max_clips: int, max_tiles: int, camera: bool = False) -> int:
-    """Most bytes that a group's frame may announce as its content.
+    """Return the most bytes that a group's frame may announce as its content.
 
     Args:
-        layout: of the file. max_clips: of a group. max_tiles: of a clip.
-        camera: without patterns, whether clips may lie on canvases of their own.
+        layout: layout of the file.
+        max_clips: most clips in a group.
+        max_tiles: most tiles in a clip.
+        camera: whether clips may lie on canvases of their own, in layouts without patterns.
     """
     elements = layout.elements * max_clips * max_tiles
     if layout.patterns is None:
@@ -306,7 +309,7 @@ def _pack_smallest(group: Group, layout: LatentLayout, level: int) -> bytes:
 
 
 def _content(group: Group, layout: LatentLayout, coder: Coder) -> bytes:
-    """What the frame of a group holds."""
+    """Return the content of a group's frame."""
     body = coder.encode(group.symbols, layout, group.clips, group.tiles)
     if not any(group.placements):
         return PREFIX.pack(coder.id, *group.span, group.tiles) + body

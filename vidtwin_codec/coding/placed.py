@@ -1,4 +1,4 @@
-"""Coder 5: where the clips of a group without patterns lie, before what another coder makes of their symbols."""
+"""Coder 5: the placements of a group's clips, for layouts without patterns, before the body of another coder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _SIZE = struct.Struct("<2H")  # rows, columns
 
 
 class Placed(NamedTuple):
-    """What stands at the start of the body.
+    """The start of the body.
 
     Attributes:
-        inner: id of the coder that made the rest. placements: of each clip. size: bytes that this takes.
+        inner: id of the coder that made the rest.
+        placements: the placement of each clip; None for a clip without a canvas.
+        size: bytes of the start.
     """
 
     inner: int
@@ -28,7 +30,7 @@ class Placed(NamedTuple):
 
 
 def encode_placements(inner: int, placements: Sequence[Placement | None]) -> bytes:
-    """The start of a body whose rest the coder ``inner`` makes."""
+    """Return the start of a body whose rest the coder ``inner`` makes."""
     parts = [bytes([inner])]
     for one in placements:
         if one is None:
@@ -40,13 +42,17 @@ def encode_placements(inner: int, placements: Sequence[Placement | None]) -> byt
 
 
 def decode_placements(body: memoryview, clips: int, frames: int) -> Placed:
-    """Inverse of `encode_placements`, for bytes from anywhere.
+    """Read what `encode_placements` wrote; the bytes need not be trusted.
+
+    The caller checks the sizes of canvases.
 
     Args:
-        body: begins with it. clips: of the group. frames: of a clip.
+        body: the bytes that begin with the placements.
+        clips: number of clips in the group.
+        frames: number of frames in a clip.
 
     Raises:
-        ValueError: not what that writes. Sizes of canvases are for the caller to check.
+        ValueError: the bytes are not what `encode_placements` writes.
     """
     if not body or body[0] not in INNER:
         raise ValueError("clips on canvases are coded by an unknown coder")

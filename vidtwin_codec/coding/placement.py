@@ -21,14 +21,14 @@ CELL = 16  # pixels, where the layout has no patterns
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """A canvas and where the frames lie on it.
+    """A canvas and the places of the frames on it.
 
     Attributes:
-        rows: cells of the canvas.
-        columns: likewise.
-        top: the canvas' origin in cells, in coordinates that all clips of a group share; within +-`MAX_ORIGIN`, and 0
-            without patterns: there, nothing is predicted from the clip before by its place.
-        left: likewise.
+        rows: height of the canvas in cells.
+        columns: width of the canvas in cells.
+        top: row of the canvas' origin in cells, in coordinates that all clips of a group share; within +-`MAX_ORIGIN`,
+            and 0 without patterns, where nothing is predicted from the clip before by its place.
+        left: column of the canvas' origin in cells, in the same coordinates and limits.
         corners: int16 ``[T, 2]``: row and column, in pixels from the canvas' origin, of each frame's top-left pixel.
     """
 
@@ -51,10 +51,10 @@ class Placement:
         return self.rows, self.columns, self.top, self.left
 
     def check(self, layout: LatentLayout, frame: tuple[int, int] | None = None) -> None:
-        """Refuse what no file may hold.
+        """Check that a file may hold this placement.
 
         Args:
-            layout: of the file.
+            layout: layout of the file.
             frame: height and width in pixels of what lies on the canvas; must be known where there are no patterns.
 
         Raises:
@@ -78,7 +78,7 @@ class Placement:
         self.grid(layout)
 
     def grid(self, layout: LatentLayout) -> LatentLayout:
-        """The layout with this canvas' grid; without patterns that of a tile, as ever.
+        """Return the layout with this canvas' grid; without patterns, the layout of a tile.
 
         Raises:
             ValueError: the grid has too many latents.
@@ -99,19 +99,19 @@ class Placement:
 
 
 def cell_of(layout: LatentLayout) -> int:
-    """Pixels along a side of a cell."""
+    """Return the side of a cell in pixels."""
     return CELL if layout.patterns is None else layout.patterns.size
 
 
 def rest_grid(layout: LatentLayout, frame: tuple[int, int] | None = None) -> tuple[int, int]:
-    """Rows and columns of cells of a frame that has no canvas.
+    """Return the rows and columns of cells of a frame that has no canvas.
 
     Args:
-        layout: of the file.
+        layout: layout of the file.
         frame: height and width in pixels; must be known where there are no patterns.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the frame is unknown.
     """
     if layout.patterns is not None:
         return layout.structure[1:3]
@@ -121,6 +121,6 @@ def rest_grid(layout: LatentLayout, frame: tuple[int, int] | None = None) -> tup
 
 
 def at_rest(layout: LatentLayout, frame: tuple[int, int] | None = None) -> Placement:
-    """The frame's own grid at the origin, with every frame in its corner; arguments as of `rest_grid`."""
+    """Return the placement of a clip that does not move; arguments are those of `rest_grid`."""
     height, width = rest_grid(layout, frame)
     return Placement(height, width, 0, 0, np.zeros((layout.dynamics_x[1], 2), np.int16))

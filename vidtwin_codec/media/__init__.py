@@ -1,4 +1,4 @@
-"""ffmpeg at both ends: what an input is, its frames and sound in, frames and sound out."""
+"""Reading and writing media through ffmpeg: facts about an input, its frames and audio, and both written again."""
 
 from vidtwin_codec.media.audio import ExtractedAudio, extract_audio, opus_limit
 from vidtwin_codec.media.audio_track import AudioTrack, open_audio_track

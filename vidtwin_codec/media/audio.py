@@ -1,4 +1,4 @@
-"""Sound out of a video, on the clock of its first frame, and back beside the decoded pictures."""
+"""Extraction of the audio of a video, on the clock of its first frame, and its way back beside decoded frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HERTZ = 48000
 
 @dataclass(frozen=True)
 class ExtractedAudio:
-    """An extracted sound track: ``codec`` by ffmpeg's name, ``bytes`` of the whole Matroska file."""
+    """An extracted audio track: ``codec`` by ffmpeg's name, ``bytes`` of the whole Matroska file."""
 
     codec: str
     bytes: int
@@ -46,13 +46,15 @@ def extract_audio(
     the stream untouched, cut to whole packets.
 
     Args:
-        target: replaced if it exists.
-        bitrate_kbps: of Opus, at most :func:`opus_limit`; 32 for mono and 48 for stereo if None.
-        start: seconds after the first frame where time 0 shall be instead.
-        duration: seconds to keep; to the end if None.
+        info: the probed video.
+        target: the file to write, which is replaced if it exists.
+        mode: ``opus`` or ``copy``.
+        bitrate_kbps: bit rate of Opus, at most :func:`opus_limit`; None takes 32 for mono and 48 for stereo.
+        start: time 0 of the file, in seconds after the first frame.
+        duration: seconds to keep; None keeps all to the end.
 
     Returns:
-        None (and no file) if there is no audio, or none of it lies within the given time.
+        The track, or None (and no file) if there is no audio, or none of it lies within the given time.
 
     Raises:
         VidtwinError: the sound cannot be read or written.
@@ -75,7 +77,7 @@ def extract_audio(
         # Transport streams carry AAC without the header that Matroska needs.
         headed = ["-bsf:a", "aac_adtstoasc"] if stream.codec == "aac" else []
         kept = ["-c:a", "copy", *headed, *_cut(zero, duration)]
-        # Down the pipe: should this process be killed, the broken pipe ends ffmpeg too.
+        # Through a pipe: if this process is killed, the broken pipe ends ffmpeg too.
         with Child([*arguments, *kept, *written, *pictures, "framecrc", "pipe:1"]) as child:
             size = _finish(child, None, info, Path(target))
         return ExtractedAudio(stream.codec, size) if size else None
@@ -88,7 +90,7 @@ def extract_audio(
 
 
 def audio_arguments(stream: AudioStream, container: Container) -> tuple[str, ...]:
-    """How to put a stream into a container: as it is where possible."""
+    """Return the arguments that put a stream into a container, as it is where possible."""
     if container.audio is None or stream.codec in container.audio:
         return ("-c:a", "copy")
     kbps = 96 * min(max(stream.channels, 1), 2)
@@ -96,15 +98,15 @@ def audio_arguments(stream: AudioStream, container: Container) -> tuple[str, ...
 
 
 def opus_limit(stream: AudioStream) -> int:
-    """The highest bit rate of Opus for a stream, in kilobits a second."""
+    """Return the highest bit rate of Opus for a stream, in kilobits a second."""
     return 256 if stream.channels == 1 else 510
 
 
 def _even(stream: AudioStream, zero: Fraction, duration: Fraction | None) -> list[str]:
-    """Sound of one form with its times, down the pipe.
+    """Return arguments that write audio of one sample format, with its times, to the pipe.
 
-    Where the input changes its form, ffmpeg builds its filters anew: these remember nothing, and what does has to sit
-    behind the pipe, where the form never changes.
+    Where the input changes its format, ffmpeg rebuilds its filters, which then forget their state. Filters with a state
+    come after the pipe, where the format never changes.
     """
     begin, end = float(zero), float(zero + duration) if duration is not None else None
     trim = f"atrim=start={begin:.6f}" + (f":end={end:.6f}" if end is not None else "")
@@ -135,7 +137,7 @@ def _finish(child: Child, encoder: Child | None, info: MediaInfo, target: Path) 
     """Let ``child`` write ``target``, or feed ``encoder``, which does.
 
     Returns:
-        The size of ``target``, or 0 after removing it because no sound went into it.
+        The size of ``target``, or 0 after removing it because it has no audio.
     """
     broken = False
     while piece := child.stdout.read(_CHUNK):
@@ -144,7 +146,7 @@ def _finish(child: Child, encoder: Child | None, info: MediaInfo, target: Path) 
                 encoder.stdin.write(piece)
             except BrokenPipeError:
                 broken = True
-                child.end()  # it would wait for ever; why the encoder stopped is told below
+                child.end()  # it would wait for ever; the reason why the encoder stopped comes below
                 break
     failed = bool(child.wait()) and not broken
     reason = child.reason()
@@ -164,6 +166,6 @@ def _finish(child: Child, encoder: Child | None, info: MediaInfo, target: Path) 
 
 
 def _discard(target: Path) -> None:
-    """Remove what was begun; a device or a named pipe that someone gave as target is not ours to remove."""
+    """Remove an unfinished target, unless it is a device or a named pipe."""
     if target.is_file():
         target.unlink()

@@ -1,4 +1,4 @@
-"""Sound that travelled with latents: looked at before it is put beside decoded pictures, which it must not cost."""
+"""Audio that was stored with latents. It is checked before it is muxed, so that its damage does not cost frames."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vidtwin_codec.media.source import file_url
 
 @dataclass(frozen=True)
 class AudioTrack:
-    """Sound to put beside pictures.
+    """Audio to mux with decoded frames.
 
     Attributes:
         path: a Matroska file whose time 0 is that of the first frame.
-        stream: its first audio stream.
-        problem: what was wrong with the file it was saved from; None for a sound one.
-        start: seconds from where it is wanted, for when only a part of the pictures is written.
-        duration: seconds that are wanted; all if None.
+        stream: the first audio stream of the file.
+        problem: the damage of the file that the audio was recovered from; None if it was intact.
+        start: start of the part that is wanted, in seconds.
+        duration: seconds that are wanted; None for all.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class AudioTrack:
     duration: Fraction | None = None
 
     def input_arguments(self) -> list[str]:
-        """How ffmpeg is to open the part that is wanted."""
+        """Return the arguments with which ffmpeg opens the part that is wanted."""
         part: list[str] = []
         if self.start:
             # Seek on the file's own clock (its first time stamp may be a delay), then make that moment 0.
@@ -43,7 +43,7 @@ class AudioTrack:
         return [*part, *matroska_input(self.path)]
 
     def end_arguments(self) -> list[str]:
-        """How the copy of it is to end."""
+        """Return the output arguments that end the copy after the duration."""
         # -t would count from the first packet, which a delay moves.
         if self.duration is None:
             return []
@@ -51,23 +51,23 @@ class AudioTrack:
 
 
 def matroska_input(path: str | os.PathLike[str]) -> list[str]:
-    """How ffmpeg opens a sound file: as Matroska, whatever it looks like, and no file besides."""
+    """Return the arguments with which ffmpeg opens an audio file: as Matroska only, and no other files."""
     return ["-protocol_whitelist", "file", "-f", "matroska", "-i", file_url(path)]
 
 
 def open_audio_track(
     path: str | os.PathLike[str], *, start: Fraction = Fraction(0), duration: Fraction | None = None
 ) -> AudioTrack:
-    """Read a Matroska file of sound from end to end, without decoding it.
+    """Read a Matroska file of audio from end to end, without decoding it.
 
     Args:
-        path: the file. Where it is damaged, a copy of what is whole is laid beside it, to be used instead.
-        start: see :class:`AudioTrack`.
-        duration: likewise.
+        path: the file. Where it is damaged, a copy of its intact part is made beside it, to be used instead.
+        start: start of the part that is wanted, in seconds.
+        duration: seconds that are wanted; None for all.
 
     Raises:
-        VidtwinError: it is not Matroska, or no sound is in it; the message is the reason alone.
-        OSError: there is no room for the copy.
+        VidtwinError: the file is not Matroska, or has no audio; the message is the reason alone.
+        OSError: the disk has no room for the copy.
     """
     copy = Path(path).with_suffix(".whole.mka")
     target = ["-map", "0:a:0", "-c", "copy", "-copyts", "-f", "matroska", "-y", file_url(copy)]

@@ -1,7 +1,7 @@
 """Filter chains between a video's colours and 8-bit RGB.
 
-Matrix and range are always stated, in both directions: ffmpeg's guesses depend on version and on which filters it
-happens to insert. swscale's accurate modes are as exact here as zimg and, unlike it, take odd sizes of 4:2:0.
+The filters always state matrix and range, in both directions: ffmpeg's guesses depend on version and on which filters
+it happens to insert. swscale's accurate modes are as exact here as zimg and, unlike it, take odd sizes of 4:2:0.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REFERENCE_WHITE = 203
 
 
 def to_rgb(info: MediaInfo, width: int, height: int) -> str:
-    """The filters that turn decoded (and rotated) pictures into full-range 8-bit RGB of this size.
+    """Return the filters that turn decoded (and rotated) pictures into full-range 8-bit RGB of this size.
 
     Untagged input is read as players read it: BT.601 up to standard definition, BT.709 above; limited range.
     HDR is tone-mapped and wide gamuts are converted to BT.709 (a build of ffmpeg without zimg reads both as they are);
@@ -56,7 +56,7 @@ def to_rgb(info: MediaInfo, width: int, height: int) -> str:
 
 
 def to_yuv(pix_fmt: str, sample_aspect: Fraction, matrix: str = "bt709") -> str:
-    """The filters that turn full-range 8-bit RGB into limited range (or leave it RGB, for RGB formats).
+    """Return the filters that turn full-range 8-bit RGB into limited range; RGB formats stay RGB.
 
     Args:
         pix_fmt: the pixel format, by ffmpeg's name.
@@ -74,36 +74,36 @@ def to_yuv(pix_fmt: str, sample_aspect: Fraction, matrix: str = "bt709") -> str:
 
 
 def to_jpeg(sample_aspect: Fraction) -> str:
-    """As :func:`to_yuv`, but BT.601 of full range, which JPEG files are."""
+    """Return the filters that turn full-range 8-bit RGB into full-range BT.601, which JPEG files hold."""
     scale = f"scale=flags=lanczos+{_ACCURATE}:in_range=full:out_color_matrix=bt601:out_range=full"
     return f"{scale},format=yuv444p,setparams=range=full,{_aspect(sample_aspect)}"
 
 
 def to_palette(sample_aspect: Fraction) -> str:
-    """The filters that give each frame the 256 colours that suit it best; memory holds one frame."""
+    """Return the filters that give each frame its best 256 colours; one frame is in memory at a time."""
     chosen = "[whole]palettegen=stats_mode=single[palette]"
     return f"split[whole][frame];{chosen};[frame][palette]paletteuse=new=1,{_aspect(sample_aspect)}"
 
 
 def usual_matrix(width: int, height: int) -> str:
-    """The matrix by which players read what does not name one."""
+    """Return the matrix by which players read a video that does not name one."""
     # 720x576 is the largest standard-definition picture; a portrait one is as tall as that is wide.
     return "bt709" if max(width, height) > 1024 or min(width, height) > 576 else "bt601"
 
 
 def can_tone_map() -> bool:
-    """Whether this ffmpeg was built with zimg; without it HDR and wide gamuts are read as they are."""
+    """Return whether this ffmpeg was built with zimg; without it HDR and wide gamuts are read as they are."""
     return has_filters("zscale", "tonemap")
 
 
 def luma_matrix(info: MediaInfo) -> str:
-    """ffmpeg's name of the matrix that makes luma of what :func:`to_rgb` gives: the input's own where it has one."""
+    """Return ffmpeg's name of the matrix that makes luma of RGB from :func:`to_rgb`: the input's own if it has one."""
     converted = (info.color.hdr or info.color.primaries in _WIDE) and can_tone_map()
     return "bt709" if converted or is_rgb(info.pix_fmt) else _matrix(info)
 
 
 def is_rgb(pix_fmt: str) -> bool:
-    """Whether an ffmpeg pixel format holds RGB (no matrix, always full range)."""
+    """Return whether an ffmpeg pixel format holds RGB, which has no matrix and always full range."""
     return pix_fmt.startswith(
         ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "x2rgb", "x2bgr", "pal8", "bayer", "mono")
     )
@@ -126,7 +126,7 @@ def _range(info: MediaInfo) -> str:
 
 
 def _to_bt709(info: MediaInfo, matrix: str) -> list[str]:
-    """From 16-bit limited YUV of ``matrix`` to gamma-coded RGB of BT.709 primaries, through linear light."""
+    """Return filters from 16-bit limited YUV of ``matrix`` through linear light to gamma-coded RGB of BT.709."""
     color = info.color
     curve = color.transfer if color.hdr else _SDR_CURVES.get(color.transfer, "709")
     primaries = _WIDE.get(color.primaries, "2020" if color.hdr else "709")

@@ -1,4 +1,4 @@
-"""Frames kept without loss: what a measurement compares with."""
+"""Lossless copies of frames, which measurements compare with."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vidtwin_codec.media.reader import FrameReader
 from vidtwin_codec.media.writer import FrameWriter
 
 _CHUNK = 16
-"""Frames in memory at once."""
+"""Number of frames in memory at once."""
 
 
 def pieces(reader: FrameReader) -> Iterator[NDArray[np.uint8]]:
-    """Everything that ``reader`` still gives, uint8 ``[n, height, width, 3]``, a few frames at a time.
+    """Yield all remaining frames of ``reader``, uint8 ``[n, height, width, 3]``, a few at a time.
 
     Raises:
         VidtwinError: no frame can be read.
@@ -39,12 +39,15 @@ def write_lossless(
     """Write frames as lossless 8-bit RGB (FFV1 in Matroska).
 
     Args:
-        frames: pieces of any length. target: a ``.mkv``; replaced if it exists.
-        width, height: pixels. fps: exact.
-        seen: is shown the pieces as they pass.
+        frames: pieces of any length.
+        target: a ``.mkv`` file, which is replaced if it exists.
+        width: width of a frame in pixels.
+        height: height of a frame in pixels.
+        fps: exact frame rate.
+        seen: is called with each piece.
 
     Returns:
-        How many frames were written.
+        The number of frames that were written.
 
     Raises:
         VidtwinError: the disk is full.

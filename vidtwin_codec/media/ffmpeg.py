@@ -1,4 +1,4 @@
-"""Running the ffmpeg binary: where it is, its messages, and children that never outlive their parent."""
+"""Running the ffmpeg binary: its path, its messages, and child processes that never outlive their parent."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ _HOLLOW = (
 
 @functools.cache
 def executable() -> str:
-    """Path of the ffmpeg binary that imageio-ffmpeg brings (or that $IMAGEIO_FFMPEG_EXE names).
+    """Return the path of the ffmpeg binary that imageio-ffmpeg brings (or that $IMAGEIO_FFMPEG_EXE names).
 
     Raises:
-        VidtwinError: there is none for this platform, or that variable names something else.
+        VidtwinError: there is none for this platform, or the variable names something else.
     """
     import imageio_ffmpeg
 
@@ -78,7 +78,7 @@ def executable() -> str:
 
 
 def _check_own(path: str) -> None:
-    """Refuse what the user has named as ffmpeg and is none."""
+    """Refuse a path that the user has named as ffmpeg but that is not ffmpeg."""
     try:
         done = subprocess.run([path, "-version"], capture_output=True, stdin=subprocess.DEVNULL, check=False)
         wrong = "" if done.stdout.startswith(b"ffmpeg version") else "does not answer as ffmpeg does"
@@ -93,13 +93,13 @@ def _check_own(path: str) -> None:
 
 @functools.cache
 def video_encoders() -> frozenset[str]:
-    """Names of the video encoders in this ffmpeg."""
+    """Return the names of the video encoders in this ffmpeg."""
     return frozenset(re.findall(r"^ V[A-Z.]{5} (\S+)", _listing("-encoders").partition("------")[2], re.MULTILINE))
 
 
 @functools.cache
 def has_filters(*names: str) -> bool:
-    """Whether this ffmpeg has all of the named filters (some builds come without zimg)."""
+    """Return whether this ffmpeg has all of the named filters (some builds come without zimg)."""
     return set(names) <= set(re.findall(r"^ [A-Z.]{2,3} (\S+) ", _listing("-filters"), re.MULTILINE))
 
 
@@ -113,13 +113,13 @@ _most_threads = 8
 
 
 def limit_threads(count: int) -> None:
-    """Let ffmpeg children have at most so many threads, where several processes share a machine."""
+    """Limit the threads of each ffmpeg child, where several processes share a machine."""
     global _most_threads  # noqa: PLW0603
     _most_threads = count
 
 
 def thread_count() -> int:
-    """Threads for one ffmpeg child: the CPUs this process may use, at most 8.
+    """Return the number of threads for one ffmpeg child: the CPUs that this process may use, at most 8.
 
     Frame threads each hold a picture, so more would cost memory on a large machine without feeding the network faster.
     """
@@ -131,7 +131,7 @@ _running_lock = threading.Lock()
 
 
 def end_children() -> None:
-    """End every ffmpeg this process runs: whoever waits for one finds it dead. For leaving in a hurry."""
+    """End every ffmpeg that this process runs, so that it can leave in a hurry: those who wait for one find it dead."""
     with _running_lock:
         children = list(_running)
     for child in children:
@@ -149,13 +149,13 @@ class Message:
 
 @dataclass(frozen=True)
 class Stamp:
-    """The time of one picture, in seconds; None if it has none."""
+    """The time of one picture in seconds; None if it has no time."""
 
     time: Fraction | None
 
 
 class Child:
-    """One running ffmpeg, its standard error drained by a thread.
+    """A running ffmpeg, whose standard error a thread drains.
 
     It gets a session of its own, so Ctrl-C in the terminal reaches only the parent, which then decides. Leaving the
     ``with`` block kills it if it still runs; should the parent itself be killed, the kernel (on Linux) or the
@@ -174,12 +174,11 @@ class Child:
         """Start ffmpeg.
 
         Args:
-            arguments: of ffmpeg, after those that every call has.
-            feed: give it a standard input to write to.
-            level: of the messages that are kept, by ffmpeg's name.
-            wanted: of the general words that are no complaints (about files: metadata, chapters), keep only lines
-                that this matches.
-            count: have it tell how many frames it has written, see :attr:`written`.
+            arguments: arguments of ffmpeg, after those that every call has.
+            feed: whether it gets a standard input to write to.
+            level: the level of messages to keep, by ffmpeg's name.
+            wanted: a pattern of the lines to keep of those that are no complaints (metadata, chapters).
+            count: whether it reports the number of frames that it has written; see :attr:`written`.
 
         Raises:
             VidtwinError: the binary cannot be started.
@@ -215,10 +214,10 @@ class Child:
         self.messages: list[Message] = []
         self.error_count = 0
         self.written: int | None = None
-        """Frames of the first video stream that went into the output so far; only with ``count``."""
+        """Number of frames of the first video stream that were written so far; only with ``count``."""
         self._count = count
         self.hung = False
-        """It did nothing for so long that it was ended."""
+        """Whether it was ended because it did nothing for too long."""
         self._stamps: queue.SimpleQueue[Stamp | None] = queue.SimpleQueue()
         self._drain = threading.Thread(target=self._read_messages, name="ffmpeg-stderr", daemon=True)
         try:
@@ -258,26 +257,26 @@ class Child:
         return self._patience.excused()
 
     def wait(self) -> int:
-        """Wait for the end and for the last message; returns the exit code."""
+        """Wait for the end and for the last message, and return the exit code."""
         with self.waiting():
             code = self._process.wait()
         self._drain.join()
         return code
 
     def next_stamp(self) -> Stamp | None:
-        """The time of the next picture (see :data:`STAMPED`), as soon as it is known; None after the last one."""
+        """Return the time of the next picture (see :data:`STAMPED`) as soon as it is known; None after the last one."""
         stamp = self._stamps.get()
         if stamp is None:
             self._stamps.put(None)
         return stamp
 
     def end(self) -> None:
-        """Make it stop now, and leave the rest to the thread that uses it."""
+        """Stop the child now, and leave the rest to the thread that uses it."""
         if self._process.poll() is None:
             self._process.kill()
 
     def kill(self) -> None:
-        """End the child now if it still runs, and free its pipes. Harmless to repeat."""
+        """End the child now if it still runs, and free its pipes; it is harmless to repeat."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -289,11 +288,11 @@ class Child:
                     pipe.close()
 
     def errors(self) -> list[Message]:
-        """The kept messages of level error or worse, oldest first."""
+        """Return the kept messages of level error or worse, oldest first."""
         return [message for message in self.messages if message.level in _SERIOUS]
 
     def reason(self) -> str:
-        """The most telling thing ffmpeg said about its failure, in one line."""
+        """Return the most telling message about ffmpeg's failure, in one line."""
         if self.hung:
             return "ffmpeg hung and was ended"
         errors = self.errors()
@@ -310,7 +309,7 @@ class Child:
     def _read_messages(self) -> None:
         level, who = "info", ""
         assert self._process.stderr is not None
-        begun = b""  # of a message that a stamp cut in two
+        begun = b""  # the first half of a message that a stamp cut in two
         for piece in self._process.stderr:
             raw = begun + piece
             begun = b""
@@ -328,7 +327,7 @@ class Child:
                     self.written = int(told["value"])
                 continue
             else:
-                text = "\0" + line  # the rest of a message that held a newline: never to be taken for a line of its own
+                text = "\0" + line  # the rest of a message with a newline, which is not a line of its own
             serious = level in _SERIOUS and match is not None
             if self._wanted and level == "info" and not who and not self._wanted.match(text):
                 continue
@@ -340,7 +339,7 @@ class Child:
 
 
 def clean(text: str) -> str:
-    """One ffmpeg message as one printable line."""
+    """Return an ffmpeg message as one printable line."""
     text = re.sub(r"\[[^\]]* @ (?:0x)?[0-9a-fA-F]+\] ", "", text)
     # bytes that are not UTF-8 stay as they are in names, to be found there; they are made readable when they are shown
     shown = (letter if letter.isprintable() or "\udc80" <= letter <= "\udcff" else " " for letter in text)

@@ -17,7 +17,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Own:
-    """The one way in which a container keeps pictures, which leaves no choice of codec.
+    """The only format of pictures in a container that leaves no choice of codec.
 
     Attributes:
         arguments: of the encoder.
@@ -62,12 +62,12 @@ class Container:
 
     @property
     def silent(self) -> bool:
-        """Whether it cannot hold sound."""
+        """Whether the container cannot hold audio."""
         return self.audio is not None and not self.audio
 
     @property
     def numbered(self) -> bool:
-        """Whether it is a sequence of images, each in a file of its own."""
+        """Whether the output is a sequence of images, each in a file of its own."""
         return self.muxer == "image2"
 
 
@@ -133,12 +133,12 @@ _IMAGES = {
     ".jpeg": _JPEG,
 }
 FORMATS = ("mp4", "mov", "mkv", "webm", "nut", "y4m", "rgb", "gif")
-"""What an output can be told to be, whatever its name is."""
+"""Formats that an output can be given, whatever its name."""
 
 
 @dataclass(frozen=True)
 class _Codec:
-    """What one encoder writes, and how: the defaults are visually lossless, since the network has lost enough."""
+    """The settings of one encoder; the defaults are visually lossless, since the network has lost enough."""
 
     writes: str
     crf: int | None
@@ -175,16 +175,16 @@ _CODECS = {
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """How to encode the decoded frames.
+    """Options for encoding the decoded frames.
 
     Attributes:
         codec: an ffmpeg encoder from :func:`codec_names`, or ``auto``: H.264, but VP9 in WebM and for odd sizes in MP4.
             (4:2:0 H.264 has no odd sizes; 4:4:4 H.264, which has, does not play in Safari, Firefox on Windows or most
             televisions; VP9 has odd sizes and plays in every current browser.)
-        crf: constant quality of the encoder, lower is better; None for its default here.
-        preset: speed of the encoder by its own names; None for its default here.
-        lossless: keep every bit of the RGB frames, for measuring (H.264 RGB unless the codec says otherwise).
-        pix_fmt: pixel format by ffmpeg's name; None for 4:2:0 (4:4:4 where H.264 or HEVC meet an odd size).
+        crf: constant quality of the encoder, lower is better; None takes this package's default.
+        preset: speed of the encoder by its own names; None takes this package's default.
+        lossless: whether to keep every bit of the RGB frames, to measure them (H.264 RGB unless ``codec`` is another).
+        pix_fmt: pixel format by ffmpeg's name; None takes 4:2:0 (4:4:4 where H.264 or HEVC meet an odd size).
     """
 
     codec: str = AUTO
@@ -196,7 +196,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Arguments for the encoder and the pixel format it is fed."""
+    """The arguments of an encoder and the pixel format of its input."""
 
     codec: str
     pix_fmt: str
@@ -206,12 +206,12 @@ class Encoding:
 
 
 def codec_names() -> tuple[str, ...]:
-    """Values of ``OutputOptions.codec`` that this ffmpeg can encode with."""
+    """Return the values of ``OutputOptions.codec`` that this ffmpeg can encode with."""
     return (AUTO, *(name for name in _CODECS if name in video_encoders()))
 
 
 def container_for(path: Path, format: str | None = None) -> Container:
-    """The container that a file name asks for.
+    """Return the container that a file name asks for.
 
     Args:
         path: the file; images have a number field in their name, as in ``frames_%04d.png``.
@@ -235,10 +235,10 @@ def container_for(path: Path, format: str | None = None) -> Container:
 
 
 def video_arguments(options: OutputOptions, container: Container, width: int, height: int) -> Encoding:
-    """Settle codec, pixel format and encoder arguments.
+    """Choose codec, pixel format and encoder arguments.
 
     Raises:
-        VidtwinError: the codec is unknown here, does not fit the container or cannot do what is asked.
+        VidtwinError: the codec is unknown, does not fit the container or does not support the options.
     """
     if container.own is not None:
         return _own(options, container, container.own, width, height)

@@ -1,4 +1,4 @@
-"""Reading what ``ffmpeg -i`` prints about a file: which streams there are. (There is no ffprobe in the wheel.)"""
+"""Parser of the streams that ``ffmpeg -i`` prints about a file, since the wheel of ffmpeg has no ffprobe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _GROUP = re.compile(r"^  Stream group #0:")
 _STREAM = re.compile(r"^  (?P<grouped>  )?Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\(([^)]*)\))?: (\w+): (.*)$")
 HEADER_LINES = re.compile(r"^(?: {0,2}\S|    Stream #0:\d|\s+display ?matrix: |\s+alpha_mode\s*: 1$)", re.IGNORECASE)
-"""Of the lines that ffmpeg prints about a file, those that are looked at: metadata can be thousands."""
+"""Most lines about a file that are parsed; metadata can have thousands."""
 _ROTATION = re.compile(r"^\s+display ?matrix: rotation of (-?\d+(?:\.\d+)?) degrees", re.IGNORECASE)
 _ALPHA_MODE = re.compile(r"^\s+alpha_mode\s*: 1$", re.IGNORECASE)
 _CHANNELS = {
@@ -54,7 +54,7 @@ class VideoStream:
 
 @dataclass
 class FileHeader:
-    """Container name (empty if ffmpeg could not open the file), stated duration, and streams."""
+    """The container name (empty if ffmpeg could not open the file), the stated duration, and the streams."""
 
     container: str
     duration: Fraction | None
@@ -63,7 +63,7 @@ class FileHeader:
 
 
 def parse_header(messages: Sequence[Message]) -> FileHeader:
-    """Understand the messages of ``ffmpeg -i FILE`` up to its first output or complaint."""
+    """Parse the messages of ``ffmpeg -i FILE`` up to its first output or complaint."""
     header = FileHeader("", None, [], [])
     current: VideoStream | None = None
     grouped = False
@@ -97,7 +97,7 @@ def parse_header(messages: Sequence[Message]) -> FileHeader:
 
 
 def _add_stream(header: FileHeader, match: re.Match[str]) -> VideoStream | None:
-    """Take note of a stream, once; gives it if it is a video, whose further lines follow."""
+    """Add a stream, once, and return it if it is a video, whose further lines follow."""
     index, language, kind, details = int(match[2]), match[3], match[4], match[5]
     if index in {known.index for known in header.video} | {known.index for known in header.audio}:
         return None

@@ -1,4 +1,4 @@
-"""What is known about an input before any of it is read."""
+"""Facts about an input, which are known before its frames are read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vidtwin_codec.media.timeline import Timeline
 
 @dataclass(frozen=True)
 class ColorInfo:
-    """Colour tags by ffmpeg's names; ``unknown`` where the input says nothing."""
+    """The colour tags of a video by ffmpeg's names; ``unknown`` where the input has none."""
 
     range: str = "unknown"
     matrix: str = "unknown"
@@ -57,21 +57,28 @@ class MediaInfo:
     """A video input, or a part of one.
 
     Attributes:
-        path: as the user named it.
-        width, height: size in stored pixels after rotation; the sample aspect is not applied.
-        rotation: degrees clockwise that the pictures are turned for display (already in width and height).
+        path: name of the input, as the user gave it.
+        width: width in stored pixels after rotation; the sample aspect is not applied.
+        height: height in stored pixels after rotation.
+        rotation: degrees clockwise by which pictures are turned for display (width and height include it).
         sample_aspect: width over height of one pixel, after rotation.
-        fps: exact frames a second; for variable input the constant rate it will be read at.
-        variable_rate: frames will be repeated or dropped to keep ``fps`` and sound in step.
-        frames: how many frames a reader gives at ``fps``; None if only decoding can tell.
-        duration: seconds of video at ``fps``; None with ``frames``.
+        fps: exact frames a second; for variable input, the constant rate at which it will be read.
+        variable_rate: whether frames will be repeated or dropped to keep ``fps`` in step with the audio.
+        frames: number of frames that a reader gives at ``fps``; None if only decoding can tell.
+        duration: seconds of video at ``fps``; None where ``frames`` is.
         start_time: seconds from the start of the file to the first frame that can be shown.
-        pix_fmt, codec, color, alpha, hdr, interlaced: of the pictures as decoded.
-        audio_streams: all of them; the first is the one that is kept.
-        file_bytes: size of the input, of all images of a sequence together.
-        warnings: what a user should know before relying on the result; also the start of a reader's warnings.
-        stream_index, source, decoder: how ffmpeg is told to open this video.
-        timeline: when its pictures are shown.
+        pix_fmt: pixel format of the decoded pictures, by ffmpeg's name.
+        codec: codec of the video, by ffmpeg's name.
+        color: colour tags of the decoded pictures.
+        alpha: whether the pictures are transparent.
+        interlaced: whether the pictures are interlaced.
+        audio_streams: all audio streams, of which the first is kept.
+        file_bytes: size of the input in bytes, of all images of a sequence together.
+        warnings: facts that a user should know before relying on the result; a reader's warnings begin with them.
+        stream_index: index of the video stream in the file.
+        source: the arguments with which ffmpeg opens the input.
+        decoder: the decoder that ffmpeg has to use; None leaves the choice to it.
+        timeline: the times at which its pictures are shown.
         part: which part of the file is meant; ``frames`` and ``duration`` are the part's then, all else is the file's.
     """
 

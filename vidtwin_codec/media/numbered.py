@@ -50,11 +50,11 @@ class Numbered:
         return Numbered(path, before, after, fields[0][0], int(fields[0]["digits"] or 0))
 
     def name(self, number: int) -> str:
-        """What the image of this number is called, without its folder."""
+        """Return the name of the image of this number, without its folder."""
         return f"{self.before}{number:0{self.width}d}{self.after}"
 
     def found(self) -> dict[int, int]:
-        """The images that are there: sizes in bytes by number."""
+        """Return the sizes in bytes of the existing images by number."""
         numbers: dict[int, int] = {}
         if not self.path.parent.is_dir():
             return numbers
@@ -68,7 +68,7 @@ class Numbered:
         return numbers
 
     def pattern(self, folder: str | os.PathLike[str] | None = None) -> str:
-        """How ffmpeg is told of them.
+        """Return the arguments with which ffmpeg opens the images.
 
         Args:
             folder: where they lie; None: where the name says.

@@ -1,4 +1,4 @@
-"""Probing an input: streams from the header, the first frame as decoded, and the time of every frame."""
+"""Probing an input: its streams, its first frame as decoded, and the time of every frame."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def probe(
 ) -> MediaInfo:
     """Find out everything about a video without decoding more than its first frame.
 
-    Reads the file once through ffmpeg's demultiplexer, at the speed of the disk: that alone gives the exact frame
-    count and rate. (A few old codecs and bare streams have to be decoded for it.) Memory is 8 bytes a frame.
+    It reads the file once through ffmpeg's demultiplexer, at the speed of the disk, which gives the exact frame count
+    and rate. (A few old codecs and raw streams have to be decoded for that.) It takes 8 bytes of memory a frame.
 
     Args:
         path: a file, or a numbered image sequence such as ``frames_%04d.png``.
@@ -122,28 +122,28 @@ def probe(
 
 
 def stated_seconds(path: str | os.PathLike[str], *, playlists: bool = False) -> float:
-    """How long a file says it is, from its header alone; 0 if it does not say.
+    """Return the seconds that the header of a file states; 0 if it states none.
 
     Raises:
-        VidtwinError: not a video, or the file cannot be read.
+        VidtwinError: the file is not a video, or cannot be read.
     """
     return float(_read_header(locate(path, playlists=playlists)).duration or 0)
 
 
 def has_alpha(pix_fmt: str) -> bool:
-    """Whether pictures of this ffmpeg pixel format carry transparency."""
+    """Return whether pictures of this ffmpeg pixel format carry transparency."""
     return bool(re.match(r"(yuva|gbrap|rgba|bgra|argb|abgr|ya8|ya16|yaf|pal8|vuya|ayuv|rgbaf)", pix_fmt))
 
 
 def see_through(source: Source, stream: VideoStream, first: FirstFrame) -> bool:
-    """Whether a video has transparency; of palettes, all of which could, whether the first frame has."""
+    """Return whether a video has transparency; with a palette, which always could, whether the first frame has."""
     if first.pix_fmt == "pal8":
         return not is_opaque(source, stream)
     return has_alpha(first.pix_fmt)
 
 
 def source_rate(source: Source) -> Fraction:
-    """The rate at which images are opened."""
+    """Return the rate at which images are opened."""
     return Fraction(source.arguments[source.arguments.index("-framerate") + 1])
 
 

@@ -1,4 +1,4 @@
-"""What ffmpeg writes, handed on as it comes."""
+"""Copying of ffmpeg's output to a stream while it is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From timestamps to one constant frame rate: exact where there is one, the best substitute where there is none."""
+"""The constant frame rate of timestamps: exact where there is one, the best substitute where there is none."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SNAP = Fraction(1, 4000)
 _REORDERED = 16
 # No picture is shown further than this from its time, where its own rate does not put it there.
 _NEAR_ENOUGH = 0.045
-# For pictures at long and uneven intervals; the first one that puts each of them at its time is taken. The coarsest
-# ones do for slides; half a place of the last cheap one is near enough for anything.
+# Rates for pictures at long and uneven intervals: the first one that puts each of them at its time is taken. The
+# lowest ones suit slides; half a frame of the last cheap one is near enough for anything.
 _SLOW_RATES = tuple(Fraction(rate) for rate in (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 25, 30))
 _CHEAP_RATE = Fraction(12)
 # A steady recording may become so many times as many frames by repeating over its gaps.
@@ -36,9 +36,13 @@ _LIMITS = (Fraction(1, 1000), Fraction(1000))
 
 @dataclass(frozen=True)
 class Rate:
-    """``fps`` exact; ``variable`` if frames must be repeated or dropped to keep it; ``frames`` at that rate.
+    """A constant frame rate.
 
-    ``shift``: places that frames come late by, on the whole, after the grid that begins with the first one.
+    Attributes:
+        fps: exact frames a second.
+        variable: whether frames must be repeated or dropped to keep the rate.
+        frames: number of frames at that rate.
+        shift: frames by which pictures come late, on the whole, on a grid that begins with the first one.
     """
 
     fps: Fraction
@@ -59,12 +63,12 @@ def measure_rate(
     """Find the constant rate of the frames shown at ``pts``.
 
     Args:
-        pts: times of presentation in ascending order, one per frame, in units of ``tick``.
-        tick: seconds.
-        last_duration: how long the last frame is shown, in ticks; 0 if unknown.
-        stated: the rate that the container or the stream claims.
-        cut: the file ends in the middle, so that the last frames lack some of their neighbours.
-        certain: ``last_duration`` is stored and no guess: the last frame is held if it says so.
+        pts: presentation times in ascending order, one per frame, in units of ``tick``.
+        tick: unit of times in seconds.
+        last_duration: duration of the last frame in ticks; 0 if unknown.
+        stated: the rate that the container or the stream states.
+        cut: whether the file ends in the middle, so that the last frames lack some of their neighbours.
+        certain: whether ``last_duration`` is stored and not guessed; the last frame is then held for that time.
 
     A rate is the clip's own if no frame is as much as half a frame away from where that rate puts it: showing every
     frame once is then right, and jitter (a phone's, or a container that counts milliseconds) does not matter.
@@ -110,13 +114,13 @@ def measure_rate(
 
 
 def _constant(pts: NDArray[np.int64], tick: Fraction, rate: Fraction, held: Fraction) -> Rate:
-    """Every frame once, and the last one as long as it is ``held`` (seconds)."""
+    """Return a rate that shows every frame once, and the last one for ``held`` seconds."""
     more = max(0, round(held * rate) - 1) if len(pts) > 1 else 0
     return Rate(rate, False, len(pts) + more, _away(pts, tick, rate)[0] if len(pts) > 1 else 0.0)
 
 
 def _substitute(shown: NDArray[np.float64], seconds: Fraction, own: Fraction | None) -> Rate:
-    """A constant rate for frames ``shown`` at these seconds of so many in all; ``own`` is what most of them have."""
+    """Return a constant rate for frames ``shown`` of ``seconds`` in all; ``own`` is the rate of most of them."""
     count = len(shown)
     mean = Fraction(count) / seconds
     cheap = own is not None and own <= _CHEAP_RATE and _fits(np.append(shown, float(seconds)), own)
@@ -143,16 +147,16 @@ def _slow_rate(times: NDArray[np.float64], seconds: Fraction) -> Fraction:
 
 
 def _fits(times: NDArray[np.float64], rate: Fraction) -> bool:
-    """Whether ``rate`` has a place for each of these moments, all of their own and near enough."""
+    """Return whether each of these times has a frame of its own at ``rate``, near enough."""
     places = np.floor(times * float(rate) + 0.5)
     away = float(np.abs(places / float(rate) - times).max())
     return away <= _NEAR_ENOUGH and bool((np.diff(places) > 0).all())
 
 
 def _claimed_steps(steps: NDArray[np.int64], tick: Fraction, claimed: Fraction | None) -> Fraction | None:
-    """``claimed`` where most frames follow each other at exactly that rate, the others after whole multiples.
+    """Return ``claimed`` if most frames follow each other at exactly that rate, and the others after multiples of it.
 
-    Such times are gaps, even where ticks are as long as frames and a slightly lower rate would fit as well.
+    Such multiples are gaps, even where ticks are as long as frames and a slightly lower rate would fit as well.
     """
     step = int(np.gcd.reduce(steps))
     if claimed is None or step <= 0 or _snap(Fraction(1) / (step * tick)) != claimed:
@@ -162,7 +166,7 @@ def _claimed_steps(steps: NDArray[np.int64], tick: Fraction, claimed: Fraction |
 
 
 def _steady_rate(steps: NDArray[np.int64], tick: Fraction) -> Fraction | None:
-    """The rate that nine in ten frames follow each other at; None if there is none."""
+    """Return the rate at which nine in ten frames follow each other, or None."""
     usual = int(np.median(steps))
     if usual <= 0 or float(np.mean(np.abs(steps - usual) <= 0.15 * usual)) < 0.9:
         return None
@@ -170,7 +174,7 @@ def _steady_rate(steps: NDArray[np.int64], tick: Fraction) -> Fraction | None:
 
 
 def _away(pts: NDArray[np.int64], tick: Fraction, rate: Fraction) -> tuple[float, float]:
-    """How late frames are at ``rate`` and how far apart from that at most, in frames: the grid shifted to fit best."""
+    """Return how late frames are at ``rate``, on the grid that fits best, and their largest deviation, in frames."""
     away = (pts - pts[0]) * float(tick * rate) - np.arange(len(pts))
     return float(away.max() + away.min()) / 2, float(away.max() - away.min()) / 2
 

@@ -1,4 +1,4 @@
-"""Frames out of a video: 8-bit RGB through a pipe, memory independent of its length."""
+"""Reading frames of a video as 8-bit RGB through a pipe, in memory that does not depend on its length."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ _CHUNK = 1 << 20
 class FrameReader(Closing):
     """Reads the frames of a probed video in order, each exactly once (constant rate) or resampled to a constant rate.
 
-    Frames stay at their times: where no picture comes (a gap, damage, a repeat), the one before is given again.
+    Frames stay at their times: where a picture is missing (a gap, damage, a repeat), the previous one is repeated.
 
     Attributes:
-        width, height: pixels of what ``read`` gives.
-        fps: frames a second of what ``read`` gives.
-        frames: how many ``read`` will give in all; None if only reading can tell.
-        warnings: grows while reading; complete once ``read`` has returned no frames.
+        width: width in pixels of the frames that ``read`` returns.
+        height: height in pixels of these frames.
+        fps: frames a second that ``read`` returns.
+        frames: number of frames that ``read`` will return in all; None if only reading can tell.
+        warnings: the warnings so far; complete once ``read`` has returned no frames.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class FrameReader(Closing):
         """Start decoding.
 
         Args:
-            info: from :func:`probe`.
-            width, height: size to scale to (antialiased); the video's own if None.
-            fps: resample to this rate; the video's own if None.
-            start: seconds after the first frame; the nearest frame is the first one given.
-            max_frames: give at most so many.
-            runs: give only these, ``(first frame, frames)`` each, in order and apart; without the two above.
+            info: the video, from :func:`probe`.
+            width: width to scale to (antialiased); None keeps the video's own.
+            height: height to scale to; None keeps the video's own.
+            fps: rate to resample to; None keeps the video's own.
+            start: seconds after the first frame; the frame nearest to it is the first one.
+            max_frames: the most frames to return.
+            runs: the only frames to return, each as ``(first frame, frames)``, in order and apart; not with ``start``
+                or ``max_frames``.
         """
         self.info = info
         self.width = width or info.width
@@ -89,7 +92,7 @@ class FrameReader(Closing):
             self._open(False)
 
     def read(self, count: int) -> NDArray[np.uint8]:
-        """The next frames, [m, height, width, 3] RGB with m <= ``count``; m is 0 at the end and only there.
+        """Return the next frames, [m, height, width, 3] RGB with m <= ``count``; m is 0 at the end and only there.
 
         Raises:
             VidtwinError: not one frame could be decoded.
@@ -111,13 +114,13 @@ class FrameReader(Closing):
                 self._ended = True
         self._given += filled
         if filled:
-            self._held = frames[filled - 1].copy()  # what is given is the caller's to change
+            self._held = frames[filled - 1].copy()  # callers may change the returned frames
         else:
             self._finish()
         return frames[:filled]
 
     def read_full(self, count: int) -> NDArray[np.uint8]:
-        """As :meth:`read`, but exactly ``count`` frames unless the video ends before.
+        """Return the next ``count`` frames, fewer only at the end of the video; see :meth:`read`.
 
         Raises:
             VidtwinError: not one frame could be decoded.
@@ -130,11 +133,11 @@ class FrameReader(Closing):
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def close(self) -> None:
-        """Stop decoding; harmless to repeat."""
+        """Stop decoding; it is harmless to repeat."""
         self._child.kill()
 
     def _open(self, selected: bool) -> None:
-        """Start ffmpeg; ``selected``: it leaves out what is not needed, by time, since filters may be built anew."""
+        """Start ffmpeg; if ``selected``, it leaves out frames by time, since ffmpeg may rebuild its filters."""
         info = self.info
         self._selected = selected
         self._placer = Placer(info, self.fps)
@@ -153,7 +156,7 @@ class FrameReader(Closing):
         )
 
     def _peek(self) -> int | None:
-        """The place of the next picture that comes out of ffmpeg; None after the last one."""
+        """Return the place of the next picture from ffmpeg, or None after the last one."""
         if self._next is None:
             with self._child.waiting():
                 stamp = self._child.next_stamp()
@@ -163,7 +166,7 @@ class FrameReader(Closing):
         return self._next
 
     def _show(self, place: int, target: NDArray[np.uint8]) -> bool:
-        """Put what is shown at ``place`` into ``target``; False if that is after the end."""
+        """Copy the picture shown at ``place`` to ``target``; return False after the end."""
         if self._end is not None and place >= self._end:
             return False
         fresh = False
@@ -191,7 +194,7 @@ class FrameReader(Closing):
         return True
 
     def _lasts(self, place: int) -> bool:
-        """Whether the last picture is still shown at ``place``, where no other follows."""
+        """Return whether the last picture is still shown at ``place``, where no other follows."""
         total = _whole_frames(self.info, self.fps)
         if total is None or place >= total:
             return False
@@ -202,7 +205,7 @@ class FrameReader(Closing):
         return self._latest is None or self._latest >= last
 
     def _finish(self) -> None:
-        """Once, at the end: what went wrong on the way."""
+        """Add warnings about problems on the way, once, at the end."""
         if self._reported:
             return
         self._reported = True

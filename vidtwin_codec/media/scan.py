@@ -1,4 +1,4 @@
-"""Looking into an input: its first frame as decoded, and the time of every frame."""
+"""Scanning an input: its first frame as decoded, and the time of every frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vidtwin_codec.media.source import Source
 # A file is read once, so that its packets are no more than its bytes; but Matroska may hold them deflated.
 _MOST_READ = 1032
 _LEAST_LIMIT = 1 << 26
-# What a frame counts for in any case.
+# Least number of bytes that a frame counts for.
 _LINE_BYTES = 16
 _NO_PTS = -(1 << 63)
 _DISCARD = 4  # AV_PKT_FLAG_DISCARD: decoded but never shown, as an edit list asks
@@ -31,7 +31,7 @@ _COLOR = re.compile(r"^\s*color_range:(\S+) color_space:(\S+) color_primaries:(\
 
 @dataclass
 class FirstFrame:
-    """The first frame that decodes, after rotation; ``interlaced`` is its own flag, whatever the header says."""
+    """The first frame that decodes, after rotation; ``interlaced`` is the frame's own flag, not the header's."""
 
     width: int
     height: int
@@ -46,10 +46,10 @@ class FirstFrame:
 
 @dataclass
 class Times:
-    """``pts`` of the frames in units of ``tick`` seconds; ``untimed`` if some of them have none.
+    """The times of frames: ``pts`` in units of ``tick`` seconds; ``untimed`` if some frames have none.
 
-    ``empty`` are those of ``pts`` whose packets hold nothing: the picture before is shown on. ``last_duration`` is how
-    long the last one is shown, and ``certain`` says that durations are stored and not guessed.
+    ``empty`` are those of ``pts`` whose packets are empty, so that the previous picture stays. ``last_duration`` is the
+    duration of the last frame, and ``certain`` tells that durations are stored and not guessed.
     """
 
     pts: array[int]
@@ -63,7 +63,10 @@ class Times:
 def scan(
     source: Source, stream: VideoStream, sounds: Sequence[AudioStream], decoder: str | None
 ) -> tuple[FirstFrame, Times, list[Message]]:
-    """Decode the first frame and list the packets, in one pass; the third part is what ffmpeg complained about.
+    """Decode the first frame and list the packets in one pass.
+
+    Returns:
+        The first frame, the times of all frames, and the complaints of ffmpeg.
 
     Raises:
         VidtwinError: no frame decodes.
@@ -83,7 +86,7 @@ def scan(
 
 
 def unheard(sounds: Sequence[AudioStream]) -> list[str]:
-    """An output for the first sound, which goes nowhere.
+    """Return arguments for an output of the first audio stream, which is discarded.
 
     It counts when ffmpeg decides where time 0 is and how a clock that jumps goes on: every look at a file has to use
     the same streams (see :func:`~vidtwin_codec.media.audio.extract_audio`).
@@ -92,7 +95,7 @@ def unheard(sounds: Sequence[AudioStream]) -> list[str]:
 
 
 def decode_times(source: Source, stream: VideoStream, sounds: Sequence[AudioStream], decoder: str | None) -> Times:
-    """The times of all frames, where packets do not tell them."""
+    """Decode the times of all frames, where packets do not tell them."""
     # A wrapped frame is a pointer: the muxer sees every time and touches no pixel.
     frames = ["-map", f"0:{stream.index}", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
     listed = ["-c:v", "wrapped_avframe", "-f", "framecrc", "pipe:1"]
@@ -103,7 +106,7 @@ def decode_times(source: Source, stream: VideoStream, sounds: Sequence[AudioStre
 
 
 def is_opaque(source: Source, stream: VideoStream) -> bool:
-    """Whether no pixel of the first frame is transparent."""
+    """Return whether no pixel of the first frame is transparent."""
     alpha = ["-map", f"0:{stream.index}", "-frames:v", "1", "-vf", "format=rgba,extractplanes=a", "-f", "rawvideo"]
     with Child([*_open(source, None), *alpha, "pipe:1"]) as child:
         opaque = all(not chunk.strip(b"\xff") for chunk in iter(lambda: child.stdout.read(1 << 16), b""))
@@ -117,15 +120,15 @@ def _open(source: Source, decoder: str | None) -> list[str]:
 
 
 def _read_times(child: Child, source: Source, *, sized: bool = True) -> Times:
-    """The times that ffmpeg lists.
+    """Read the times that ffmpeg lists.
 
     Args:
-        child: prints them.
-        source: what it reads.
-        sized: packets are listed, with the bytes that they have in the file.
+        child: the ffmpeg process that lists them.
+        source: the input of the process.
+        sized: whether it lists packets, with their bytes in the file.
 
     Raises:
-        VidtwinError: there is far more than such a file can hold: it never ends, or refers to itself.
+        VidtwinError: there are far more than the file can hold: it never ends, or refers to itself.
     """
     limit = math.inf if source.playlists else max(_MOST_READ * source.bytes, _LEAST_LIMIT)
     read = 0
@@ -198,6 +201,6 @@ def _first_frame(messages: Sequence[Message]) -> FirstFrame | None:
 
 
 def short_reason(reason: str, source: Source) -> str:
-    """ffmpeg's reason without the long name it repeats."""
+    """Return ffmpeg's reason without the long name that it repeats."""
     name = source.arguments[-1]
     return reason.replace(f"{name}: ", "").replace(name, str(source.path.name)).removeprefix("Error opening input: ")

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, for names that lie: a video called .png is a video."""
+"""The kind of a file by its first bytes, for files with a wrong name: a video called .png is a video."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _PACKET = 188  # bytes of an MPEG transport stream's packets, each of which begi
 
 
 def recognise(stream: BinaryIO) -> tuple[str, bool] | None:
-    """ffmpeg's demuxer for a file, and whether its pictures move; None if its first bytes do not tell.
+    """Return ffmpeg's demuxer for a file and whether its pictures move, or None if its first bytes do not tell.
 
     Args:
-        stream: at its beginning; seekable.
+        stream: a seekable stream at its beginning.
     """
     head = stream.read(_HEAD_BYTES)
     if head.startswith(_PNG):
@@ -54,7 +54,7 @@ def recognise(stream: BinaryIO) -> tuple[str, bool] | None:
 
 
 def _is_animated_png(stream: BinaryIO) -> bool:
-    """Whether a chunk of animation control stands before the first picture's data."""
+    """Return whether a chunk of animation control comes before the first picture's data."""
     place = len(_PNG)
     while True:
         stream.seek(place)

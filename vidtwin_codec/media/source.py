@@ -46,7 +46,7 @@ def locate(path: str | os.PathLike[str], fps: Fraction | None = None, *, playlis
     lets a playlist open the local files that it names.
 
     Raises:
-        VidtwinError: missing, a directory, unreadable, empty, not a regular file, or a playlist that is not allowed.
+        VidtwinError: the input is missing, unreadable, empty, not a regular file, or a playlist that is not allowed.
     """
     target = Path(path)
     if "\0" in str(target):
@@ -84,14 +84,14 @@ def locate(path: str | os.PathLike[str], fps: Fraction | None = None, *, playlis
 
 
 def file_url(path: str | os.PathLike[str]) -> str:
-    """The name by which ffmpeg opens exactly this file, whatever characters it holds."""
+    """Return the name by which ffmpeg opens exactly this file, whatever characters it holds."""
     return "file:" + os.path.abspath(path)
 
 
 def _file(path: Path, real: Path, size: int, known: tuple[str, bool] | None, fps: Fraction) -> Source:
-    """How ffmpeg opens ``real``, which the user calls ``path``.
+    """Return how ffmpeg opens ``real``, which the user calls ``path``.
 
-    ``known`` is what :func:`recognise` says of it: the name counts only where its contents do not tell.
+    ``known`` is the result of :func:`recognise`: the name counts only where the contents do not tell.
     """
     name = file_url(real)
     demuxer, moves = known or ("", False)

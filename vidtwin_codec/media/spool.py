@@ -27,7 +27,7 @@ def piped_input() -> BinaryIO:
 
 @contextlib.contextmanager
 def spool_stdin() -> Iterator[Path]:
-    """Copy standard input to a temporary file and give its path; the file is deleted at the end.
+    """Copy standard input to a temporary file and yield its path; the file is deleted at the end.
 
     Raises:
         VidtwinError: standard input is a terminal, closed or empty, or the temporary folder is full.

@@ -1,7 +1,7 @@
-"""Where on the grid of a constant rate each decoded picture belongs, by its own time stamp.
+"""The place of each decoded picture on the grid of a constant rate, by its own timestamp.
 
-Counting does not tell: packets may yield no picture (duplicates, damage), and ffmpeg builds its filters anew, counters
-and all, wherever pictures change their size or format.
+Counting is not enough: packets may yield no picture (duplicates, damage), and ffmpeg rebuilds its filters, with their
+counters, wherever pictures change their size or format.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _APART = 0.25
 
 @dataclass(frozen=True)
 class Timeline:
-    """What the time stamps of a video's packets say beyond its rate; times in seconds after the first picture.
+    """The timestamps of a video's packets, beyond its rate; times are in seconds after the first picture.
 
     Attributes:
-        shift: places at the constant rate that pictures come late by, on the whole.
+        shift: places of the constant rate by which pictures come late, on the whole.
         last: time of the last picture.
-        pictures: how many packets hold a picture.
-        holds: begin and end of each picture that is shown for unusually long.
+        pictures: number of packets that hold a picture.
+        holds: start and end of each picture that is shown for unusually long.
     """
 
     shift: float = 0.0
@@ -42,7 +42,7 @@ class Timeline:
 
     @staticmethod
     def of(seconds: NDArray[np.float64], end: float, fps: Fraction, shift: float) -> Timeline:
-        """Take note of the times of packets with a picture, ascending, and of the end of the video."""
+        """Build the timeline from the ascending times of packets with a picture, and the end of the video."""
         if not len(seconds):
             return Timeline(shift)
         ends = np.append(seconds[1:], end)
@@ -51,7 +51,7 @@ class Timeline:
         return Timeline(shift, float(seconds[-1]), len(seconds), tuple(held))
 
     def begin(self, second: float, fps: Fraction) -> float:
-        """From when on pictures are needed so that the one shown at ``second`` is among them."""
+        """Return the time from which pictures are needed, so that the one shown at ``second`` is among them."""
         begin = second - (_LONG + 1) / float(fps)
         for since, until in self.holds:
             if since <= second and until >= begin:
@@ -60,14 +60,14 @@ class Timeline:
 
 
 class Placer:
-    """Gives each picture, in order, its place at the rate of reading: it is shown from there until the next one's."""
+    """Assigns each picture, in order, its place at the rate of reading; it is shown up to the next one's place."""
 
     def __init__(self, info: MediaInfo, fps: Fraction) -> None:
         self._info, self._fps = info, fps
         self._own = -1  # the place at the video's own rate of the latest picture
 
     def place(self, time: Fraction | None) -> int:
-        """The place of the picture shown at ``time``, in seconds on the file's clock (None: it has none)."""
+        """Return the place of the picture shown at ``time``, in seconds on the file's clock; None if it has no time."""
         info = self._info
         if info.variable_rate:
             after = Fraction(0) if time is None else time - info.start_time
@@ -85,11 +85,12 @@ class Placer:
 
 
 def window(info: MediaInfo, fps: Fraction, runs: Sequence[tuple[int, int | None]]) -> str:
-    """An expression for ffmpeg's ``select`` that lets through what ``runs`` of places at ``fps`` need, and little more.
+    """Return an expression for ffmpeg's ``select`` that passes the pictures that some places need, and few others.
 
     Args:
-        info: the video. fps: rate of reading.
-        runs: first place and number of places (None: all that follow), in order.
+        info: the video.
+        fps: rate of reading.
+        runs: first place and number of places (None for all that follow) of each run, in order.
     """
     parts = []
     for number, (first, count) in enumerate(runs):

@@ -1,4 +1,4 @@
-"""Children that end: with the process that started them, and when they hang."""
+"""Child processes that end with the process that started them, or when they hang."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 STALL_SECONDS = 120.0
-"""How long a child may do nothing at all while it is waited for."""
+"""Seconds for which a child may do nothing at all while its parent waits for it."""
 _LOOK_SECONDS = 5.0
 # What ffmpeg's main thread uses by waking up twice a second to see that nothing has happened is far less.
 _BUSY_SECONDS = 0.05
@@ -27,10 +27,10 @@ _BUSY_BYTES = 1 << 20
 
 
 def start_process(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """As :class:`subprocess.Popen`, but on Linux the child is killed when this process ends, however it ends.
+    """Start a :class:`subprocess.Popen` that, on Linux, is killed when this process ends, however it ends.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: the process cannot be started.
         ValueError: an argument holds a null character.
     """
     # what cannot be found is for Popen to say
@@ -40,9 +40,9 @@ def start_process(command: Sequence[str], **options: Any) -> subprocess.Popen[by
 
 @functools.cache
 def _with_parent() -> tuple[str, ...]:
-    """A command that sets PR_SET_PDEATHSIG and becomes the one after it; nothing where there is none.
+    """Return a command that sets PR_SET_PDEATHSIG and then runs the one after it; empty where there is none.
 
-    (Setting it from Python between fork and exec would be unsafe beside other threads, and slow.)
+    Setting it from Python between fork and exec would be unsafe beside other threads, and slow.
     """
     found = shutil.which("setpriv") if sys.platform == "linux" else None
     if found is None:
@@ -93,11 +93,11 @@ def _starter() -> _Starter:
 
 
 class Patience:
-    """Waiting for a child, but not for ever: on Linux, one that neither computes, reads nor writes is given up.
+    """Waits for a child with a limit: on Linux, a child that neither computes, reads nor writes is given up.
 
     Args:
-        pid: of the child.
-        give_up: called from another thread, once.
+        pid: process id of the child.
+        give_up: is called from another thread, once.
     """
 
     def __init__(self, pid: int, give_up: Callable[[], None]) -> None:
@@ -133,7 +133,7 @@ class Patience:
                 self._idle = 0.0
 
     def look(self, seconds: float) -> None:
-        """Called every so many seconds."""
+        """Check the child; this is called every ``seconds`` seconds."""
         seen = _activity(self._pid)
         with self._lock:
             before, self._seen = self._seen, seen
@@ -152,7 +152,7 @@ class Patience:
 
 
 class _Activity(NamedTuple):
-    """Seconds of processor time, bytes read and bytes written, so far."""
+    """The processor time in seconds, the bytes read and the bytes written by a process so far."""
 
     seconds: float
     read: int
@@ -161,13 +161,13 @@ class _Activity(NamedTuple):
     """To compute, but for other processes that do."""
 
     def differs(self, before: _Activity) -> bool:
-        """Whether something has been done in between."""
+        """Return whether the process has done something since ``before``."""
         busy = self.seconds - before.seconds >= _BUSY_SECONDS or self.written - before.written >= _BUSY_BYTES
         return busy or self.ready or self.read != before.read
 
 
 def _activity(pid: int) -> _Activity | None:
-    """What a process has done; None where that cannot be told, as without Linux's /proc."""
+    """Return the activity of a process, or None where it is not known, as without Linux's /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
         counters = Path(f"/proc/{pid}/io").read_text("ascii").split()
@@ -178,7 +178,7 @@ def _activity(pid: int) -> _Activity | None:
 
 
 class _Watcher:
-    """A thread that looks at all children."""
+    """A thread that checks all children."""
 
     def __init__(self) -> None:
         self._watched: weakref.WeakSet[Patience] = weakref.WeakSet()
@@ -195,7 +195,7 @@ class _Watcher:
             with self._lock:
                 watched = list(self._watched)
             for patience in watched:
-                # by looks and not by the clock: while this process is stopped, nobody empties the child's pipes
+                # counts checks and not the clock: while this process is stopped, nobody empties the child's pipes
                 patience.look(_LOOK_SECONDS)
             watched.clear()
 
@@ -206,7 +206,7 @@ def _watcher() -> _Watcher:
 
 
 def _forget() -> None:
-    """In a forked process there are none of these threads."""
+    """Forget the threads in a forked process, which does not have them."""
     _starter.cache_clear()
     _watcher.cache_clear()
 

@@ -1,4 +1,4 @@
-"""Which formats an input may have: those that hold pictures or sound themselves, and do not name other files."""
+"""The formats that an input may have: those that hold pictures or audio, and do not refer to other files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BEGINNINGS = {
 }
 _ROOTS = {b"<MPD": "a DASH manifest", b"CompositionPlaylist": "an IMF composition"}
 HEAD_BYTES = 4096
-"""How much of a file :func:`refuse_playlist` looks at."""
+"""Bytes of a file that :func:`refuse_playlist` looks at."""
 
 # Not a list of what is dangerous: a format that a later ffmpeg adds has to be looked at before it is taken.
 _CONTAINERS = (
@@ -46,24 +46,24 @@ _PROTOCOLS = "file,pipe"
 
 
 def opening_arguments(playlists: bool) -> tuple[str, ...]:
-    """What ffmpeg is told before ``-i``, about an input whose contents nobody has vouched for.
+    """Return the arguments of ffmpeg before ``-i``, for an input that is not trusted.
 
     Args:
-        playlists: let HLS, DASH, ffconcat and IMF inputs open the local files that they name.
+        playlists: whether HLS, DASH, ffconcat and IMF inputs may open the local files that they name.
     """
     formats = f"{_ALLOWED},hls,dash,concat,imf" if playlists else _ALLOWED
     return ("-protocol_whitelist", _PROTOCOLS, "-format_whitelist", formats)
 
 
 def refuse_playlist(path: object, head: bytes) -> None:
-    """Say of a playlist that it is one. What goes unnoticed here meets the list of formats.
+    """Refuse a playlist with a message that says so; the list of formats stops those that this does not recognise.
 
     Args:
         path: the input, as the user named it.
-        head: its first :data:`HEAD_BYTES`.
+        head: the first :data:`HEAD_BYTES` of the file.
 
     Raises:
-        VidtwinError: it is a playlist.
+        VidtwinError: the input is a playlist.
     """
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     kind = next((kind for beginning, kind in _BEGINNINGS.items() if text.startswith(beginning)), None)
@@ -77,5 +77,5 @@ def refuse_playlist(path: object, head: bytes) -> None:
 
 
 def is_refused(messages: Sequence[Message]) -> bool:
-    """Whether ffmpeg has not opened an input for its format."""
+    """Return whether ffmpeg has refused an input for its format."""
     return any("Format not on whitelist" in message.text for message in messages)

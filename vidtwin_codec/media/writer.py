@@ -1,4 +1,4 @@
-"""Frames into a video file: 8-bit RGB down a pipe, sound muxed in the same pass."""
+"""Writing frames to a video file: 8-bit RGB through a pipe, with audio muxed in the same pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FrameWriter:
     """Writes RGB frames to a video file of exactly this size and rate.
 
     The file is complete only after ``close`` (or leaving the ``with`` block without an exception); on an exception the
-    encoder is killed and what it wrote is for the caller to delete.
+    encoder is killed, and the caller deletes the unfinished file.
     """
 
     def __init__(
@@ -45,18 +45,19 @@ class FrameWriter:
         """Start the encoder.
 
         Args:
-            path: replaced if it exists; images have a number field in their name.
-            width, height: pixels of every frame.
+            path: the file to write, which is replaced if it exists; images have a number field in their name.
+            width: width of every frame in pixels.
+            height: height of every frame in pixels.
             fps: exact frames a second.
             options: codec and its settings.
-            audio: Matroska with sound; copied if the container can hold its codec, else encoded again.
+            audio: a Matroska file with audio, copied if the container can hold its codec, else encoded again.
             sample_aspect: width over height of one pixel.
-            container: what to write; None: the extension of ``path`` chooses it (none: MP4).
-            stream: is written to as the encoder goes, in place of the file; ``path`` is then a name for messages.
+            container: the container to write; None takes it from the extension of ``path`` (none: MP4).
+            stream: a stream to write to while encoding, in place of the file; ``path`` is then a name for messages.
 
         Raises:
-            VidtwinError: unknown extension, codec, or a codec that the container cannot hold; or a file of sound that
-                cannot be read.
+            VidtwinError: the extension or the codec is unknown, the container cannot hold the codec, or the audio is
+                unreadable.
         """
         self.path = Path(path)
         self.width, self.height, self.fps = width, height, fps
@@ -107,10 +108,10 @@ class FrameWriter:
         return 0 if self._pump is None else self._pump.copied
 
     def write(self, frames: NDArray[np.uint8]) -> None:
-        """Append ``frames``, uint8 [n, height, width, 3] RGB. Blocks while the encoder is busy.
+        """Append ``frames``, uint8 [n, height, width, 3] RGB; block while the encoder is busy.
 
         Raises:
-            VidtwinError: the encoder has stopped (its own last line says why) or the disk is full.
+            VidtwinError: the encoder has stopped (its last message says why) or the disk is full.
             OSError: the stream does not take what was written.
         """
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (self.height, self.width, 3):
@@ -127,8 +128,7 @@ class FrameWriter:
         """Finish the file.
 
         Raises:
-            VidtwinError: no frame was written, or the encoder failed, or said that something went wrong, or has not
-                written every frame.
+            VidtwinError: no frame was written, or the encoder failed, reported a problem, or did not write every frame.
             OSError: the stream does not take what was written.
         """
         if self.frames == 0:
@@ -144,7 +144,7 @@ class FrameWriter:
 
     @property
     def audio_problem(self) -> str | None:
-        """What ffmpeg said was wrong with the sound as it encoded it again; complete after ``close``."""
+        """Return the problem that ffmpeg found as it encoded the audio again; it is complete after ``close``."""
         found = [message for message in self._child.errors() if self._about_audio(message)]
         return clean(found[0].text) if found else None
 
@@ -152,7 +152,7 @@ class FrameWriter:
         return [message for message in self._child.errors() if not self._about_audio(message)]
 
     def _about_audio(self, message: Message) -> bool:
-        """Whether a message comes from reading or decoding the sound, which is input 1."""
+        """Return whether a message comes from reading or decoding the audio, which is input 1."""
         if not self._audio_codec:
             return False
         readers = ("[matroska,webm @", f"[{self._audio_codec} @", f"[lib{self._audio_codec} @")

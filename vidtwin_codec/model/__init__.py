@@ -1,4 +1,4 @@
-"""The network: pure torch.nn, names in and names out. See :mod:`vidtwin_codec.model.vidtwin`."""
+"""The network in pure torch.nn, and its checkpoints. See :mod:`vidtwin_codec.model.vidtwin`."""
 
 from vidtwin_codec.model.checkpoint import load_checkpoint, open_checkpoint, save_checkpoint
 from vidtwin_codec.model.config import QFormerConfig, TransformerConfig, VidTwinConfig

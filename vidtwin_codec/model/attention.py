@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, within what the devices' kernels bear."""
+"""Scaled dot-product attention, within the limits of the devices' kernels."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 MOST_SEQUENCES = 65_535
-"""Sequences in one call: CUDA's fused kernels lay them along a grid's third axis, which is no longer than that."""
+"""Most sequences in one call: CUDA's fused kernels lay them along a grid's third axis, which is no longer."""
 CONTIGUOUS_ON = frozenset({"mps"})
 """Kinds of device where permuted views, with short queries, gave wrong numbers (torch 2.8 to 2.11)."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
-    """``[N, heads, L, d]``; each of N sequences by itself."""
+    """Attend within each of N sequences ``[N, heads, L, d]``."""
     if query.device.type in CONTIGUOUS_ON:
         query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
     if len(query) <= MOST_SEQUENCES:

@@ -1,4 +1,4 @@
-"""The two branches between the transformers: tokens to latents and back.
+"""The structure and dynamics branches between the transformers: tokens to latents and back.
 
 Structure keeps a few slots per position instead of T frames; dynamics keeps every frame but only one
 row and one column of positions. Token maps are ``[B, T, h, w, D]``.
@@ -19,7 +19,7 @@ CLEARLY_LESS = 0.95
 
 
 class StructureEncoder(nn.Module):
-    """Token map → mean and log-variance of the structure, ``[B, n_q, h_S, w_S, 2·d_S]``."""
+    """Maps a token map to mean and log-variance of the structure, ``[B, n_q, h_S, w_S, 2·d_S]``."""
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class StructureEncoder(nn.Module):
         self.head = PosteriorHead(first << blocks, 2 * config.structure_channels)
 
     def forward(self, tokens: Tensor, *, means: bool = False) -> Tensor:
-        """``[B, T, h, w, D]`` → ``[B, n_q, h_S, w_S, 2·d_S]``; ``means``: the first half of the channels alone."""
+        """Map ``[B, T, h, w, D]`` to ``[B, n_q, h_S, w_S, 2·d_S]``; with ``means``, to the first half of channels."""
         x = self._slots(tokens)
         x = self.input.over(x)
         for conv in self.downsample:
@@ -51,7 +51,7 @@ class StructureEncoder(nn.Module):
 
 
 class LinearSlots(nn.Module):
-    """Frames to slots by one matrix over the token axis: the decoder's way, turned around."""
+    """Maps frames to slots by one matrix over the token axis, the reverse of the decoder's map."""
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
@@ -66,14 +66,14 @@ class LinearSlots(nn.Module):
 
 
 def mix_tokens(mix: nn.Linear, maps: Tensor) -> Tensor:
-    """A linear map over the second axis of ``[B, L, ...]``."""
+    """Apply a linear map over the second axis of ``[B, L, ...]``."""
     batch, length = maps.shape[:2]
     mixed = torch.matmul(mix.weight, maps.reshape(batch, length, -1)) + mix.bias[:, None]
     return mixed.view(batch, -1, *maps.shape[2:])
 
 
 class StructureDecoder(nn.Module):
-    """Structure latents ``[B, n_q, h_S, w_S, d_S]`` → token map ``[B, T, h, w, D]``."""
+    """Maps structure latents ``[B, n_q, h_S, w_S, d_S]`` to a token map ``[B, T, h, w, D]``."""
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class StructureDecoder(nn.Module):
 
 
 class DynamicsEncoder(nn.Module):
-    """Token map → mean and log-variance of dynamics x ``[B, 2·d_D, T, w_D]`` and y ``[B, 2·d_D, T, h_D]``."""
+    """Maps a token map to mean and log-variance of dynamics x ``[B, 2·d_D, T, w_D]`` and y ``[B, 2·d_D, T, h_D]``."""
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class DynamicsEncoder(nn.Module):
         self.shown = Linear(config.dynamics_channels, width) if config.linear else None
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``[B, T, h, w, D]`` → dynamics x, dynamics y, and the tokens less what they show (linear networks)."""
+        """Map ``[B, T, h, w, D]`` to dynamics x and y, and the tokens less what these show (linear networks)."""
         if self.shown is not None:
             return self._of_motion(tokens, self.shown)
         maps = tokens
@@ -125,14 +125,14 @@ class DynamicsEncoder(nn.Module):
         return self._read(maps.mean(dim=2)), self._read(maps.mean(dim=3)), tokens
 
     def _read(self, lines: Tensor) -> Tensor:
-        """``[B, T, positions, D]`` → ``[B, 2·d_D, T, positions]``: a convolution over the plane of both."""
+        """Map ``[B, T, positions, D]`` to ``[B, 2·d_D, T, positions]`` by a convolution over time and positions."""
         return self.head.over(lines[:, None])[:, 0].permute(0, 3, 1, 2)
 
     def _of_motion(self, tokens: Tensor, shown: nn.Linear) -> tuple[Tensor, Tensor, Tensor]:
-        """The same, of how tokens differ from their mean over time; rows are read after columns are taken out.
+        """Map tokens less their mean over time to dynamics; rows are read after columns are taken out.
 
-        The motion of a line is told only where taking it out leaves less than was there. It does where the light
-        changes or the camera shakes; where one thing moves through a still scene, others would have to take it back.
+        The motion of a line is kept only where taking it out leaves less energy. It does where the light changes or the
+        camera shakes; where one thing moves through a still scene, the other tokens would have to undo it.
         """
         seen = flat_linear(tokens, shown.weight.T)  # [B, T, h, w, d_D]: how much of it there is at each place
         seen = seen - seen.mean(dim=1, keepdim=True)
@@ -147,8 +147,11 @@ class DynamicsEncoder(nn.Module):
 
 
 def _worthwhile(lines: Tensor, seen: Tensor, *, over_rows: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Lines ``[B, 2·d_D, T, positions]`` whose means are zero where they are of no use, those means ``[B, T, positions,
-    d_D]``, and what of ``seen`` they leave."""
+    """Set the means of lines to zero where they do not help.
+
+    Returns:
+        The lines ``[B, 2·d_D, T, positions]``, their means ``[B, T, positions, d_D]``, and ``seen`` less the means.
+    """
     channels = lines.shape[1] // 2
     means = lines[:, :channels].permute(0, 2, 3, 1)
     across = 2 if over_rows else 3
@@ -162,7 +165,7 @@ def _worthwhile(lines: Tensor, seen: Tensor, *, over_rows: bool) -> tuple[Tensor
 
 
 class DynamicsDecoder(nn.Module):
-    """Dynamics x and y → two token maps, ``[B, T, 1, w, D]`` and ``[B, T, h, 1, D]``, to broadcast and add."""
+    """Maps dynamics x and y to two token maps, ``[B, T, 1, w, D]`` and ``[B, T, h, 1, D]``, to broadcast and add."""
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Files to networks and back: names in, names out.
+"""Checkpoints: files to networks and back.
 
 Three kinds of file load: this project's ``.safetensors`` (configuration and quantisation steps in its
 metadata), the released VidTwin as ``.safetensors``, and the released Lightning ``.ckpt``. Only tensors
@@ -41,19 +41,19 @@ class TensorSource(Protocol):
     """A file that holds named tensors."""
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Each name and its tensor, in memory of its own, one at a time."""
+        """Yield each name and its tensor, in memory of its own, one at a time."""
 
 
 @dataclass
 class Checkpoint:
-    """An open checkpoint: what is in it, before any tensor is read.
+    """An open checkpoint, before any tensor is read.
 
     Attributes:
         path: the file.
         config: the network it holds.
         ours: whether names and metadata are this project's.
-        shapes: tensor name → shape, as named in the file.
-        assumed: what the file does not say about its network and was taken from the released one.
+        shapes: shapes by tensor name, as named in the file.
+        assumed: settings that the file does not state and that were taken from the released network.
     """
 
     path: Path
@@ -71,13 +71,15 @@ class Checkpoint:
         dtype: torch.dtype = torch.float32,
         trainable: bool = False,
     ) -> VidTwin:
-        """The network, in evaluation mode; see :func:`load_checkpoint`.
+        """Load the network in evaluation mode; see :func:`load_checkpoint`.
 
         Args:
-            parts, device, dtype: as there.
-            trainable: keep layers that do nothing at work, since they may learn something.
+            parts: the halves to load.
+            device: where the tensors go.
+            dtype: data type to convert them to.
+            trainable: whether to keep layers that do nothing, since they may learn.
         """
-        # no memory is taken and nothing is initialised before the tensors take their places
+        # nothing is allocated or initialised before the tensors take their places
         with torch.device("meta"):
             model = VidTwin(self.config, parts=parts)
         renaming = {} if self.ours else upstream_names(self.config)
@@ -104,7 +106,7 @@ class Checkpoint:
         return model
 
     def _belongs(self, name: str, stored_name: str, parts: tuple[str, ...]) -> bool:
-        """Whether a tensor is wanted: of a half that is loaded, or unknown (for the strict loader to report)."""
+        """Return whether a tensor is wanted: of a half that is loaded, or unknown, which the strict loader reports."""
         if not self.ours and UNUSED.match(stored_name):
             return False
         half = name.partition(".")[0]
@@ -125,8 +127,8 @@ def load_checkpoint(
         path: our ``.safetensors``, an upstream ``.safetensors`` or an upstream Lightning ``.ckpt``.
         parts: the halves to load, ``"encoder"`` and ``"decoder"``; the other's tensors are not read.
         device: where the tensors go.
-        dtype: what they are converted to.
-        config: the network's configuration, for files that do not say; otherwise it is read from the
+        dtype: data type to convert them to.
+        config: the network's configuration, for files that do not state it; otherwise it is read from the
             file's metadata or hyper-parameters, or deduced from the tensors' shapes.
 
     Raises:
@@ -137,7 +139,7 @@ def load_checkpoint(
 
 
 def open_checkpoint(path: str | Path, *, config: VidTwinConfig | None = None) -> Checkpoint:
-    """Read what a checkpoint holds, but no tensor yet. Arguments and errors as :func:`load_checkpoint`."""
+    """Open a checkpoint without reading tensors; arguments and errors are those of :func:`load_checkpoint`."""
     path = Path(path)
     try:
         if is_torch_file(check_file(path)):
@@ -194,7 +196,7 @@ def _json(path: Path, header: SafetensorsHeader, key: str) -> dict[str, Any]:
 
 
 def _config_in(hyper_parameters: Any) -> VidTwinConfig | None:
-    """A configuration among Lightning's hyper-parameters, however deep, if there is a usable one."""
+    """Find a usable configuration among Lightning's hyper-parameters, at any depth."""
     if not isinstance(hyper_parameters, dict):
         return None
     if "encoder_config" in hyper_parameters:
@@ -210,13 +212,13 @@ def _config_in(hyper_parameters: Any) -> VidTwinConfig | None:
 
 
 class SafetensorsSource:
-    """Tensors of a ``.safetensors`` file, read by name."""
+    """The tensors of a ``.safetensors`` file, read by name."""
 
     def __init__(self, path: Path, header: SafetensorsHeader) -> None:
         self.path, self.header = path, header
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Each name and its tensor, copied out of the file's mapping so that the file may change afterwards."""
+        """Yield each name and its tensor, copied out of the file's mapping so that the file may change afterwards."""
         try:
             with safe_open(self.path, framework="pt", device="cpu") as file:
                 for name in names:
@@ -243,13 +245,13 @@ def save_checkpoint(
     Args:
         path: the ``.safetensors`` to write.
         model: a VidTwin with both halves.
-        name: what the weights are called.
-        origin: where they come from, in words.
+        name: name of the weights.
+        origin: description of where they come from.
         steps: base quantisation steps; encoding needs them.
         compute_dtype: ``"float32"`` or ``"bfloat16"``, the lowest precision without visible loss.
         storage: ``"float16"``, ``"bfloat16"`` or ``"float32"``. A tensor with values beyond float16
             stays float32.
-        extra: more metadata.
+        extra: further metadata.
 
     Raises:
         VidtwinError: the file cannot be written, or the network holds values that are not finite.

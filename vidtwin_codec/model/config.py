@@ -1,4 +1,4 @@
-"""What shapes a VidTwin: every size the network and its latents have."""
+"""The configuration of a VidTwin: every size of the network and its latents."""
 
 from __future__ import annotations
 
@@ -70,19 +70,19 @@ class VidTwinConfig:
     structure_width: int = 128
     """Channels of the structure branch's first convolution (``init_ch``)."""
     linear: bool = False
-    """Whether everything outside the transformer blocks is linear: frames become slots by one map in place of a
-    Q-Former, no ReLU stands between maps, no norm before the last layer, and the structure is read from what the
-    dynamics leave over. Not of the released network."""
+    """Whether everything outside the transformer blocks is linear: one map in place of a Q-Former turns frames into
+    slots, there is no ReLU between maps and no norm before the last layer, and the structure is read from the tokens
+    less the dynamics. The released network is not linear."""
     any_grid: bool = False
-    """Whether any number of rows and columns of patches is taken, all places being treated alike: there are no spatial
-    positions. ``height`` and ``width`` are then those of a training clip. Not of the released network."""
+    """Whether the network takes any number of rows and columns of patches, without spatial positions. ``height`` and
+    ``width`` are then those of a training clip. The released network does not."""
     lapping: int = 0
-    """Pixels on each side of a patch's border that are filtered across it; see ``model/lapping.py``. Not of the
-    released network."""
+    """Pixels on each side of a patch's border that are filtered across it; see ``model/lapping.py``. The released
+    network has none."""
     patterns: tuple[int, int, int] | None = None
-    """How many of the structure channels are cosines of each of three colours, in the order of
-    :class:`~vidtwin_codec.coding.patterns.Patterns`; slots are then temporal frequencies. Not of the released
-    network."""
+    """Number of structure channels that are cosines of each of three colours, in the order of
+    :class:`~vidtwin_codec.coding.patterns.Patterns`; slots are then temporal frequencies. The released network has
+    none."""
 
     def __post_init__(self) -> None:
         for name, value in _sizes(self):
@@ -125,41 +125,41 @@ class VidTwinConfig:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of patch tokens in a frame."""
+        """Number of rows and columns of patch tokens in a frame."""
         return self.height // self.patch_size, self.width // self.patch_size
 
     @property
     def tokens(self) -> int:
-        """Patch tokens in a frame."""
+        """Number of patch tokens in a frame."""
         return self.grid[0] * self.grid[1]
 
     @property
     def structure_grid(self) -> tuple[int, int]:
-        """Rows and columns of the structure latent."""
+        """Number of rows and columns of the structure latent."""
         return halved(self.grid[0], self.structure_blocks), halved(self.grid[1], self.structure_blocks)
 
     @property
     def dynamics_grid(self) -> tuple[int, int]:
-        """Positions of dynamics y (rows) and dynamics x (columns)."""
+        """Number of positions of dynamics y (rows) and dynamics x (columns)."""
         return halved(self.grid[0], self.dynamics_blocks), halved(self.grid[1], self.dynamics_blocks)
 
     @property
     def structure_shape(self) -> tuple[int, int, int, int]:
-        """``(n_q, h_S, w_S, d_S)`` of one clip."""
+        """Shape ``(n_q, h_S, w_S, d_S)`` of one clip's structure."""
         return (self.qformer.num_queries, *self.structure_grid, self.structure_channels)
 
     @property
     def dynamics_x_shape(self) -> tuple[int, int, int]:
-        """``(d_D, T, w_D)`` of one clip."""
+        """Shape ``(d_D, T, w_D)`` of one clip's dynamics x."""
         return self.dynamics_channels, self.frames, self.dynamics_grid[1]
 
     @property
     def dynamics_y_shape(self) -> tuple[int, int, int]:
-        """``(d_D, T, h_D)`` of one clip."""
+        """Shape ``(d_D, T, h_D)`` of one clip's dynamics y."""
         return self.dynamics_channels, self.frames, self.dynamics_grid[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dictionary that :meth:`from_dict` reads back; without what is as in the released network."""
+        """Return a dictionary for JSON that :meth:`from_dict` reads, without settings of the released network."""
         values = dataclasses.asdict(self)
         defaults = {name: VidTwinConfig.__dataclass_fields__[name].default for name in _OURS}
         return {name: value for name, value in values.items() if name not in _OURS or value != defaults[name]}
@@ -233,14 +233,14 @@ class VidTwinConfig:
 
 
 def _whole(value: Any) -> int:
-    """A whole number as YAML or JSON may spell it."""
+    """Return a whole number from the spellings of YAML and JSON."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
         raise ValueError(f"{value!r} is not a whole number")
     return int(value)
 
 
 def halved(size: int, times: int) -> int:
-    """``size`` after ``times`` convolutions of kernel 3, stride 2, padding 1."""
+    """Return the size after ``times`` convolutions of kernel 3, stride 2, padding 1."""
     for _ in range(times):
         size = (size + 1) // 2
     return size
@@ -276,7 +276,7 @@ def check_clip(config: VidTwinConfig, shape: Shape) -> None:
     """Make sure that the network takes clips ``[B, 3, T, H, W]`` of this shape.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the network does not take them.
     """
     sides = config.patch_size if config.any_grid else (config.height, config.width)
     fits = len(shape) == 5 and tuple(shape[1:3]) == (3, config.frames)

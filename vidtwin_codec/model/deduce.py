@@ -17,16 +17,16 @@ from vidtwin_codec.model.transformer import spatial_positions
 
 MAX_TOKENS = 1 << 16
 HEAD_WIDTH = 64
-"""Channels of one attention head in every released transformer."""
+"""Number of channels of one attention head in every released transformer."""
 QFORMER_HEADS = 8
 _HINT = "give the configuration as JSON with --config (the released YAML's model.params)"
 
 
 def deduce_config(shapes: Mapping[str, Shape], positions: Tensor | None = None) -> tuple[VidTwinConfig, list[str]]:
-    """The configuration of a state dict under the released names, and what had to be assumed for it.
+    """Return the configuration of a state dict under the released names, and the assumptions that it needed.
 
     Args:
-        shapes: released tensor name → shape.
+        shapes: shapes by released tensor name.
         positions: the tensor ``decoder.pos_embed``, which tells rows from columns when the grid is not square.
 
     Raises:

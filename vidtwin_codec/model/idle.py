@@ -1,8 +1,8 @@
-"""Layers that know when they do nothing, and then cost nothing.
+"""Layers that detect when they are the identity, and then cost nothing.
 
-A network written down rather than trained has convolutions with a centre tap alone, linear maps that change nothing and
-blocks behind gates that are shut. :func:`settle` looks for them once, after loading; nothing is approximated. Training
-never settles, so such layers can still learn.
+A network whose weights were computed rather than trained has convolutions with nothing but a centre tap, linear maps
+that are the identity, and blocks behind gates of zero. :func:`settle` finds them once, after loading, and skips them
+without approximation. Training does not settle layers, so that they can still learn.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from torch.nn import functional
 from vidtwin_codec.model.linear import Linear, flat_linear
 
 _SMALL_IMAGE = 20_480
-"""Numbers up to which torch runs a single image through no kernel of oneDNN."""
+"""Most elements with which torch runs a single image without a kernel of oneDNN."""
 
 
 class PassingLinear(Linear):
-    """A linear map that is passed over while it is the identity.
+    """A linear map that is skipped while it is the identity.
 
     Attributes:
-        idle: whether it is known to give back what it is given.
+        idle: whether it is known to be the identity.
     """
 
     idle = False
 
     def settle(self) -> None:
-        """Find out whether it does nothing."""
+        """Find out whether the map is the identity."""
         self.idle = _is_identity(self.weight) and _is_zero(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class Convolution(nn.Conv2d):
     """A 3 x 3 convolution over the rows and columns of ``[..., rows, columns, channels]``.
 
     Attributes:
-        centred: whether only its centre tap is known to be used, so that it is a linear map of channels.
+        centred: whether all its taps but the centre are known to be zero, so that it is a linear map of channels.
         idle: whether that map is known to be the identity.
     """
 
@@ -57,11 +57,11 @@ class Convolution(nn.Conv2d):
         self.idle = self.centred and _is_identity(self.weight[:, :, 1, 1]) and _is_zero(self.bias)
 
     def over(self, maps: Tensor, first: int | None = None) -> Tensor:
-        """Channels last in and out.
+        """Convolve maps whose channels are last, to maps of the same form.
 
         Args:
             maps: ``[..., rows, columns, channels]``.
-            first: compute so many of the output channels alone.
+            first: number of output channels to compute; None computes all.
         """
         if self.idle and first is None:
             return maps
@@ -79,10 +79,10 @@ class Convolution(nn.Conv2d):
 
 
 class PosteriorHead(Convolution):
-    """The convolution that gives means, then log-variances.
+    """The convolution that computes means, then log-variances.
 
     Attributes:
-        passes_means: whether the means are known to be what goes in.
+        passes_means: whether the means are known to equal the input.
     """
 
     passes_means = False
@@ -95,12 +95,12 @@ class PosteriorHead(Convolution):
         self.passes_means = self.centred and _is_identity(self.weight[:half, :, 1, 1]) and _is_zero(bias)
 
     def means(self, maps: Tensor) -> Tensor:
-        """The first half of the output channels of ``[..., rows, columns, channels]``."""
+        """Compute the means, the first half of the output channels, of ``[..., rows, columns, channels]``."""
         return maps if self.passes_means else self.over(maps, self.out_channels // 2)
 
 
 def settle(model: nn.Module) -> None:
-    """Let every layer of a network that is not trained any more find out what it need not do."""
+    """Let every layer of a network that is no longer trained find out what it can skip."""
     for module in model.modules():
         found = getattr(module, "settle", None)
         if found is not None:
@@ -108,7 +108,7 @@ def settle(model: nn.Module) -> None:
 
 
 def is_shut(gate: Tensor, last: nn.Linear) -> bool:
-    """Whether a gated sub-layer adds nothing: its gate, or what its last map gives, is zero."""
+    """Return whether a gated sub-layer adds nothing: its gate, or the output of its last map, is zero."""
     return _is_zero(gate) or (_is_zero(last.weight) and _is_zero(last.bias))
 
 

@@ -1,9 +1,9 @@
-"""Patches that lap: an orthonormal filter across the borders of patches, before they are cut and after they are joined.
+"""Lapped patches: an orthonormal filter across patch borders, before patches are cut and after they are joined.
 
-Cosines of separate patches leave steps at their borders. Here the pixels on both sides of a border are first turned
-among each other so that what is smooth across it becomes smooth towards it on either side; afterwards they are turned
-back. A flat picture stays as it is. Source: T. Tran, J. Liang and C. Tu, "Lapped transform via time-domain pre- and
-post-filtering", IEEE Transactions on Signal Processing 51 (2003), with the rotation of Malvar's lapped orthogonal
+Cosines of separate patches leave steps at their borders. Here the pixels on both sides of a border are first rotated
+so that a signal smooth across it becomes smooth towards it on either side; afterwards they are rotated back. A flat
+picture stays as it is. Source: T. Tran, J. Liang and C. Tu, "Lapped transform via time-domain pre- and post-
+filtering", IEEE Transactions on Signal Processing 51 (2003), with the rotation of Malvar's lapped orthogonal
 transform ("Lapped transforms for efficient transform/subband coding", IEEE Transactions on Acoustics, Speech, and
 Signal Processing 38, 1990) in the odd half.
 """
@@ -65,13 +65,13 @@ class Lapping(nn.Module):
             borders.copy_(torch.matmul(borders, turn.T.to(frames)))
 
     def _borders(self, lines: Tensor, wide: int) -> Tensor:
-        """What lies on both sides of each border along the second axis, as a view; pixels are ``wide`` numbers."""
+        """Return a view of both sides of each border along the second axis; a pixel is ``wide`` numbers."""
         edge = (self.patch - self.reach) * wide
         return lines[:, edge : lines.shape[1] - edge].unfold(1, 2 * self.reach * wide, self.patch * wide)
 
 
 def border_filter(reach: int) -> Tensor:
-    """``[2 reach, 2 reach]``, orthonormal, float64: pixels across a border to what takes their places."""
+    """Return the orthonormal filter of the pixels across a border, ``[2 reach, 2 reach]``, float64."""
     # on the CPU even when the network is built on the meta device: nothing would fill these in later
     if not reach:
         return torch.zeros(0, 0, dtype=torch.float64, device="cpu")

@@ -14,7 +14,7 @@ LAYER_NORM_EPS = 1e-12
 
 
 class QueryAttention(nn.Module):
-    """``LN(q + W · Attention(q, context))``; self-attention when the context is the queries themselves."""
+    """Computes ``LN(q + W · Attention(q, context))``, which is self-attention if the context is the queries."""
 
     def __init__(self, width: int, context_width: int, heads: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class QueryAttention(nn.Module):
 
 
 class QFormerLayer(nn.Module):
-    """Self-attention, cross-attention (every second layer) and a feed-forward with exact GELU."""
+    """A layer of self-attention, cross-attention (in every second layer) and a feed-forward with exact GELU."""
 
     def __init__(self, config: QFormerConfig, context_width: int, *, cross: bool) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class QFormerLayer(nn.Module):
 
 
 class QFormer(nn.Module):
-    """``[N, L, context_width]`` → ``[N, n_q, d_q]``."""
+    """Maps ``[N, L, context_width]`` to ``[N, n_q, d_q]``."""
 
     def __init__(self, config: QFormerConfig, context_width: int) -> None:
         super().__init__()

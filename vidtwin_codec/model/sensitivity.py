@@ -1,4 +1,4 @@
-"""What an error in each latent channel does to the decoded picture."""
+"""The effect of an error in each latent channel on the decoded frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Squares(NamedTuple):
 
 
 def squared_derivatives(model: VidTwin, latents: Latents, generator: torch.Generator, passes: int = 1) -> Squares:
-    """Squared change of the decoded clip (summed over its elements, in [-1, 1]) for a unit change of one latent.
+    """Estimate the squared change of the decoded clip, summed over elements in [-1, 1], by a unit change of a latent.
 
     The diagonal of JᵀJ, J the decoder's Jacobian, is the mean of (Jᵀv)² over vectors v of random signs (M. Hutchinson,
     1989): one backward pass probes every latent at once, where a perturbation would probe one. The mean over a
@@ -31,10 +31,10 @@ def squared_derivatives(model: VidTwin, latents: Latents, generator: torch.Gener
     for the diagonal of a matrix", Applied Numerical Mathematics 57 (2007).
 
     Args:
-        model: with its decoder; computes in the precision it is in.
-        latents: of B clips, on the decoder's device. What they are matters: a decoder is not linear.
-        generator: of the signs, on the CPU, so that all devices take the same.
-        passes: backward passes.
+        model: a VidTwin with its decoder, which computes in its own precision.
+        latents: latents of B clips, on the decoder's device; the result depends on them, as a decoder is not linear.
+        generator: generator of the signs, on the CPU, so that all devices take the same ones.
+        passes: number of backward passes.
 
     Returns:
         Means over each channel's elements; not finite where the decoder's derivatives are not.

@@ -1,4 +1,4 @@
-"""Tensors that are nearly all zeros, stored as places and values.
+"""Storage of tensors that are nearly all zeros, as places and values.
 
 In a weights file such a tensor ``name`` is ``name#places`` (int32, flat, ascending) and ``name#values``; one that is
 zero throughout is not there at all. The metadata's ``sparse`` gives the shapes.
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 SPARSE_KEY = "sparse"
 LARGEST_SHARE = 0.05
-"""Of numbers that are not zero, in a tensor that is stored so."""
+"""Largest share of numbers that are not zero, in a tensor that is stored so."""
 LEAST_SIZE = 4096
 MAX_SIZE = 1 << 31
 _PLACES, _VALUES = "#places", "#values"
 
 
 def is_sparse(tensor: Tensor) -> bool:
-    """Whether it is large enough, and empty enough, to be stored so."""
+    """Return whether a tensor is large enough, and empty enough, to be stored so."""
     return LEAST_SIZE <= tensor.numel() < MAX_SIZE and int(tensor.count_nonzero()) <= LARGEST_SHARE * tensor.numel()
 
 
 def split_sparse(state: Mapping[str, Tensor], sparse: Iterable[str]) -> dict[str, Tensor]:
-    """A state in which the tensors named are places and values."""
+    """Return a state in which the named tensors are stored as places and values."""
     split = dict(state)
     for name in sparse:
         flat = split.pop(name).detach().flatten()
@@ -44,10 +44,10 @@ def split_sparse(state: Mapping[str, Tensor], sparse: Iterable[str]) -> dict[str
 
 
 def dense_shapes(stated: Mapping[str, Any], stored: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The shapes that a file's metadata states for its sparse tensors.
+    """Return the shapes that a file's metadata states for its sparse tensors.
 
     Raises:
-        VidtwinError: they are not shapes, or do not fit what is stored.
+        VidtwinError: the metadata are not shapes, or do not fit the stored tensors.
     """
     shapes: dict[str, Shape] = {}
     for name, sizes in stated.items():
@@ -65,14 +65,16 @@ class DenseSource:
     """Reads sparse tensors as dense ones.
 
     Args:
-        source: of what is stored. sparse: name to shape. stored: all that is stored.
+        source: the stored tensors.
+        sparse: shapes by name of sparse tensors.
+        stored: shapes by name of all stored tensors.
     """
 
     def __init__(self, source: TensorSource, sparse: Mapping[str, Shape], stored: Mapping[str, Shape]) -> None:
         self._source, self._sparse, self._stored = source, sparse, stored
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Each name and its tensor, one at a time.
+        """Yield each name and its tensor, one at a time.
 
         Raises:
             VidtwinError: a place lies outside its tensor.

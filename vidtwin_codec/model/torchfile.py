@@ -1,4 +1,4 @@
-"""PyTorch's own files (``.ckpt``, ``.pt``): which tensors they hold, and reading some of them.
+"""Files of PyTorch (``.ckpt``, ``.pt``): the tensors in them, and reading some of these.
 
 Two layouts exist: a zip archive (PyTorch 1.6 and later) with the pickle and one entry per storage, and
 the older stream of pickles followed by the raw storages.
@@ -33,7 +33,7 @@ from vidtwin_codec.model.unpickle import (
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _MAX_DEPTH = 32
 _MAX_VALUES = 100_000
-"""Of hyper-parameters: a pickle may name one value any number of times."""
+"""Most values of hyper-parameters: a pickle may name one value any number of times."""
 _MAX_NAME = 500
 _DAMAGE = (
     pickle.UnpicklingError,
@@ -51,15 +51,15 @@ _DAMAGE = (
     TypeError,
     ValueError,
 )
-"""What damaged or hostile bytes make the standard library raise."""
+"""Errors that damaged or hostile bytes make the standard library raise."""
 
 
 class TorchFile:
     """The tensors of a PyTorch checkpoint's state dict, by name, read only when asked for.
 
     Attributes:
-        tensors: name → :class:`TensorRecord` (shape and place).
-        hyper_parameters: what Lightning stored beside them, as plain dictionaries where it can be read.
+        tensors: :class:`TensorRecord` (shape and place) by name.
+        hyper_parameters: the hyper-parameters that Lightning stored, as plain dictionaries where they can be read.
 
     Raises:
         VidtwinError: the file is damaged, holds no state dict, or would run code.
@@ -81,7 +81,7 @@ class TorchFile:
         self.tensors, self.hyper_parameters = _find_state_dict(path, content)
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Each name and its tensor, in memory of its own, one at a time.
+        """Yield each name and its tensor, in memory of its own, one at a time.
 
         Raises:
             VidtwinError: the file is damaged.
@@ -186,20 +186,24 @@ def _find_state_dict(path: Path, content: Any) -> tuple[dict[str, TensorRecord],
 
 
 class _Count:
-    """How many values may still come."""
+    """A counter of the values that may still come."""
 
     def __init__(self, left: int) -> None:
         self.left = left
 
     def one(self) -> None:
-        """Raise OverflowError if there have been too many."""
+        """Count one value.
+
+        Raises:
+            OverflowError: there have been too many.
+        """
         self.left -= 1
         if self.left < 0:
             raise OverflowError
 
 
 def plain(value: Any, count: _Count, depth: int = 0) -> Any:
-    """Dictionaries, lists and values, with OmegaConf's containers and nodes unwrapped; None for the rest.
+    """Return dictionaries, lists and values, with OmegaConf's containers and nodes unwrapped; None for the rest.
 
     Raises:
         OverflowError: there are more values than ``count`` allows.
@@ -225,7 +229,7 @@ def _size(dtype: torch.dtype) -> int:
 
 
 def _read_numbers(stream: Any, record: StorageRecord) -> Tensor:
-    """A storage's numbers, in memory that torch aligned (what is computed can depend on alignment)."""
+    """Read a storage's numbers into memory that torch aligned, as results can depend on alignment."""
     numbers = torch.empty(record.elements, dtype=record.dtype)
     if record.elements:
         view = numbers.view(torch.uint8).numpy().data

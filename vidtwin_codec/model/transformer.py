@@ -37,7 +37,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """D → 4D → D with the tanh form of GELU."""
+    """A feed-forward network D → 4D → D with the tanh form of GELU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -57,13 +57,14 @@ def _table(rows: int, width: int) -> nn.Parameter:
 
 
 class Block(nn.Module):
-    """Spatial attention, temporal attention, MLP; each added through a learned gate.
+    """A block of spatial attention, temporal attention and MLP, each added through a learned gate.
 
     ``modulation`` ``[6, D]`` holds shift, scale and gate of the attentions, then of the MLP. The
     temporal attention reads the un-normalised stream and shares the spatial one's gate.
 
     Attributes:
-        attends, mixes: whether the attentions and the MLP are not known to add nothing; see ``model/idle.py``.
+        attends: False if the attentions are known to add nothing; see ``model/idle.py``.
+        mixes: False if the MLP is known to add nothing.
     """
 
     attends = True
@@ -113,8 +114,8 @@ class Transformer(nn.Module):
     positions only the temporal attention of block 0.
 
     Attributes:
-        recompute: in training, keep only what enters each block and compute the rest again for the gradient:
-            memory for one block in place of all, for about a third more time.
+        recompute: whether training keeps only the input of each block and computes the rest again for the gradient:
+            it then takes the memory of one block in place of all, and about a third more time.
     """
 
     spatial_positions: Tensor | None
@@ -131,7 +132,7 @@ class Transformer(nn.Module):
 
     @property
     def idle(self) -> bool:
-        """Whether it is known to give back what it is given."""
+        """Whether the transformer is known to be the identity."""
         busy = any(block.attends or block.mixes for block in self.blocks if isinstance(block, Block))
         return self.spatial_positions is None and not busy
 
@@ -148,7 +149,7 @@ class Transformer(nn.Module):
 
 
 def sine_cosine(width: int, count: int) -> Tensor:
-    """``[count, width]``: sines, then cosines, of positions 0 … count−1 at frequencies 10000^(−i / (width/2))."""
+    """Return sines, then cosines, of positions 0 … count−1 at 10000^(−i / (width/2)), ``[count, width]``."""
     # on the CPU even when the network is built on the meta device: nothing would fill these in later
     exponents = torch.arange(width // 2, dtype=torch.float64, device="cpu") / (width / 2)
     angles = torch.arange(count, dtype=torch.float64, device="cpu")[:, None] * 10000.0**-exponents
@@ -156,7 +157,7 @@ def sine_cosine(width: int, count: int) -> Tensor:
 
 
 def spatial_positions(width: int, rows: int, columns: int) -> Tensor:
-    """``[rows * columns, width]``: the column's code in the first half, the row's in the second."""
+    """Return codes ``[rows * columns, width]``: the column's in the first half, the row's in the second."""
     column, row = sine_cosine(width // 2, columns), sine_cosine(width // 2, rows)
     codes = [column.expand(rows, columns, -1), row[:, None].expand(rows, columns, -1)]
     return torch.cat(codes, dim=-1).reshape(rows * columns, width)
@@ -166,13 +167,13 @@ COLOURS = 3
 
 
 class PatchEmbedding(Linear):
-    """A patch to a token. Upstream: a Conv3d whose kernel equals its stride, which is a linear map of each patch."""
+    """Maps a patch to a token. Upstream has a Conv3d whose kernel equals its stride: a linear map of each patch."""
 
     def __init__(self, patch: int, width: int) -> None:
         super().__init__(COLOURS * patch**2, width)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """``[..., p·p·3]`` → ``[..., D]``."""
+        """Map ``[..., p·p·3]`` to ``[..., D]``."""
         if self.training or not torch.is_autocast_enabled(patches.device.type):
             return super().forward(patches)
         # bfloat16 rounds in proportion: without a patch's mean colour, numbers are small and so are their errors
@@ -211,7 +212,7 @@ class OutputHead(nn.Module):
 # Both ends keep a patch's colours fastest: what comes from and goes to interleaved frames is then copied in whole rows
 # of a patch, and a clip [B, 3, T, H, W] is a view of memory laid out [B, T, H, W, 3].
 def patchify(clip: Tensor, patch: int) -> Tensor:
-    """``[B, 3, T, H, W]`` → ``[B, T, S, p·p·3]``, colour fastest within a patch."""
+    """Cut ``[B, 3, T, H, W]`` into ``[B, T, S, p·p·3]``, colour fastest within a patch."""
     batch, _, frames, height, width = clip.shape
     rows, columns = height // patch, width // patch
     video = clip.permute(0, 2, 3, 4, 1)
@@ -220,7 +221,7 @@ def patchify(clip: Tensor, patch: int) -> Tensor:
 
 
 def unpatchify(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
-    """``[B, T, S, p·p·3]``, colour fastest within a patch → ``[B, 3, T, H, W]``."""
+    """Join ``[B, T, S, p·p·3]``, colour fastest within a patch, to ``[B, 3, T, H, W]``."""
     batch, frames = patches.shape[:2]
     rows, columns = grid
     cut = patches.view(batch, frames, rows, columns, patch, patch, 3).transpose(3, 4)
@@ -228,5 +229,5 @@ def unpatchify(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
 
 
 def _modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """LayerNorm without learned affine, then ``· (1 + scale) + shift``: the same thing as an affine LayerNorm."""
+    """Apply LayerNorm, then ``· (1 + scale) + shift``, which together are an affine LayerNorm."""
     return functional.layer_norm(x, x.shape[-1:], 1 + scale, shift, LAYER_NORM_EPS)

@@ -1,4 +1,4 @@
-"""Reading a PyTorch checkpoint without running anything that is in it.
+"""Reading the structure of a PyTorch checkpoint without running its code.
 
 A ``.ckpt`` is a pickle: a program that builds objects by calling what it names. Here every name it
 gives resolves to something of this module: tensors become :class:`TensorRecord` (where the numbers
@@ -24,7 +24,7 @@ import torch
 
 from vidtwin_codec.errors import VidtwinError
 
-# Standard-library names that honest checkpoints hold: plain containers and values.
+# Standard-library names in ordinary checkpoints: plain containers and values.
 _PLAIN = re.compile(
     r"builtins\.(set|frozenset|dict|list|tuple|int|float|complex|bool|str|bytes|bytearray|slice|range|object|NoneType)"
     r"|(collections|typing|enum|datetime|decimal|fractions|uuid|pathlib|dataclasses)(\.\w+)+"
@@ -57,19 +57,19 @@ _STORAGE_DTYPES = {
 MAX_PICKLE = 16 << 20
 """The structure of a checkpoint takes a few hundred kilobytes; its numbers lie elsewhere."""
 MAX_OPERATIONS = 1 << 20
-"""Of a pickle; a tensor takes some forty. Each may make an object of hundreds of bytes."""
+"""Most operations of a pickle; a tensor takes some forty. Each may make an object of hundreds of bytes."""
 MAX_INTEGER = 1 << 128
 MAX_RANK = 16
 _MAX_SIZE = 1 << 63
 
 
 class RefusedError(VidtwinError):
-    """The pickle names something that would run code."""
+    """The pickle names an object that would run code."""
 
 
 @dataclass(frozen=True)
 class StorageRecord:
-    """A run of numbers in the checkpoint: ``elements`` of ``dtype`` under ``key``."""
+    """The numbers of a storage in the checkpoint: ``elements`` of ``dtype`` under ``key``."""
 
     key: str
     dtype: torch.dtype
@@ -86,12 +86,12 @@ class TensorRecord:
     stride: tuple[int, ...]
 
     def view(self, numbers: torch.Tensor) -> torch.Tensor:
-        """The tensor, over its storage's ``numbers`` (1-D)."""
+        """Return the tensor, as a view of its storage's ``numbers`` (1-D)."""
         return numbers.as_strided(self.shape, self.stride, self.offset)
 
 
 class _InertMeta(type):
-    """Classes whose call (pickle's REDUCE) is refused unless their name is that of a plain value."""
+    """The metaclass of inert classes, whose call (pickle's REDUCE) is refused unless they name a plain value."""
 
     callable_name: bool
 
@@ -102,9 +102,9 @@ class _InertMeta(type):
 
 
 class Inert(metaclass=_InertMeta):
-    """Stands for an object of a class that this program does not have and does not want.
+    """Stands for an object of a class that this program does not have.
 
-    ``state`` is what the pickle would have restored its attributes from, ``items`` what it held as a mapping.
+    ``state`` holds the state of its attributes in the pickle, ``items`` its items as a mapping.
     """
 
     callable_name = True
@@ -134,7 +134,7 @@ class Inert(metaclass=_InertMeta):
 
 
 class _Builder:
-    """One of the few functions of ours that a pickle may call; without attributes it could change."""
+    """One of our few functions that a pickle may call; it has no attributes that a pickle could change."""
 
     __slots__ = ("_build",)
     _build: Callable[..., Any]
@@ -150,7 +150,7 @@ class _Builder:
 
 
 class Items(dict[Any, Any]):
-    """What an ``OrderedDict`` becomes: a dictionary whose methods no pickle can replace."""
+    """Stands for an ``OrderedDict``: a dictionary whose methods no pickle can replace."""
 
     __slots__ = ()
 
@@ -211,7 +211,7 @@ class InertUnpickler(pickle._Unpickler):
         """Every storage the pickle mentions, by key."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Ours for what tensors are made of, inert for the rest, refused for what runs code."""
+        """Return our classes for parts of tensors and inert ones for the rest; refuse names that run code."""
         # protocols up to 2 spell Python's own modules as Python 2 did
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full = f"{module}.{name}"
@@ -234,7 +234,7 @@ class InertUnpickler(pickle._Unpickler):
         return _InertMeta(full, (Inert,), {"callable_name": callable_name})
 
     def persistent_load(self, pid: Any) -> StorageRecord:
-        """A storage, by its key in the archive."""
+        """Return a storage by its key in the archive."""
         kind, dtype, key, _location, elements, *view = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(elements, int) or elements < 0:
             raise pickle.UnpicklingError("unknown kind of storage")

@@ -1,4 +1,4 @@
-"""The released checkpoint's key names, and ours."""
+"""The key names of the released checkpoint, and ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNUSED = re.compile(
 
 
 def upstream_names(config: VidTwinConfig) -> dict[str, str]:
-    """Released name → our name, of every tensor that a VidTwin of this configuration learns."""
+    """Return our name by released name, for every tensor that a VidTwin of this configuration learns."""
     layers = {f"{theirs}.{leaf}": f"{ours}.{leaf}" for theirs, ours in _layers(config) for leaf in ("weight", "bias")}
     return layers | dict(_tables(config))
 
@@ -53,7 +53,7 @@ def from_upstream_names(tensors: Mapping[str, Tensor], config: VidTwinConfig) ->
 
 
 def _layers(config: VidTwinConfig) -> Iterator[tuple[str, str]]:
-    """Pairs of names, theirs and ours, of layers that hold a weight and a bias."""
+    """Yield pairs of names, theirs and ours, of layers that hold a weight and a bias."""
     yield "encoder.x_embedder.proj", "encoder.patch_embedding"
     for side, depth in (("encoder", config.encoder.depth), ("decoder", config.decoder.depth)):
         for number in range(depth):
@@ -103,7 +103,7 @@ def _layers(config: VidTwinConfig) -> Iterator[tuple[str, str]]:
 
 
 def _tables(config: VidTwinConfig) -> Iterator[tuple[str, str]]:
-    """Pairs of names of the parameters that stand alone."""
+    """Yield pairs of names of the parameters that are not in a layer."""
     for side, depth in (("encoder", config.encoder.depth), ("decoder", config.decoder.depth)):
         for number in range(depth):
             yield f"{side}.blocks.{number}.scale_shift_table", f"{side}.transformer.blocks.{number}.modulation"

@@ -31,7 +31,7 @@ Branch = Literal["structure", "dynamics"]
 
 
 class Latents(NamedTuple):
-    """What the network makes of a clip; in a posterior, means or log-variances in the same shapes."""
+    """The latents of a clip; in a posterior, means or log-variances in the same shapes."""
 
     structure: Tensor
     """``[B, n_q, h_S, w_S, d_S]``; the second axis is the query slot, not time."""
@@ -49,7 +49,7 @@ class Posterior(NamedTuple):
 
 
 class VidTwinEncoder(nn.Module):
-    """Clip ``[B, 3, T, H, W]`` in [-1, 1] → :class:`Posterior`."""
+    """Maps clips ``[B, 3, T, H, W]`` in [-1, 1] to a :class:`Posterior`."""
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
@@ -70,11 +70,11 @@ class VidTwinEncoder(nn.Module):
         return self.posterior(self.patch_embedding(patchify(pixels, config.patch_size)), self.grid(clip))
 
     def grid(self, clip: Tensor) -> tuple[int, int]:
-        """Rows and columns of patches of ``[B, 3, T, H, W]``."""
+        """Return the rows and columns of patches of ``[B, 3, T, H, W]``."""
         return clip.shape[-2] // self.config.patch_size, clip.shape[-1] // self.config.patch_size
 
     def posterior(self, tokens: Tensor, grid: tuple[int, int]) -> Posterior:
-        """What embedded patches ``[B, T, S, D]`` on a grid of rows and columns say of the latents."""
+        """Return the posterior of embedded patches ``[B, T, S, D]`` on a grid of rows and columns."""
         structure, *lines = self._branches(tokens, grid, means=False)
         mean, log_variance = (
             Latents(*parts) for parts in zip(structure.chunk(2, -1), *(line.chunk(2, 1) for line in lines), strict=True)
@@ -82,7 +82,7 @@ class VidTwinEncoder(nn.Module):
         return Posterior(mean, Latents(*(part.clamp(*LOG_VARIANCE_RANGE) for part in log_variance)))
 
     def means(self, tokens: Tensor, grid: tuple[int, int]) -> Latents:
-        """The means of :meth:`posterior` alone."""
+        """Return the means of :meth:`posterior` alone."""
         structure, *lines = self._branches(tokens, grid, means=True)
         return Latents(structure, *(line.chunk(2, 1)[0] for line in lines))
 
@@ -97,7 +97,7 @@ class VidTwinEncoder(nn.Module):
 
 
 class VidTwinDecoder(nn.Module):
-    """:class:`Latents` → clip ``[B, 3, T, H, W]``, nominally in [-1, 1] (not clamped)."""
+    """Maps :class:`Latents` to clips ``[B, 3, T, H, W]``, nominally in [-1, 1] (not clamped)."""
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
@@ -118,13 +118,13 @@ class VidTwinDecoder(nn.Module):
         return clip
 
     def grid(self, latents: Latents) -> tuple[int, int]:
-        """Rows and columns of patches that these latents are of."""
+        """Return the rows and columns of patches of these latents."""
         if self.config.any_grid:
             return latents.structure.shape[2], latents.structure.shape[3]
         return self.config.grid
 
     def tokens(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
-        """``[B, T, S, D]``: what the last layer turns into patches."""
+        """Return the tokens ``[B, T, S, D]`` that the last layer turns into patches."""
         config = self.config
         dtype = self.head.linear.weight.dtype
         shape = (config.frames, *self.grid(latents), config.decoder.hidden_size)
@@ -146,11 +146,11 @@ def _linear_in_full(config: VidTwinConfig, like: Tensor) -> AbstractContextManag
 
 
 class VidTwin(nn.Module):
-    """Encoder and decoder, either of which may be left out (decoding needs no encoder in memory).
+    """A VidTwin's encoder and decoder, either of which may be left out (decoding needs no encoder in memory).
 
     Args:
         config: every size of the network.
-        parts: which halves to build.
+        parts: the halves to build.
     """
 
     def __init__(self, config: VidTwinConfig, *, parts: tuple[str, ...] = ("encoder", "decoder")) -> None:
@@ -160,10 +160,10 @@ class VidTwin(nn.Module):
         self.decoder = VidTwinDecoder(config) if "decoder" in parts else None
 
     def posterior(self, clip: Tensor) -> Posterior:
-        """Means and log-variances of ``clip`` ``[B, 3, T, H, W]`` in [-1, 1], float32.
+        """Encode clips ``[B, 3, T, H, W]`` in [-1, 1] to means and log-variances, float32.
 
         Raises:
-            ValueError: the clip is not of the size these weights take, or no encoder was built.
+            ValueError: these weights do not take clips of this size, or no encoder was built.
         """
         if self.encoder is None:
             raise ValueError("this VidTwin was built without its encoder")
@@ -171,21 +171,21 @@ class VidTwin(nn.Module):
         return posterior
 
     def encode(self, clip: Tensor) -> Latents:
-        """Posterior means of ``clip``: what a codec stores. Shapes and errors as :meth:`posterior`."""
+        """Encode clips to posterior means, which a codec stores; shapes and errors are those of :meth:`posterior`."""
         return self.posterior(clip).mean
 
     def encode_levels(self, frames: Tensor) -> Latents:
-        """Posterior means of uint8 frames ``[B, T, H, W, 3]``; see ``model/levels.py``.
+        """Encode uint8 frames ``[B, T, H, W, 3]`` to posterior means; see ``model/levels.py``.
 
         Raises:
-            ValueError: the clip is not of a size these weights take, or no encoder was built.
+            ValueError: these weights do not take clips of this size, or no encoder was built.
         """
         if self.encoder is None:
             raise ValueError("this VidTwin was built without its encoder")
         return encode_levels(self.encoder, frames)
 
     def decode_levels(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
-        """uint8 frames ``[B, T, H, W, 3]``; see ``model/levels.py``.
+        """Decode latents to uint8 frames ``[B, T, H, W, 3]``; see ``model/levels.py``.
 
         Raises:
             ValueError: no decoder was built.
@@ -195,11 +195,11 @@ class VidTwin(nn.Module):
         return decode_levels(self.decoder, latents, only=only)
 
     def decode(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
-        """``[B, 3, T, H, W]`` float32, nominally in [-1, 1].
+        """Decode latents to clips ``[B, 3, T, H, W]`` float32, nominally in [-1, 1].
 
         Args:
-            latents: as :meth:`encode` returns them.
-            only: leave the other branch's term out (after its own layers, as upstream does).
+            latents: latents, as :meth:`encode` returns them.
+            only: the only branch to decode; the other one's term is left out after its own layers, as upstream does.
 
         Raises:
             ValueError: no decoder was built.

@@ -1,4 +1,4 @@
-"""The camera over a whole video: one canvas a clip, in a world that goes on from clip to clip."""
+"""The camera over a whole video: one canvas for each clip, in a world that continues from clip to clip."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from vidtwin_codec.motion.canvas import Canvas
 from vidtwin_codec.motion.path import Path, displacement, estimate_path
 
 _STEP = 24.0
-"""Levels times patch: a quantisation step of the estimate, that of a middling quality."""
+"""Quantisation step of the estimate, that of a medium quality, in levels times the patch's side."""
 _KEPT = 16
-"""Of the frequencies along a side of a patch, so many lowest are counted."""
+"""Number of lowest frequencies along a side of a patch that are counted."""
 _EACH = 2
-"""One patch in so many is counted."""
+"""One patch in this many is counted."""
 _TRUST = 1.05
-"""The estimate of a canvas may be so much higher: what is held at its edges costs less than it says, and a world that
-goes on foretells more than it knows."""
+"""Factor by which the estimate of a canvas may be higher: pixels repeated at its edges cost less than estimated, and a
+world that continues predicts more than the estimate knows."""
 
 
 class Camera:
-    """Gives each clip of a video its canvas; takes the clips in order.
+    """Finds the canvas of each clip of a video; it takes the clips in order.
 
     Args:
-        patch: pixels along a side of a patch.
+        patch: side of a patch in pixels.
     """
 
     def __init__(self, patch: int) -> None:
@@ -35,10 +35,10 @@ class Camera:
         self._position = (0, 0)
 
     def follow(self, frames: NDArray[np.uint8]) -> Canvas:
-        """The canvas of the next clip ``[T, H, W, 3]``.
+        """Return the canvas of the next clip ``[T, H, W, 3]``.
 
-        Where the picture goes on from the clip before, so does the world; else, and where moving frames is not worth
-        it, a new one begins.
+        Where the picture continues from the clip before, so does the world; otherwise, and where moving frames does not
+        pay, a new world begins.
         """
         size = frames.shape[1], frames.shape[2]
         canvas = self._best(frames, size)
@@ -57,7 +57,7 @@ class Camera:
         return None
 
     def _going_on(self, path: Path, first: NDArray[np.uint8]) -> Canvas | None:
-        """The canvas in the world of the clip before; None where there is none, or nothing has moved since it began."""
+        """Return the canvas in the world of the clip before, or None if there is none, or nothing has moved in it."""
         if self._last is None or self._last.shape != first.shape or not (path.moves or any(self._position)):
             return None
         step = displacement(self._last, first)
@@ -69,7 +69,7 @@ class Camera:
 
 
 def worth(frames: NDArray[np.uint8], canvas: Canvas) -> bool:
-    """Whether frames ``[T, H, W, 3]`` on this canvas take fewer bits than where they are, by an estimate."""
+    """Return whether frames ``[T, H, W, 3]`` are estimated to take fewer bits on this canvas than where they are."""
     still = Canvas.still(canvas.size, canvas.patch, len(frames))
     if not canvas.positions.any():
         return True
@@ -78,7 +78,7 @@ def worth(frames: NDArray[np.uint8], canvas: Canvas) -> bool:
 
 
 def bits_about(canvases: NDArray[np.uint8], patch: int) -> float:
-    """Bits that one colour ``[T, H, W, 1]`` of whole patches takes, about: logarithms of cosines of some patches."""
+    """Estimate the bits of one colour ``[T, H, W, 1]`` of whole patches by logarithms of cosines of some patches."""
     count, height, width, _ = canvases.shape
     rows, columns = height // patch, width // patch
     patches = canvases.reshape(count, rows, patch, columns, patch)
@@ -96,7 +96,7 @@ def bits_about(canvases: NDArray[np.uint8], patch: int) -> float:
 
 @cache
 def _cosines(size: int) -> NDArray[np.float32]:
-    """``[size, size]``: the orthonormal cosines, one a row."""
+    """Return the orthonormal cosines, one a row, ``[size, size]``."""
     k, n = np.mgrid[:size, :size]
     table = np.cos(math.pi * (n + 0.5) * k / size) * math.sqrt(2 / size)
     table[0] = math.sqrt(1 / size)

@@ -1,8 +1,8 @@
-"""A larger picture in which what a moving camera sees stands still.
+"""A larger picture in which the scene of a moving camera stands still.
 
-Frames are put where their content is, in a world whose patches stay where they are from clip to clip. What a frame does
-not show stays as the last frame that showed it left it, or is there already as the first one will have it, so that a
-transform over time sees it stand still.
+Frames are placed where their content is, in a world whose patches keep their places from clip to clip. Pixels that a
+frame does not show are those of the last frame that showed them, or else of the first one that will, so that a
+transform over time sees them stand still.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from vidtwin_codec.motion.path import Path, Shift
 
 MOST_AREA = 1.5
-"""A canvas is at most so many times the padded frame."""
+"""Largest area of a canvas, in areas of the padded frame."""
 _FARTHEST = 0x7FFF
 
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """Where the frames of one clip lie, in whole patches.
+    """The canvas of one clip, in whole patches, and the places of its frames.
 
     Attributes:
-        size: height and width of a frame, pixels.
-        patch: pixels along a side of a patch.
-        positions: int16 ``[T, 2]``: row and column in the world of each frame's first pixel.
+        size: height and width of a frame in pixels.
+        patch: side of a patch in pixels.
+        positions: row and column in the world of each frame's first pixel, int16 ``[T, 2]``.
         spare: rows and columns of patches below and to the right that the frames do not need.
     """
 
@@ -39,7 +39,7 @@ class Canvas:
 
     @classmethod
     def still(cls, size: tuple[int, int], patch: int, count: int) -> Canvas:
-        """The canvas of ``count`` frames that all lie at (0, 0): the frame, padded to whole patches."""
+        """Return the canvas of ``count`` frames that all lie at (0, 0): the frame, padded to whole patches."""
         return cls(size, patch, np.zeros((count, 2), np.int16))
 
     @classmethod
@@ -50,14 +50,14 @@ class Canvas:
             path: shifts against the middle frame.
             size: height and width of a frame, pixels.
             patch: pixels along a side of a patch.
-            position: of the middle frame in the world; None begins a world at the canvas' first pixel.
+            position: place of the middle frame in the world; None begins a world at the canvas' first pixel.
         """
         shifts = path.shifts.astype(np.int64)
         positions = (shifts.max(0) if position is None else np.array(position, np.int64)) - shifts
         low, high = positions.min(0), positions.max(0)
         if low.min() < -_FARTHEST or (high + np.array(size) + patch).max() > _FARTHEST:
             return None
-        # all frames share a place: what none of them shows then lies outside, never between them
+        # all frames overlap in a place: pixels that none of them shows lie outside, never between them
         if bool((high - low >= np.array(size)).any()):
             return None
         canvas = cls(size, patch, positions.astype(np.int16))
@@ -72,12 +72,12 @@ class Canvas:
 
     @property
     def rows(self) -> int:
-        """Patches from top to bottom."""
+        """Number of patches from top to bottom."""
         return _up(int(self.positions[:, 0].max()) + self.size[0] - self.origin[0], self.patch) + self.spare[0]
 
     @property
     def columns(self) -> int:
-        """Patches from left to right."""
+        """Number of patches from left to right."""
         return _up(int(self.positions[:, 1].max()) + self.size[1] - self.origin[1], self.patch) + self.spare[1]
 
     @property
@@ -121,11 +121,11 @@ class Canvas:
         return frames
 
     def _hold(self, canvas: NDArray[np.uint8]) -> None:
-        """Give each frame what it does not show as the frame before has it, or where none before shows it, the next."""
+        """Fill in pixels that a frame does not show from the frame before, or, where none before has them, the next."""
         height, width = self.size
         count = len(canvas)
         backward = [(t, t + 1) for t in range(count - 2, -1, -1)]
-        forward = [(t, t - 1) for t in range(1, count)]  # leaves what only later frames show as it is there already
+        forward = [(t, t - 1) for t in range(1, count)]  # leaves pixels that only later frames show as they are
         for t, other in backward + forward:
             y, x = self.corners[t]
             canvas[t, :y] = canvas[other, :y]
@@ -134,7 +134,7 @@ class Canvas:
             canvas[t, y : y + height, x + width :] = canvas[other, y : y + height, x + width :]
 
     def _extend(self, canvas: NDArray[np.uint8]) -> None:
-        """Repeat the outermost pixels of what is covered: along rows first, then whole rows."""
+        """Repeat the outermost covered pixels: along rows first, then whole rows."""
         height, width = self.size
         bottom, right = canvas.shape[1:3]
         edges = sorted({edge for y, _ in self.corners for edge in (y, y + height)})

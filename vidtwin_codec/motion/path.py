@@ -1,7 +1,7 @@
-"""Where the camera looks in each frame of a clip, in whole pixels.
+"""The path of the camera over the frames of a clip, in whole pixels.
 
-Phase correlation of small pictures proposes shifts, differences of full-size pixels choose among them and place them to
-the pixel. Whatever is in doubt stands still: a wrong shift costs more than a missed one.
+Phase correlation of small pictures proposes shifts; differences of full-size pixels choose among them and refine them
+to the pixel. In doubt a frame stands still: a wrong shift costs more than a missed one.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 Shift = tuple[int, int]
 
 _SMALL = 160
-"""About the longer side of the pictures that are correlated."""
+"""Longer side of the pictures that are correlated, roughly, in pixels."""
 _SAMPLES = 6000
-"""Pixels of a frame whose differences are looked at, about."""
+"""Number of pixels of a frame whose differences are taken, roughly."""
 _REACH = 0.3
 """No shift is longer than this part of a side."""
 _LEAST_SIDE = 16
 _NO_WORSE = 1.03
 """A shift has to lower the difference by this factor to be preferred to standing still, or to the neighbour's shift."""
 _OUTLIER = 6
-"""Pixels by which a frame may leave the line between its neighbours unasked."""
+"""Pixels by which a frame may leave the line between its neighbours without a check."""
 _ALIKE = 0.5
 """Consecutive frames of one scene correlate at least this much once they are aligned."""
 _FLAT = 1.0
@@ -33,10 +33,10 @@ _FLAT = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """How a clip's frames are shifted against its middle frame, the one of index ``T // 2``.
+    """The shifts of a clip's frames against its middle frame, the one of index ``T // 2``.
 
     Attributes:
-        shifts: int16 ``[T, 2]``, pixels down and to the right: what is at ``(y, x)`` in the middle frame is at
+        shifts: pixels down and to the right, int16 ``[T, 2]``: the content at ``(y, x)`` in the middle frame is at
             ``(y + shifts[t, 0], x + shifts[t, 1])`` in frame t.
     """
 
@@ -49,10 +49,10 @@ class Path:
 
 
 def estimate_path(frames: NDArray[np.uint8]) -> Path:
-    """Find the shifts of a clip ``[T, H, W, 3]``; all zero across a scene cut, and where nothing is to be seen.
+    """Find the shifts of a clip ``[T, H, W, 3]``, which are zero across a scene cut and in a picture without detail.
 
     Raises:
-        ValueError: not uint8 frames.
+        ValueError: the frames are not uint8.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[0] == 0 or frames.shape[3] != 3:
         raise ValueError(f"expected uint8 frames [T, H, W, 3], got {frames.dtype} {frames.shape}")
@@ -67,10 +67,10 @@ def estimate_path(frames: NDArray[np.uint8]) -> Path:
 
 
 def displacement(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Shift | None:
-    """Shift of what two frames ``[H, W, 3]`` show, from the first to the second; None where they show other things.
+    """Return the shift between two frames ``[H, W, 3]``, from the first to the second; None if their scenes differ.
 
     Raises:
-        ValueError: not uint8 frames of one size.
+        ValueError: the frames are not uint8 frames of one size.
     """
     if before.shape != after.shape or before.dtype != np.uint8 or after.dtype != np.uint8:
         raise ValueError(f"expected two uint8 frames of one size, got {before.shape} and {after.shape}")
@@ -84,7 +84,7 @@ def displacement(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Shift |
 
 
 class _Search:
-    """Green pixels of a clip, small ones and a grid of full-size ones, and what they say about shifts."""
+    """The search for shifts on green pixels of a clip: small pictures and a grid of full-size pixels."""
 
     def __init__(self, frames: NDArray[np.uint8]) -> None:
         self.full = np.ascontiguousarray(frames[..., 1])
@@ -101,7 +101,7 @@ class _Search:
         self.limit = int(self.height * _REACH), int(self.width * _REACH)
 
     def path(self) -> NDArray[np.int64]:
-        """The best shift of each frame, outwards from the middle, ``[T, 2]``."""
+        """Return the best shift of each frame, outwards from the middle, ``[T, 2]``."""
         direct, steps = self._peaks()
         shifts = np.zeros((self.count, 2), np.int64)
         for t in range(self.middle + 1, self.count):
@@ -112,7 +112,7 @@ class _Search:
         return shifts
 
     def holds(self, shifts: NDArray[np.int64]) -> bool:
-        """Whether the frames show one scene and match better along the shifts than standing still."""
+        """Return whether the frames show one scene and match better along the shifts than standing still."""
         moved = sum(self.difference(t, _pair(shift)) for t, shift in enumerate(shifts))
         stood = sum(self.difference(t, (0, 0)) for t in range(self.count))
         if moved * _NO_WORSE > stood:
@@ -126,7 +126,7 @@ class _Search:
         return bool(broken.count(True) <= self.count // 4)
 
     def alike(self, one: int, other: int, shift: NDArray[np.int64]) -> bool:
-        """Whether two small pictures correlate when the second is taken back by ``shift`` full-size pixels."""
+        """Return whether two small pictures correlate if the second is shifted back by ``shift`` full-size pixels."""
         dy, dx = (int(v) for v in np.rint(np.asarray(shift) / self.factor))
         a, b = _overlap(self.small[one], self.small[other], dy, dx)
         if a.size == 0:
@@ -136,7 +136,7 @@ class _Search:
         return scale > 0 and float(np.vdot(a, b)) >= _ALIKE * scale
 
     def difference(self, t: int, shift: Shift) -> float:
-        """Mean absolute difference of frame t, taken back by ``shift``, to the middle one, where both have pixels."""
+        """Return the mean absolute difference of frame t, shifted back, to the middle one, where both overlap."""
         if (t, shift) not in self.known:
             pitch, (rows, columns) = self.pitch, self.grid.shape
             r0, c0 = max(0, -(shift[0] // pitch)), max(0, -(shift[1] // pitch))
@@ -149,7 +149,7 @@ class _Search:
         return self.known[t, shift]
 
     def _peaks(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Full-size shifts: two proposals for each frame ``[T, 2, 2]``, and one from the frame before ``[T, 2]``."""
+        """Return full-size shifts: two for each frame, ``[T, 2, 2]``, and one from the frame before, ``[T, 2]``."""
         rows, columns = self.small.shape[1:]
         window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1]).astype(np.float32)
         spectra = torch.fft.rfft2(torch.from_numpy((self.small - self.small.mean((1, 2), keepdims=True)) * window))
@@ -165,7 +165,7 @@ class _Search:
         return np.stack([first, second], axis=1)[: self.count], steps
 
     def _peak(self, surface: NDArray[np.float32], reach: list[int]) -> NDArray[np.int64]:
-        """Full-size shifts of the highest points, by a parabola between small pixels; then takes them off."""
+        """Return full-size shifts of the highest points, by a parabola between small pixels, and clear these points."""
         columns = surface.shape[2]
         found = np.zeros((len(surface), 2), np.int64)
         for n, flat in enumerate(surface.reshape(len(surface), -1).argmax(1)):
@@ -177,7 +177,7 @@ class _Search:
         return found
 
     def _best(self, t: int, direct: NDArray[np.int64], near: NDArray[np.int64], step: NDArray[np.int64]) -> Shift:
-        """The shift of frame t: from the best of all proposals downhill, but no further than is worth it."""
+        """Return the shift of frame t: from the best of all proposals downhill, but no further than pays."""
         neighbour = _pair(near)
         proposals = {self._within(p) for p in (_pair(direct[0]), _pair(direct[1]), _pair(near + step))}
         start = min(sorted(proposals | {neighbour, (0, 0)}), key=lambda shift: self._coarse(t, shift))
@@ -188,7 +188,7 @@ class _Search:
         return best
 
     def _coarse(self, t: int, shift: Shift) -> float:
-        """Like `difference`, of small pixels: near is good enough there."""
+        """Return the difference of small pixels, which are precise enough to choose."""
         dy, dx = round(shift[0] / self.factor), round(shift[1] / self.factor)
         a, b = _overlap(self.small[self.middle], self.small[t], dy, dx)
         return float(np.abs(a - b).mean()) if a.size else float("inf")
@@ -220,7 +220,7 @@ class _Search:
 
 
 def _reduced(full: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
-    """Means of squares of ``factor`` pixels, ``[T, h, w]``."""
+    """Return means of squares of ``factor`` pixels, ``[T, h, w]``."""
     height, width = (size // factor * factor for size in full.shape[1:])
     rows = full[:, 0:height:factor, :width].astype(np.uint16)
     for i in range(1, factor):
@@ -234,7 +234,7 @@ def _reduced(full: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
 def _overlap(
     one: NDArray[np.float32], other: NDArray[np.float32], dy: int, dx: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The parts of two pictures that show the same when the second is shifted by ``(dy, dx)``."""
+    """Return the parts of two pictures that overlap if the second is shifted by ``(dy, dx)``."""
     rows, columns = one.shape
     a = one[max(0, -dy) : rows - max(0, dy), max(0, -dx) : columns - max(0, dx)]
     b = other[max(0, dy) : rows - max(0, -dy), max(0, dx) : columns - max(0, -dx)]
@@ -242,7 +242,7 @@ def _overlap(
 
 
 def _between(line: NDArray[np.float32], at: int) -> float:
-    """Where the parabola through a peak and its two neighbours is highest, against the peak, -0.5 to 0.5."""
+    """Return the offset of the vertex of a parabola through a peak and its two neighbours, -0.5 to 0.5."""
     if not 0 < at < len(line) - 1:
         return 0.0
     left, top, right = (float(line[at + k]) for k in (-1, 0, 1))

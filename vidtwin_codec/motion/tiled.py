@@ -1,4 +1,4 @@
-"""Canvases that are cut into tiles: whether what stands still on one is worth the tiles that it takes more."""
+"""Canvases that are cut into tiles: whether a scene that stands still pays for the additional tiles."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vidtwin_codec.motion.canvas import Canvas
 from vidtwin_codec.motion.path import Path, estimate_path
 
 _STRIDE = 2
-"""Of the pixels along a side one in so many is looked at."""
+"""One in this many pixels along a side is measured."""
 _DETAIL, _BLUR = 0.2, 30.0
-"""What a network of tiles loses of a picture at rest, in squared levels: so much of its gradients' mean square, and so
-much in any case."""
+"""Error of a network of tiles on a picture at rest, in squared levels: a share of its gradients' mean square, and a
+constant."""
 _REST, _TILES, _BITS = 0.38, 0.3, 0.9
-"""What following gains in decibels, by least squares over 24 clips of videos for training, coded both ways with
-`compact`: for each decibel of less unrest, and what twice the tiles and twice the estimated bits take away. The error
-was 0.35 dB, and no clip lost that was followed."""
+"""Gain of following in decibels, fitted by least squares to 24 training clips that were coded both ways with `compact`:
+for each decibel of less unrest, and the loss by twice the tiles and by twice the estimated bits. The error was 0.35 dB,
+and no followed clip lost."""
 _LEAST = 0.25
 """Decibels that a canvas must gain by this estimate."""
 
@@ -29,12 +29,12 @@ CountTiles = Callable[[int, int], int]
 
 
 class Look(NamedTuple):
-    """What a clip looks like to the network, as it is or on a canvas.
+    """Measurements of a clip as the network sees it, as it is or on a canvas.
 
     Attributes:
-        unrest: variance over time, in squared levels, summed over the picture, for each pixel of a frame.
-        bits: estimated.
-        tiles: of the picture.
+        unrest: variance over time in squared levels, summed over the picture, for each pixel of a frame.
+        bits: estimated bits.
+        tiles: number of tiles of the picture.
     """
 
     unrest: float
@@ -43,12 +43,12 @@ class Look(NamedTuple):
 
 
 def tiled_canvas(frames: NDArray[np.uint8], cell: int, tiles_of: CountTiles) -> Canvas | None:
-    """The best canvas of a clip ``[T, H, W, 3]``; None where the frames should stay as they are.
+    """Return the best canvas of a clip, or None if the frames should stay as they are.
 
     Args:
-        frames: of the clip.
-        cell: pixels along a side of what canvases are made of.
-        tiles_of: how many tiles cover a picture of a height and width in pixels.
+        frames: the frames of the clip, ``[T, H, W, 3]``.
+        cell: side in pixels of the cells that canvases are made of.
+        tiles_of: returns the number of tiles that cover a height and width in pixels.
     """
     path = estimate_path(frames)
     if not path.moves:
@@ -76,11 +76,12 @@ def tiled_canvas(frames: NDArray[np.uint8], cell: int, tiles_of: CountTiles) -> 
 
 
 def gain(still: Look, moved: Look, lost: float) -> float:
-    """Decibels at equal bytes that a canvas gains, about.
+    """Estimate the decibels at equal bytes that a canvas gains.
 
     Args:
-        still: the clip as it is. moved: on the canvas.
-        lost: mean square of what the network loses of it at rest.
+        still: the clip as it is.
+        moved: the clip on the canvas.
+        lost: mean squared error of the network on the clip at rest.
     """
     rest = 10 * math.log10((still.unrest + lost) / (moved.unrest + lost))
     bits = math.log2(max(1.0, moved.bits) / max(1.0, still.bits))
@@ -88,13 +89,13 @@ def gain(still: Look, moved: Look, lost: float) -> float:
 
 
 def _gradients(picture: NDArray[np.uint8]) -> float:
-    """Mean square of the differences of neighbours, down and across."""
+    """Return the mean square of the differences of neighbours, down and across."""
     levels = picture.astype(np.float32)
     return sum(float(np.square(np.diff(levels, axis=axis)).mean()) for axis in (0, 1))
 
 
 def _ways(path: Path) -> Iterator[Path]:
-    """The path, and what is left of it when it goes across or down only: that may take fewer tiles."""
+    """Yield the path, and its parts that go only across or only down, which may take fewer tiles."""
     yield path
     if path.shifts[:, 0].any() and path.shifts[:, 1].any():
         for axis in (0, 1):

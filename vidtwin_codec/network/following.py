@@ -82,7 +82,7 @@ class Follower:
         return canvas.place(clip), Placement(canvas.rows, canvas.columns, top, left, corners)
 
     def _aligned(self, canvas: Canvas) -> Canvas:
-        """A little larger, where its tiles then lie so that those which overlap repeat each other."""
+        """Enlarge a canvas a little where overlapping tiles then repeat each other's latents."""
         geometry, (_, rows, columns, _) = self._geometry, self._layout.structure
         height = aligned_side(canvas.shape[0], geometry.tile_height, geometry.overlap, geometry.tile_height // rows)
         width = aligned_side(canvas.shape[1], geometry.tile_width, geometry.overlap, geometry.tile_width // columns)
@@ -106,7 +106,7 @@ class Follower:
 
 
 def can_follow(geometry: Geometry, layout: LatentLayout) -> bool:
-    """Whether clips may have canvases: one window, or overlapping tiles of a network without patterns."""
+    """Return whether clips may have canvases: one window, or overlapping tiles of a network without patterns."""
     if layout.patterns is not None:
         return len(geometry.tiles) == 1
     return not geometry.abutting and geometry.clip_frames == layout.dynamics_x[1]

@@ -192,10 +192,10 @@ class Geometry:
 
 
 def aligned_side(side: int, tile: int, overlap: int, pitch: int) -> int:
-    """The least side, if not ``side`` itself, of as many tiles whose places are all multiples of ``pitch``; in pixels.
+    """Return the least side in pixels, from ``side`` on, whose tiles all begin at multiples of ``pitch``.
 
-    What two tiles share, both then cut into latents at the same places, so that those of one repeat the other's and
-    take next to nothing. Where no such side has as few tiles, it stays as it is.
+    Two tiles then cut the pixels they share into latents at the same places, so that one's latents repeat the other's
+    and take few bytes. Where such a side needs more tiles, ``side`` is returned.
     """
     count = tile_count(side, tile, overlap)
     if count == 1:
