@@ -101,7 +101,7 @@ def main(folder: Path, clips: int, seconds: float, size: int, jobs: int | None, 
         paths = cut(sources, inputs, clips, seconds, size)
         network.encode(FrameReader(probe(paths[0])).read(16), network.geometry(size, size, 0))  # warm up
         before = network_alone(paths[::2], network, entry, options)
-        batch = Batch(outputs, BatchOptions(work=options, jobs=jobs))
+        batch = Batch(outputs, BatchOptions(file_options=options, jobs=jobs))
         with batch:
             took = Cost(lambda: list(batch.run(batch.plan([str(inputs)]))))
         after = network_alone(paths[1::2], network, entry, options)

@@ -25,7 +25,7 @@ from vidtwin_codec.evaluation.compare.numbers import all_numbers
 from vidtwin_codec.evaluation.compare.results import Clip, Comparison
 from vidtwin_codec.evaluation.compare.run import compare
 from vidtwin_codec.evaluation.compare.sources import find_videos
-from vidtwin_codec.evaluation.compare.work import Work
+from vidtwin_codec.evaluation.compare.work_folder import WorkFolder
 from vidtwin_codec.evaluation.report import render
 from vidtwin_codec.evaluation.report.lines import clip_lines, mean_lines
 from vidtwin_codec.evaluation.report.plots import TITLES, rd_plot, standalone
@@ -77,7 +77,7 @@ def main(folder: str, output: Path, against: str, frames: int, preset: str, weig
         weights=weights, device=device, against=tuple(against.split(",")), presets=(preset,), frames=frames
     )
     comparison = compare(
-        find_videos([folder]), options, work=Work(output / "work"), reporter=Reporter(said=say, warned=say)
+        find_videos([folder]), options, work=WorkFolder(output / "work"), reporter=Reporter(said=say, warned=say)
     )
     (output / "report.html").write_text(render(comparison), encoding="utf-8")
     (output / "report.json").write_text(json.dumps(all_numbers(comparison), indent=1), encoding="utf-8")

@@ -45,14 +45,14 @@ def beginnings(sources: Sequence[Path], folder: Path, seconds: float) -> None:
 
 def encode_all(folder: Path, packed: Path, short_side: int | None) -> tuple[dict[str, Any], float, float]:
     """The summary, processor seconds, and tiles a frame on average."""
-    with Batch(packed, BatchOptions(work=EncodeOptions(device="cpu", short_side=short_side))) as batch:
+    with Batch(packed, BatchOptions(file_options=EncodeOptions(device="cpu", short_side=short_side))) as batch:
         plan = batch.plan([str(folder)])
         spent = processor_seconds()
         list(batch.run(plan))
         spent = processor_seconds() - spent
         if batch.summary[DONE] != len(batch.rows):
             raise SystemExit(f"not everything was encoded: {batch.rows}")
-        tiles = sum(job.work for job in plan.jobs) * 16 / batch.summary["frames"]
+        tiles = sum(job.cost for job in plan.jobs) * 16 / batch.summary["frames"]
         return batch.summary, spent, tiles
 
 

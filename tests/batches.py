@@ -32,7 +32,7 @@ def encoding(weights: Path, **changes: Any) -> EncodeOptions:
 def run_batch(source: Path | list[str], destination: Path, work: Any, **changes: Any) -> Batch:
     """A whole batch in this process; its rows and summary say how it went."""
     names = source if isinstance(source, list) else [str(source)]
-    with Batch(destination, BatchOptions(work=work, **changes)) as batch:
+    with Batch(destination, BatchOptions(file_options=work, **changes)) as batch:
         ended = [event for event in batch.run(batch.plan(names)) if isinstance(event, Ended)]
     assert len({event.job.name for event in ended}) == len(ended)
     return batch

@@ -39,7 +39,7 @@ class OnRay:
     ) -> None:
         self.notes: list[str] = []
         self.warnings: list[str] = []
-        options = BatchOptions(work=work, **changes)
+        options = BatchOptions(file_options=work, **changes)
         choices = RayOptions(cores=cores, split=split)
         with (
             RayEngine(destination, options, choices, Reporter(said=self.notes.append)) as engine,

@@ -198,9 +198,9 @@ def test_a_bad_file_does_not_stop_the_rest(videos: Path, micro_weights: Path, tm
 def test_a_file_that_fails_at_work_leaves_nothing(
     videos: Path, micro_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vidtwin_codec.batch import work
+    from vidtwin_codec.batch import job_runner
 
-    real = work.encode
+    real = job_runner.encode
 
     def encode(source: Path, *arguments: object, **choices: object) -> object:
         made = real(source, *arguments, **choices)  # type: ignore[arg-type]
@@ -210,7 +210,7 @@ def test_a_file_that_fails_at_work_leaves_nothing(
             raise ZeroDivisionError("a bug")
         return made
 
-    monkeypatch.setattr(work, "encode", encode)
+    monkeypatch.setattr(job_runner, "encode", encode)
     batch = run_batch(videos, tmp_path / "packed", encoding(micro_weights))
     errors = {Path(row["source"]).name: row["error"] for row in batch.rows}
     assert errors == {"a.mp4": None, "b.mp4": "the disk is full", "c.mkv": "internal error: ZeroDivisionError: a bug"}
@@ -224,7 +224,7 @@ def test_stopping_midway_leaves_whole_outputs_and_the_next_run_goes_on(
 ) -> None:
     videos = spread(make_video("one.mp4", frames=12), tmp_path / "videos", *(f"{n}.mp4" for n in range(8)))
     packed = tmp_path / "packed"
-    with Batch(packed, BatchOptions(work=encoding(micro_weights), jobs=3)) as batch:
+    with Batch(packed, BatchOptions(file_options=encoding(micro_weights), jobs=3)) as batch:
         events = batch.run(batch.plan([str(videos)]))
         for event in events:
             if isinstance(event, Ended):
@@ -292,7 +292,7 @@ def test_measuring_while_encoding(videos: Path, micro_weights: Path, tmp_path: P
     batch = run_batch(videos, tmp_path / "packed", encoding(micro_weights), measure=True)
     assert all(row["psnr"] > 0 for row in batch.rows)
     with pytest.raises(VidtwinError, match="measured"):
-        BatchOptions(work=DecodeOptions(), measure=True)
+        BatchOptions(file_options=DecodeOptions(), measure=True)
 
 
 def test_shards_do_everything_once(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> None:
@@ -317,11 +317,11 @@ def test_in_place_beside_the_sources(videos: Path, micro_weights: Path) -> None:
 
 
 def test_progress_adds_up(videos: Path, micro_weights: Path, tmp_path: Path) -> None:
-    with Batch(tmp_path / "packed", BatchOptions(work=encoding(micro_weights))) as batch:
+    with Batch(tmp_path / "packed", BatchOptions(file_options=encoding(micro_weights))) as batch:
         plan = batch.plan([str(videos)])
         assert {job.name: job.frames for job in plan.jobs} == {"a.vtw": 10, "sub/b.vtw": 6, "sub/c.vtw": 3}
         # clips of 4 frames, tiles of 32 pixels: 40 x 36 takes 2 x 2 of them
-        assert {job.name: job.work for job in plan.jobs}["a.vtw"] == 3 * 4
+        assert {job.name: job.cost for job in plan.jobs}["a.vtw"] == 3 * 4
         last: dict[str, Progress] = {}
         for event in batch.run(plan):
             if isinstance(event, Progress):

@@ -11,7 +11,7 @@ from micro import micro_config, noise_clip, pipeline_model
 
 from vidtwin_codec.calibration import sensitivity
 from vidtwin_codec.calibration.steps import GRID, calibrate
-from vidtwin_codec.calibration.trial import DEFAULT_LOSS, OCTAVES, Point, Trial, change, factor_for_default
+from vidtwin_codec.calibration.trial import DEFAULT_LOSS, OCTAVES, RatePoint, Trial, change, factor_for_default
 from vidtwin_codec.coding import DEFAULT_QUALITY, Steps, quality_scale
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.model.vidtwin import Posterior
@@ -133,17 +133,17 @@ def test_where_the_posterior_is_as_good_its_steps_stay() -> None:
 
 
 def test_curves_are_compared_at_equal_psnr() -> None:
-    anchor = [Point(1000 * 2**n, 30.0 + n) for n in range(5)]
+    anchor = [RatePoint(1000 * 2**n, 30.0 + n) for n in range(5)]
     assert change(anchor, anchor) == 0
-    assert math.isclose(change(anchor, [Point(point.bytes // 2, point.psnr) for point in anchor]) or 0, -0.5)
-    shifted = change(anchor, [Point(point.bytes, point.psnr + 1) for point in anchor])
+    assert math.isclose(change(anchor, [RatePoint(point.bytes // 2, point.psnr) for point in anchor]) or 0, -0.5)
+    shifted = change(anchor, [RatePoint(point.bytes, point.psnr + 1) for point in anchor])
     assert math.isclose(shifted or 0, -0.5)
-    assert change(anchor, [Point(point.bytes, point.psnr + 10) for point in anchor]) is None
+    assert change(anchor, [RatePoint(point.bytes, point.psnr + 10) for point in anchor]) is None
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(1.0, 1.0), (2.0, 0.5), (0.5, 2.0), (100.0, 2.0**-1.5)])
 def test_the_factor_brings_the_default_to_its_loss(factor: float, expected: float) -> None:
-    curve = [Point(1, 40 - DEFAULT_LOSS * (factor * 2.0**octave) ** 2) for octave in OCTAVES]
+    curve = [RatePoint(1, 40 - DEFAULT_LOSS * (factor * 2.0**octave) ** 2) for octave in OCTAVES]
     assert math.isclose(factor_for_default(curve, 40.0), expected, rel_tol=1e-6)
 
 

@@ -17,11 +17,11 @@ from vidtwin_codec.cli.main import main
 from vidtwin_codec.evaluation.compare import CompareOptions, Comparison, Gop
 from vidtwin_codec.evaluation.compare import conventional as conventional_module
 from vidtwin_codec.evaluation.compare import ladder as ladder_module
-from vidtwin_codec.evaluation.compare.job import Job
+from vidtwin_codec.evaluation.compare.job import ClipJob
 from vidtwin_codec.evaluation.compare.ladder import climb, rungs
 from vidtwin_codec.evaluation.compare.reference import prepare
 from vidtwin_codec.evaluation.compare.run import compare
-from vidtwin_codec.evaluation.compare.work import Work, code_digest
+from vidtwin_codec.evaluation.compare.work_folder import WorkFolder, code_digest
 from vidtwin_codec.metrics import psnr
 from vidtwin_codec.network.runner import NetworkCache, NetworkRunner
 from vidtwin_codec.options import Reporter
@@ -82,7 +82,7 @@ def test_every_rung_has_the_bytes_and_frames_of_encode_and_decode(
 
     monkeypatch.setattr(Path, "unlink", kept)
     (tmp_path / "job").mkdir()
-    job = Job(reference, tmp_path / "job", [1, 5], Work(), Reporter())
+    job = ClipJob(reference, tmp_path / "job", [1, 5], WorkFolder(), Reporter())
     series, _ = climb(job, options, NetworkCache().load, "any")
     assert calls["load"] == 2  # either half
     assert calls["network"] == 2 * 2  # clips, sizes
@@ -150,8 +150,8 @@ def test_a_comparison_that_was_cut_short_goes_on(
     work = tmp_path / "work"
     for stop in (4, 9):  # among vidtwin's rungs, among x264's rates
         with pytest.raises(CutError):
-            compare([source], options, work=Work(work), reporter=Reporter(said=until(stop)))
-    resumed = compare([source], options, work=Work(work))
+            compare([source], options, work=WorkFolder(work), reporter=Reporter(said=until(stop)))
+    resumed = compare([source], options, work=WorkFolder(work))
     assert plain(resumed) == plain(whole)
     assert (calls["vidtwin"], calls["conventional"]) == (every["vidtwin"], every["conventional"])
     for clip, other in zip(resumed.clips, whole.clips, strict=True):
@@ -162,19 +162,19 @@ def test_a_comparison_that_was_cut_short_goes_on(
     # a copy under another name holds the same frames
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(source.read_bytes())
-    again = compare([copy], options, work=Work(work))
+    again = compare([copy], options, work=WorkFolder(work))
     assert again.clips[0].vidtwin.points == resumed.clips[0].vidtwin.points
     assert set(calls) == {"load"}
     # fewer frames are another thing
-    compare([source], dataclasses.replace(options, frames=5), work=Work(work))
+    compare([source], dataclasses.replace(options, frames=5), work=WorkFolder(work))
     assert calls["vidtwin"] == 6
 
 
 def test_a_record_that_cannot_be_trusted_counts_as_none(tmp_path: Path) -> None:
-    work = Work(tmp_path / "work")
+    work = WorkFolder(tmp_path / "work")
     image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     work.keep({"crf": 3}, {"bytes": 7, "vmaf": None}, [image])
-    found = Work(tmp_path / "work").recall({"crf": 3})
+    found = WorkFolder(tmp_path / "work").recall({"crf": 3})
     assert found is not None
     assert found.values == {"bytes": 7, "vmaf": None}
     assert np.array_equal(found.images, [image])
@@ -203,19 +203,19 @@ def test_code_that_takes_part_is_part_of_the_key() -> None:
 def test_a_work_folder_is_nobody_elses_folder(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(VidtwinError, match="is not a work folder"):
-        Work(tmp_path)
+        WorkFolder(tmp_path)
     with pytest.raises(VidtwinError, match=r"thesis\.txt"):
-        Work(tmp_path / "thesis.txt")
-    work = Work(tmp_path / "new" / "work")
+        WorkFolder(tmp_path / "thesis.txt")
+    work = WorkFolder(tmp_path / "new" / "work")
     assert not (tmp_path / "new").exists()  # nothing to keep yet
     work.keep({"crf": 3}, {}, [])
-    Work(tmp_path / "new" / "work").remove()
+    WorkFolder(tmp_path / "new" / "work").remove()
     assert not (tmp_path / "new" / "work").exists()
     work.keep({"crf": 3}, {}, [])
     (tmp_path / "new" / "work" / "mine.txt").write_text("put here by hand")
     work.remove()
     assert [path.name for path in (tmp_path / "new" / "work").iterdir()] == ["mine.txt"]
-    nothing = Work()
+    nothing = WorkFolder()
     nothing.keep({}, {}, [])
     assert nothing.recall({}) is None
     nothing.remove()

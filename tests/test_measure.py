@@ -24,7 +24,7 @@ from vidtwin_codec import (
     measure,
 )
 from vidtwin_codec.evaluation.measure.options import KEYS
-from vidtwin_codec.evaluation.measure.run import Job, pair, summarize
+from vidtwin_codec.evaluation.measure.run import MeasureJob, pair, summarize
 from vidtwin_codec.evaluation.measure.side_by_side import panels
 from vidtwin_codec.media import OutputOptions, probe
 from vidtwin_codec.metrics import psnr, psnr_y, ssim
@@ -221,11 +221,11 @@ def test_pairs(tmp_path: Path) -> None:
         (packed / name).touch()
     said: list[str] = []
     videos = [str(clips / name) for name in ("a.mp4", "c.mov", "deep/b.mkv")]
-    assert pair(str(clips), []) == [Job(video, None) for video in videos]
-    assert pair(videos[0], []) == [Job(videos[0], None)]
+    assert pair(str(clips), []) == [MeasureJob(video, None) for video in videos]
+    assert pair(videos[0], []) == [MeasureJob(videos[0], None)]
     files = [str(packed / name) for name in ("a.vtw", "b.vtw")]
-    assert pair(videos[0], files[::-1]) == [Job(videos[0], file) for file in files[::-1]]
-    expected = [Job(videos[0], files[0]), Job(videos[2], files[1])]
+    assert pair(videos[0], files[::-1]) == [MeasureJob(videos[0], file) for file in files[::-1]]
+    expected = [MeasureJob(videos[0], files[0]), MeasureJob(videos[2], files[1])]
     assert pair(str(clips), [str(packed)], said.append) == pair(str(clips), files) == expected
     assert said == ["1 of 3 videos have no .vtw and are left out"]
     (packed / "d.vtw").touch()

@@ -14,7 +14,7 @@ import torch
 from vidtwin_codec.batch.engine import Ended, Event, Job, Warned
 from vidtwin_codec.batch.local import LocalEngine
 from vidtwin_codec.batch.network import NetworkThreads
-from vidtwin_codec.batch.records import Stamp
+from vidtwin_codec.batch.records import FileStamp
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network import device as device_module
 from vidtwin_codec.network.device import Device, select_device
@@ -174,7 +174,7 @@ def test_tf32_is_off_unless_it_is_asked_for_and_borne(monkeypatch: pytest.Monkey
 
 
 def job(name: str, work: float) -> Job:
-    return Job(Path(name), Path(name), name, Stamp(1, 1), None, 0, 0.0, work, 0, "new")
+    return Job(Path(name), Path(name), name, FileStamp(1, 1), None, 0, 0.0, work, 0, "new")
 
 
 def test_a_device_that_failed_ends_the_run_and_not_the_queue() -> None:

@@ -17,10 +17,10 @@ from vidtwin_codec.encoding.rate.sample import sample_runs
 from vidtwin_codec.encoding.rate.search import find
 from vidtwin_codec.encoding.rate.sides import candidate_sides, climb
 from vidtwin_codec.network.geometry import Geometry, scaled_size
-from vidtwin_codec.options.target import NAMES, Band, Frame, Target, parse_size
+from vidtwin_codec.options.target import NAMES, Band, FrameSize, Target, parse_size
 
 QUALITIES = st.floats(0, 100)
-FRAME = Frame(640, 360, 250, Fraction(25), 30_000)
+FRAME = FrameSize(640, 360, 250, Fraction(25), 30_000)
 
 
 @given(

@@ -19,7 +19,7 @@ from vidtwin_codec.batch.engine import Ended, Event
 from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.ray.cluster import RayOptions
 from vidtwin_codec.batch.ray.engine import RayEngine
-from vidtwin_codec.batch.records import Stamp
+from vidtwin_codec.batch.records import FileStamp
 from vidtwin_codec.batch.rows import DONE, LEFT, SKIPPED
 from vidtwin_codec.batch.run import Batch
 from vidtwin_codec.container import verify
@@ -116,7 +116,7 @@ def test_decoding_and_stopping_midway(make_video: MakeVideo, micro_weights: Path
     packed, back = tmp_path / "packed", tmp_path / "back"
     run_batch(videos, packed, encoding(micro_weights))
     decoding = DecodeOptions(weights=str(micro_weights), device="cpu", preset="ultrafast")
-    options = BatchOptions(work=decoding, jobs=2)
+    options = BatchOptions(file_options=decoding, jobs=2)
     with RayEngine(back, options, RayOptions(cores=4)) as engine, Batch(back, options, engine) as batch:
         with closing(batch.run(batch.plan([str(packed)]))) as events:
             next(event for event in events if isinstance(event, Ended))
@@ -133,12 +133,12 @@ def test_decoding_and_stopping_midway(make_video: MakeVideo, micro_weights: Path
 
 def test_a_worker_that_does_not_fit_ends_the_run(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> None:
     videos = spread(make_video("one.mp4"), tmp_path / "videos", "a.mp4")
-    packed, options = tmp_path / "packed", BatchOptions(work=encoding(micro_weights))
+    packed, options = tmp_path / "packed", BatchOptions(file_options=encoding(micro_weights))
 
     with RayEngine(packed, options, RayOptions(cores=2)) as engine, Batch(packed, options, engine) as batch:
         plan = batch.plan([str(videos)])
         # a folder of that name, but not this one
-        plan.jobs = [replace(job, stamp=Stamp(1, 1)) for job in plan.jobs]
+        plan.jobs = [replace(job, stamp=FileStamp(1, 1)) for job in plan.jobs]
         with pytest.raises(VidtwinError, match=r"a.mp4 is another file on") as caught:
             list(batch.run(plan))
     assert "file system that they share" in (caught.value.hint or "")

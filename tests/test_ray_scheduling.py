@@ -23,12 +23,12 @@ from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.ray import agreement
 from vidtwin_codec.batch.ray.agreement import Program, SharedFiles, shared_files
 from vidtwin_codec.batch.ray.cluster import RayCluster, RayOptions, _connect
-from vidtwin_codec.batch.ray.pool import Hand, Lost
+from vidtwin_codec.batch.ray.pool import Lost, WorkerHandle
 from vidtwin_codec.batch.ray.schedule import MOST_LOSSES, Schedule
 from vidtwin_codec.batch.ray.segments import Segment
 from vidtwin_codec.batch.ray.splitting import PartJob, count_parts
-from vidtwin_codec.batch.ray.worker import Order, RayWorker, Refused, Told
-from vidtwin_codec.batch.records import Stamp
+from vidtwin_codec.batch.ray.worker import RayWorker, Refused, Task, WorkerMessage
+from vidtwin_codec.batch.records import FileStamp
 from vidtwin_codec.batch.rows import DONE, SKIPPED
 from vidtwin_codec.files import atomic_path
 from vidtwin_codec.media import MediaInfo, probe
@@ -48,11 +48,22 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> MediaInfo:
     return replace(probe(path), frames=4 * 3600)
 
 
-def job(name: str, work: float = 1.0, info: MediaInfo | None = None) -> Job:
+def job(name: str, cost: float = 1.0, info: MediaInfo | None = None) -> Job:
     seconds = 3600.0 if info else 1.0
     path = Path("/videos", name)
     return Job(
-        path, path.with_suffix(".vtw"), name, Stamp(1, 1), info, 14400, seconds, work, 1, "new", PART_CLIPS, CLIP_FRAMES
+        path,
+        path.with_suffix(".vtw"),
+        name,
+        FileStamp(1, 1),
+        info,
+        14400,
+        seconds,
+        cost,
+        1,
+        "new",
+        PART_CLIPS,
+        CLIP_FRAMES,
     )
 
 
@@ -60,42 +71,42 @@ class Workers:
     """A pool whose workers do what ``dies`` says: it is given the jobs in hand, and says which worker dies of them."""
 
     def __init__(self, count: int, dies: Any = lambda jobs: False) -> None:
-        self.ready = [Hand(None, f"mark{number}", "machine") for number in range(count)]
+        self.ready = [WorkerHandle(None, f"mark{number}", "machine") for number in range(count)]
         self._dies = dies
         self.most_beside_suspects = 0
-        self.given: list[Order] = []
+        self.given: list[Task] = []
 
     @property
     def size(self) -> int:
         return len(self.ready)
 
-    def hire(self, wanted: int) -> None:
+    def start_workers(self, wanted: int) -> None:
         pass
 
     def be_lenient(self) -> None:
         pass
 
-    def give(self, hand: Hand, order: Order) -> None:
-        hand.orders[order.number] = order
-        self.given.append(order)
+    def give(self, worker: WorkerHandle, task: Task) -> None:
+        worker.tasks[task.number] = task
+        self.given.append(task)
 
-    def wait(self) -> Iterator[tuple[Hand, Told] | Lost]:
-        for hand in list(self.ready):
-            if not hand.orders:
+    def wait(self) -> Iterator[tuple[WorkerHandle, WorkerMessage] | Lost]:
+        for worker in list(self.ready):
+            if not worker.tasks:
                 continue
-            if self._dies([order.job for order in hand.orders.values()]):
-                self.ready[self.ready.index(hand)] = Hand(None, hand.mark, "machine")
-                yield Lost(hand, "it died")
+            if self._dies([task.job for task in worker.tasks.values()]):
+                self.ready[self.ready.index(worker)] = WorkerHandle(None, worker.mark, "machine")
+                yield Lost(worker, "it died")
                 continue
-            told = Told()
-            number, order = next(iter(hand.orders.items()))
-            if isinstance(order.job, PartJob):
-                told.segments[number] = Segment(order.job.target, ())
+            message = WorkerMessage()
+            number, task = next(iter(worker.tasks.items()))
+            if isinstance(task.job, PartJob):
+                message.segments[number] = Segment(task.job.target, ())
             else:
-                told.rows[number] = {"source": "?", "output": "?", "status": SKIPPED, "made": order.job}
-            yield hand, told
+                message.rows[number] = {"source": "?", "output": "?", "status": SKIPPED, "made": task.job}
+            yield worker, message
 
-    def close(self) -> list[Hand]:
+    def close(self) -> list[WorkerHandle]:
         return self.ready
 
 
@@ -122,7 +133,7 @@ def carry_out(
 def test_a_file_that_kills_workers_fails_alone(count: int, files: int, deadly: set[int]) -> None:
     bad = {str(number) for number in deadly if number < files}
     pool = Workers(count, lambda jobs: any(job.name in bad for job in jobs))
-    jobs = [job(str(number), work=float(number % 7)) for number in range(files)]
+    jobs = [job(str(number), cost=float(number % 7)) for number in range(files)]
     events, notes = carry_out(pool, jobs, BatchOptions(), Path("/nowhere"))
     ended = {event.job.name: event for event in events if isinstance(event, Ended)}
     assert {name for name, event in ended.items() if event.error} == bad
@@ -134,15 +145,15 @@ def test_a_file_that_kills_workers_fails_alone(count: int, files: int, deadly: s
 
 
 def test_long_files_go_in_parts(info: MediaInfo, micro_weights: Path, tmp_path: Path) -> None:
-    options = BatchOptions(work=encoding(micro_weights))
+    options = BatchOptions(file_options=encoding(micro_weights))
     long, short = job("long", 900.0, info), job("short", 1.0)
     pool = Workers(3)
     events, _ = carry_out(pool, [long, short], options, tmp_path, split=600)
-    parts = [order.job for order in pool.given if isinstance(order.job, PartJob)]
+    parts = [task.job for task in pool.given if isinstance(task.job, PartJob)]
     assert [(part.first, part.count) for part in sorted(parts, key=lambda part: part.first)] == [
         *((0, 1200), (1200, 1200), (2400, None))
     ]
-    assert sum(part.work for part in parts) == pytest.approx(900)
+    assert sum(part.cost for part in parts) == pytest.approx(900)
     (row,) = [event.row for event in events if isinstance(event, Ended) and event.job is long]
     assert row is not None
     assert [segment.path for segment in row["made"].segments] == [tmp_path / "0" / f"{n}.part" for n in range(3)]
@@ -157,7 +168,7 @@ def test_long_files_go_in_parts(info: MediaInfo, micro_weights: Path, tmp_path: 
 
 
 def test_which_files_are_split(info: MediaInfo, micro_weights: Path) -> None:
-    options, long = BatchOptions(work=encoding(micro_weights)), job("long", 100.0, info)
+    options, long = BatchOptions(file_options=encoding(micro_weights)), job("long", 100.0, info)
     assert count_parts(long, options, 600, 4, 100.0) == 4
     assert count_parts(long, options, 600, 50, 100.0) == 6
     assert count_parts(long, options, 1, 5000, 100.0) == 360, "no more than there are groups"
@@ -179,7 +190,7 @@ def test_the_program_and_the_files_are_checked(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(agreement, "_PATIENCE_SECONDS", 0.3)
     source = tmp_path / "a.mp4"
     source.write_bytes(b"1")
-    seen = replace(job("a.mp4"), source=source, stamp=Stamp.of(source))
+    seen = replace(job("a.mp4"), source=source, stamp=FileStamp.of(source))
     with shared_files(tmp_path / "out", [seen]) as files:
         files.check()
         with pytest.raises(VidtwinError, match="is not to be seen on"):

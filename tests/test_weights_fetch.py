@@ -80,7 +80,7 @@ def test_a_later_command_goes_on_where_an_earlier_one_failed(hub: Hub, tmp_path:
     hub.cuts, hub.refuse_after_cut = [half], True
     with pytest.raises(VidtwinError, match="cannot be downloaded") as caught:
         fetch("base")
-    assert "goes on where it stopped" in (caught.value.hint or "")
+    assert "continues where it stopped" in (caught.value.hint or "")
     (part,) = parts(tmp_path)
     assert part.read_bytes() == hub.content[:half]
     hub.refuse_after_cut = False

@@ -1,4 +1,4 @@
-"""What an engine is: something that takes jobs and says, as they happen, how far each one is and how it ended."""
+"""The interface of an engine, which takes jobs and reports the progress and the end of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vidtwin_codec.batch.ray.segments import Segment
-from vidtwin_codec.batch.records import Stamp
+from vidtwin_codec.batch.records import FileStamp
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import Reporter
@@ -22,24 +22,29 @@ class Job:
     """One input and its output.
 
     Attributes:
-        source: the input. output: where to put what is made of it. name: of the output, below the destination.
-        stamp: of the input when it was probed. info: what probing found; None for a .vtw.
-        frames, seconds: of the video; 0 where only decoding can tell.
-        work: clips times tiles, what the network has to do for it.
-        memory: bytes of frames that may be under way at once while it is worked on.
+        source: the input file.
+        output: the file to write.
+        name: path of the output below the destination, with slashes.
+        stamp: size and time of modification of the input when it was probed.
+        info: what probing found; None for a .vtw.
+        frames: number of frames; 0 where only decoding can tell.
+        seconds: length of the video; 0 where only decoding can tell.
+        cost: work of the network, in clips times tiles.
+        memory: most bytes of frames in memory while it is done.
         reason: why it is to be done, in words.
-        part_clips: no group reaches across multiples of so many clips; 0 for a .vtw. clip_frames: of a clip.
-        segments: the video, encoded before: it is only joined.
+        part_clips: no group crosses a multiple of this number of clips; 0 for a .vtw.
+        clip_frames: frames of a clip; 0 for a .vtw.
+        segments: the encoded video, if it only remains to be joined.
     """
 
     source: Path
     output: Path
     name: str
-    stamp: Stamp
+    stamp: FileStamp
     info: MediaInfo | None
     frames: int
     seconds: float
-    work: float
+    cost: float
     memory: int
     reason: str
     part_clips: int = 0
@@ -49,7 +54,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """A job is at work: ``done`` of its ``total`` frames (None: unknown) at this ``stage``."""
+    """A job has advanced.
+
+    Attributes:
+        job: the job.
+        stage: what is being done.
+        done: frames done at this stage.
+        total: frames of this stage in all; None if unknown.
+    """
 
     job: Job
     stage: str
@@ -67,7 +79,13 @@ class Warned:
 
 @dataclass(frozen=True)
 class Ended:
-    """A job is over: its row, or why there is none."""
+    """A job has ended.
+
+    Attributes:
+        job: the job.
+        row: its row of the report; None if it failed.
+        error: why it failed.
+    """
 
     job: Job
     row: Row | None
@@ -76,26 +94,26 @@ class Ended:
 
 Event = Progress | Warned | Ended
 Perform = Callable[[Job, LoadNetwork, Reporter, Callable[[], bool], bool], Row]
-"""Does one job. Is given what reads networks, who is told, what says that all is to stop, and whether to wait for
-another run that is at the same output."""
+"""A function that does one job. Its arguments: the job, a function that reads networks, a receiver of progress, a
+function that says whether the batch is being stopped, and whether to wait for another run that holds the output."""
 
 
 class Engine(Protocol):
-    """Does jobs in any order and in any place, each exactly once.
+    """An engine does jobs in any order and on any machine, each exactly once.
 
-    Leaving the iteration early, by an interrupt or by closing it, stops all work: what is in hand is finished or leaves
-    no trace.
+    Leaving the iteration early, by an interrupt or by closing it, stops everything: a job that has begun is finished or
+    leaves no files behind.
 
     Attributes:
-        kind: of the devices that the network runs on: ``cpu``, ``cuda`` or ``mps``.
+        kind: kind of the devices that the network runs on: ``cpu``, ``cuda`` or ``mps``.
     """
 
     @property
     def kind(self) -> str: ...
 
     def run(self, jobs: Sequence[Job], perform: Perform) -> Iterator[Event]:
-        """Do them; exactly one :class:`Ended` for each job.
+        """Do the jobs, and yield exactly one :class:`Ended` for each.
 
         Raises:
-            VidtwinError: nothing can be done at all (no such device).
+            VidtwinError: no job can be done, because there is no such device, say.
         """

@@ -1,4 +1,4 @@
-"""Several files in hand at once in one process: each on its own thread, and threads for the network of each device."""
+"""Several jobs at once in one process: each on a thread of its own, and further threads run the network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import Reporter
 
 LEAST_JOBS = 4
-"""Enough that one file always waits for the network while others are opened and packed."""
+"""Jobs at once that keep the network busy while files are opened and packed."""
 MOST_CALLS = 8
-"""Of the network at once, on a CPU."""
+"""Most calls of the network at once, on a CPU."""
 MEMORY_SHARE = 0.25
-"""Of the machine's memory, for frames of all files in hand."""
+"""Share of the machine's memory for the frames of all jobs at once."""
 # Packing runs Python code beside the network's threads, which need the interpreter for a moment after every operation
 # (some milliseconds long) and by default get it back only 5 ms later.
 _SWITCH_SECONDS = 0.0005
@@ -36,12 +36,12 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class AtOnce:
-    """How much is done at once in one process.
+    """How much one process does at once.
 
     Attributes:
-        jobs: in hand.
-        calls: of the network, on each device; those on a CPU part its cores among them.
-        merge: clips of different files in one call.
+        jobs: number of jobs.
+        calls: calls of the network on each device; those on a CPU share its cores.
+        merge: whether clips of different files go into one call.
     """
 
     jobs: int
@@ -50,37 +50,41 @@ class AtOnce:
 
     @classmethod
     def choose(cls, kind: str, cores: int, *, devices: int = 1, jobs: int | None, merge: bool | None) -> AtOnce:
-        """What suits the devices, as far as it is not given.
+        """Choose what suits the devices.
 
         Args:
-            kind: of the devices. cores: of the CPU, for this process.
-            jobs, merge: None chooses.
+            kind: kind of the devices.
+            cores: CPU cores of this process.
+            devices: number of devices.
+            jobs: number of jobs; None chooses.
+            merge: whether to merge calls; None chooses.
         """
         if merge is None:
             merge = kind != "cpu"
-        # latents are the same to the last bit on one core and on many
+        # the number of cores does not change a bit of the latents
         calls = 1 if kind != "cpu" or merge else min(MOST_CALLS, cores)
         return cls(jobs or max(LEAST_JOBS, devices * min(LEAST_JOBS, cores), calls + 2), calls, merge)
 
 
 @dataclass(frozen=True)
 class Busy:
-    """Another run is at a job's output: give it again, after everything else, and let it wait."""
+    """Another run holds a job's output; the job should be put again after all others, and wait."""
 
     job: Job
 
 
 class Lanes(Closing):
-    """Does the jobs that it is given, the first ones first; a context manager that drops what is in hand at its end.
+    """Threads that do jobs in the order in which they are put; a context manager that drops unfinished jobs at its end.
 
     Args:
         devices: where networks run.
+        at_once: how much is done at once.
         perform: does one job.
-        share: of the memory, where others have the rest; one job and one call are always let in.
+        share: share of the memory, where other processes have the rest; one job and one call are always let in.
 
     Attributes:
-        events: what happens; exactly one :class:`Ended` or :class:`Busy` for each job.
-        broken: why no device here can be used any more, once one has failed for good.
+        events: what has happened, with exactly one :class:`Ended` or :class:`Busy` for each job.
+        broken: why no device of this process can be used any more, once one has failed for good.
     """
 
     def __init__(self, devices: Sequence[str], at_once: AtOnce, perform: Perform, share: float = 1.0) -> None:
@@ -91,13 +95,13 @@ class Lanes(Closing):
         self.broken: str | None = None
         self._room = _Room(machine.memory() * MEMORY_SHARE * share)
         self._lock = threading.Lock()
-        self._left = 0  # jobs given that have not ended
+        self._left = 0  # jobs that have not ended
         self._networks = [
             NetworkThreads(at_once.merge, at_once.calls, lambda: min(at_once.jobs, self._left)) for _ in devices
         ]
         networks = [SharedNetworks(*pair, share) for pair in zip(devices, self._networks, strict=True)]
         loads = [networks[number % len(networks)].load for number in range(at_once.jobs)]
-        # no daemons: one that an interrupt catches while it is being started is waited for at the end
+        # not daemons, so that one interrupted while it starts is still waited for at the end
         self._threads = [threading.Thread(target=self._run, args=(load,), name="vidtwin-file") for load in loads]
         self._stack = ExitStack()
 
@@ -113,11 +117,11 @@ class Lanes(Closing):
         return self
 
     def close(self) -> None:
-        """Drop what is in hand, without a trace."""
+        """Drop all unfinished jobs without leaving files behind."""
         self._stack.close()
 
     def put(self, job: Job, *, wait: bool = False) -> None:
-        """Have a job done; ``wait`` for another run that is at its output."""
+        """Queue a job, which may ``wait`` for another run that holds its output."""
         self._count(1)
         self._jobs.put((job, wait))
 
@@ -139,7 +143,7 @@ class Lanes(Closing):
                 thread.join(_POLL_SECONDS)
 
     def _run(self, load: LoadNetwork) -> None:
-        """Take one job after the other."""
+        """Do one job after the other."""
         while (taken := self._jobs.get()) is not None and not self._stopped.is_set():
             job, wait = taken
             self._room.take(job.memory)
@@ -159,11 +163,11 @@ class Lanes(Closing):
             return Ended(job, None, error.message)
         except RuntimeError as error:
             if is_broken_device(error):
-                # every call to come would fail alike: nothing more for this process; files go elsewhere, or wait
+                # every further call would fail as well, so the job must go to another process or a later run
                 self.broken = str(error).partition("\n")[0]
                 return Busy(job)
             return self._failed(job, error)
-        except Exception as error:  # a bug, but one file's: the others shall not suffer
+        except Exception as error:  # a bug; the other files are done all the same
             return self._failed(job, error)
 
     def _failed(self, job: Job, error: Exception) -> Ended:
@@ -189,7 +193,7 @@ class Lanes(Closing):
 
 
 class _Room:
-    """Memory for frames: a file waits until there is room for it beside the others, or until it is alone."""
+    """A limit on memory for frames: a job waits until it fits beside the others, or until it is alone."""
 
     def __init__(self, size: float) -> None:
         self._size = size
@@ -207,7 +211,7 @@ class _Room:
             self._changed.notify_all()
 
     def open(self) -> None:
-        """Let everyone in, to be told to stop."""
+        """Let all waiting jobs in, so that they learn of the stop."""
         with self._changed:
             self._size = float("inf")
             self._changed.notify_all()

@@ -1,7 +1,7 @@
-"""The local engine: this machine's devices, with several files in hand at once.
+"""The local engine: this machine's devices, with several jobs at once.
 
-While the network works for one file, others are opened, decoded, packed and written: nothing waits for ffmpeg to
-start. A file is worked on by the very code that works on a single file.
+While the network runs for one file, others are opened, decoded, packed and written, so nothing waits for ffmpeg to
+start. Each file goes through the code that encodes or decodes a single file.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from vidtwin_codec.options import NetworkOptions
 
 
 class LocalEngine:
-    """This machine's devices.
+    """An engine that does jobs on this machine's devices.
 
     Args:
-        options: of these device, precision and batch.
-        jobs: files in hand at once; None chooses.
-        merge: clips of different files in one call of the network; None: on a GPU.
+        options: device, precision and batch; the rest does not matter here.
+        jobs: number of jobs at once; None chooses.
+        merge: whether clips of different files go into one call of the network; None does so on a GPU.
 
     Raises:
         VidtwinError: there is no such device.
@@ -37,10 +37,10 @@ class LocalEngine:
         self.at_once = AtOnce.choose(self.kind, cores, devices=len(self.devices), jobs=jobs, merge=merge)
 
     def run(self, jobs: Sequence[Job], perform: Perform) -> Iterator[Event]:
-        """See :class:`Engine`: the longest first, so that all devices come to an end together."""
+        """Do the jobs as :class:`Engine` says, the longest first, so that all devices end at about the same time."""
         at_once = replace(self.at_once, jobs=min(self.at_once.jobs, len(jobs)))
         with Lanes(self.devices, at_once, perform) as lanes:
-            for job in sorted(jobs, key=lambda job: -job.work):
+            for job in sorted(jobs, key=lambda job: -job.cost):
                 lanes.put(job)
             left = len(jobs)
             while left:
@@ -57,7 +57,7 @@ class LocalEngine:
 
 
 def _devices(name: str) -> list[str]:
-    """Every device that ``name`` means: all GPUs where no number is given; ``cuda:0,cuda:1`` is several."""
+    """List the devices that ``name`` means: all GPUs if it has no number, several for ``cuda:0,cuda:1``."""
     names = name.split(",")
     if name in ("auto", "cuda") and torch.cuda.is_available():
         names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]

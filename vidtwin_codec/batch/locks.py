@@ -1,4 +1,4 @@
-"""One run at a time at each output, however many run at once on one destination."""
+"""Locks that keep several runs on one destination from making the same output at once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _POLL_SECONDS = 0.5
 
 
 class BusyError(Exception):
-    """Another run is at work on this output."""
+    """Another run is making this output."""
 
 
 class OutputLocks:
     """Locks between processes, one file each while held; the system frees those of a process that died.
 
-    They only keep two runs from doing the same work: should a file system not honour them, every output is still
+    They only save two runs from making the same output. On a file system without working locks every output is still
     complete and written by one run alone, because it is renamed into place.
     """
 
@@ -31,14 +31,15 @@ class OutputLocks:
 
     @contextlib.contextmanager
     def hold(self, output: str, *, wait: bool = False, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Keep others from ``output``.
+        """Hold the lock of ``output`` while the block lasts.
 
         Args:
-            output: its path below the destination.
-            wait: until another run has finished with it, unless ``stopped`` says so.
+            output: path of the output below the destination.
+            wait: whether to wait for another run that holds the lock.
+            stopped: says whether to stop waiting.
 
         Raises:
-            BusyError: another run is at work on it (and it was not waited for).
+            BusyError: another run holds the lock, and was not waited for.
             VidtwinError: the folder cannot be written.
         """
         path = self._folder / f"{hashlib.sha256(output.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock"
@@ -58,7 +59,7 @@ class OutputLocks:
         try:
             yield
         finally:
-            # unlinked while held; who opened it before finds the work done when its turn comes
-            with contextlib.suppress(OSError):  # some systems keep open files
+            # unlinked while held: a run that opened it before gets the lock next, and finds the output made
+            with contextlib.suppress(OSError):  # some systems do not delete open files
                 path.unlink()
             lock.release()

@@ -1,4 +1,4 @@
-"""Where each input's output goes, such that no two go to the same place."""
+"""Names of outputs: where each one goes, such that no two go to the same place."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ _SHOWN = 4
 
 
 def name_outputs(inputs: Sequence[Input], suffix: str) -> tuple[dict[Input, PurePath], dict[Input, str], list[str]]:
-    """Outputs below the destination: the input's place with another extension.
+    """Name the outputs: each input's relative path with another extension.
 
     Inputs that differ only in their extension keep it: ``a.mp4`` and ``a.mov`` become ``a.mp4.vtw`` and ``a.mov.vtw``.
-    Depends on all inputs, so it has to be asked before they are shared out.
+    Names depend on all inputs, so they are chosen before inputs are shared out to shards.
+
+    Args:
+        inputs: all inputs.
+        suffix: extension of the outputs, with its dot.
 
     Returns:
-        The outputs; reasons why some inputs can have none; what is worth saying.
+        Paths of outputs below the destination; reasons why some inputs can have none; notes for the user.
     """
     names = {one: one.relative.with_suffix(suffix) for one in inputs}
     whole: list[Input] = []

@@ -32,12 +32,20 @@ Tensors = tuple[torch.Tensor, ...]
 
 
 class StoppedError(Exception):
-    """The network runs no more: the batch is being interrupted."""
+    """The network takes no more requests, because the batch is being interrupted."""
 
 
 @dataclass(eq=False)
 class _Request:
-    """``network(inputs)``; those with the same ``kind`` may be run as one on the concatenation of their inputs."""
+    """A wish for ``network(inputs)``.
+
+    Attributes:
+        kind: requests of the same kind may run as one call on the concatenation of their inputs.
+        network: what to call.
+        inputs: tensors with the same first axis, the tiles.
+        limit: most tiles of a merged call that this one is part of.
+        answer: receives the result, or the error.
+    """
 
     kind: Hashable
     network: Callable[[Tensors], Any]
@@ -51,12 +59,12 @@ class _Request:
 
 
 class NetworkThreads(Closing):
-    """Run what they are asked to, first come, first served; a context manager.
+    """Threads that run requests, first come, first served; a context manager.
 
     Args:
-        merge: run requests of one kind together, up to their limit of tiles.
-        count: requests at once, each on its share of the cores that torch uses.
-        askers: how many may ask at the moment: where they are fewer than ``count``, each gets more cores.
+        merge: whether requests of one kind run together, up to their limit of tiles.
+        count: number of threads; each uses its share of torch's cores.
+        askers: says how many jobs may ask at the moment; if they are fewer than ``count``, each gets more cores.
     """
 
     def __init__(self, merge: bool, count: int = 1, askers: Callable[[], int] = lambda: 1) -> None:
@@ -83,16 +91,16 @@ class NetworkThreads(Closing):
         return self
 
     def close(self) -> None:
-        """Stop, and wait for the calls at hand."""
+        """Stop, and wait for the running calls."""
         self.stop()
         for thread in self._threads:
             if thread.ident is not None:  # it was started
                 thread.join()
         if len(self._threads) > 1:
-            torch.set_num_threads(self._cores)  # in threads to come
+            torch.set_num_threads(self._cores)  # for threads that are started later
 
     def stop(self) -> None:
-        """Finish the calls at hand; refuse what waits and what comes."""
+        """Finish the running calls, and refuse all other requests from now on."""
         with self._changed:
             self._stopped = True
             while self._waiting:
@@ -100,15 +108,21 @@ class NetworkThreads(Closing):
             self._changed.notify_all()
 
     def limit(self, count: int) -> None:
-        """No more requests at once than ``count``, from now on."""
+        """Run at most ``count`` requests at once from now on."""
         with self._changed:
             self._most = max(1, min(self._most, count))
 
     def ask(self, kind: Hashable, network: Callable[[Tensors], Tensors], inputs: Tensors, limit: int) -> Tensors:
-        """``network(inputs)``, run on one of these threads; waits for it.
+        """Run ``network(inputs)`` on one of these threads, and wait for it.
+
+        Args:
+            kind: requests of the same kind may run as one call.
+            network: what to call; its errors pass through.
+            inputs: tensors with the same first axis, the tiles.
+            limit: most tiles of a merged call.
 
         Raises:
-            StoppedError: it has been stopped. Errors of ``network`` pass through.
+            StoppedError: the threads have been stopped.
         """
         found: Tensors = self._wait_for(_Request(kind, network, inputs, limit))
         return found
@@ -122,29 +136,29 @@ class NetworkThreads(Closing):
         try:
             return request.answer.result()
         finally:
-            # an error's traceback holds this frame, which would hold the error: a circle, with all it keeps alive
+            # an error's traceback holds this frame, which would hold the error: a cycle that keeps tensors alive
             del request
 
     def _run(self, number: int) -> None:
         while requests := self._next(number):
             if len(self._threads) > 1:
-                # in this thread, and in those that begin from now on
+                # holds for this thread, and for threads that start later
                 torch.set_num_threads(max(1, self._cores // max(1, min(self._most, self._askers()))))
             try:
                 self._answer(requests)
-            except BaseException as error:  # carried over to whoever asked
+            except BaseException as error:  # raised again in the thread that asked
                 forget(error)
                 if len(requests) == 1:
                     requests[0].answer.set_exception(error)
                 else:
-                    # too much for the memory, perhaps: alone, each can shrink its own batches
+                    # memory may have run out; alone, each request can shrink its own batches
                     if is_out_of_memory(error):
                         self._shrink(requests)
                     self._put_back(requests)
-            del requests  # and what they gave, before the next one is waited for
+            del requests  # frees their tensors before waiting for the next request
 
     def _next(self, number: int) -> list[_Request]:
-        """What to run next on a thread, none at the end."""
+        """Choose the requests that a thread runs next; an empty list once the threads are stopped."""
         with self._changed:
             while (not self._waiting or number >= self._most) and not self._stopped:
                 self._changed.wait()
@@ -176,14 +190,14 @@ class NetworkThreads(Closing):
                 at += request.tiles
 
     def _shrink(self, requests: list[_Request]) -> None:
-        """Merge fewer tiles of this kind from now on than were too many."""
+        """Limit merged calls of this kind to fewer tiles than these, which were too many."""
         with self._changed:
             self._too_many[requests[0].kind] = sum(request.tiles for request in requests)
 
     def _put_back(self, requests: list[_Request]) -> None:
         with self._changed:
             for request in reversed(requests):
-                # a limit of its own size: it is not merged again
+                # with its own size as the limit it is not merged again
                 self._waiting.appendleft(replace(request, limit=request.tiles))
 
 
@@ -240,8 +254,9 @@ class SharedNetworks:
     """The networks of one device, each half read once. Any thread may call.
 
     Args:
-        device: where they run, such as ``cuda:1``; in place of what the options say.
-        share: of the memory, where others have the rest.
+        device: where they run, such as ``cuda:1``, whatever the options say.
+        threads: run the networks.
+        share: share of the device's memory, where other processes have the rest.
     """
 
     def __init__(self, device: str, threads: NetworkThreads, share: float = 1.0) -> None:
@@ -250,13 +265,13 @@ class SharedNetworks:
         self._lock = threading.Lock()
 
     def load(self, entry: Entry, options: NetworkOptions, part: str) -> NetworkRunner:
-        """As :meth:`NetworkRunner.load`."""
+        """Read a network once for all files; see :meth:`NetworkRunner.load`."""
         with self._lock:
             return self._networks.load(entry, replace(options, device=self._device), part)
 
     def _read(self, entry: Entry, options: NetworkOptions, part: str) -> NetworkRunner:
         runner = NetworkRunner.load(entry, options, part)
-        # all that run at once fit where one largest batch would
+        # all calls at once use no more memory than one largest batch would
         tiles = int(self._share * tiles_in_memory(runner.model.config, runner.device))
         self._threads.limit(tiles // runner.batches.size)
         return SharedNetworkRunner(runner.model, runner.device, options.batch, self._threads)

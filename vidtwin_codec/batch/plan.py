@@ -1,4 +1,4 @@
-"""What there is to do: every input found, named, probed and compared with what earlier runs made of it."""
+"""Planning: every input is found, named, probed and compared with the records of earlier runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vidtwin_codec import weights
 from vidtwin_codec.batch.engine import Job, Row
 from vidtwin_codec.batch.names import name_outputs
 from vidtwin_codec.batch.options import BatchOptions
-from vidtwin_codec.batch.records import Record, Records, Stamp
+from vidtwin_codec.batch.records import FileStamp, Record, Records
 from vidtwin_codec.batch.rows import SKIPPED, failed_row
 from vidtwin_codec.batch.shards import shard_members
 from vidtwin_codec.batch.sources import Input, Listing, find_inputs
@@ -30,22 +30,24 @@ from vidtwin_codec.options import EncodeOptions, Reporter
 
 NEW = "new"
 NOT_OURS = "an output of that name exists and no batch has made it; --force replaces it"
-# Of each file: two pieces wait to be coded, one is read, one is coded, one is packed.
+# Pieces of a file in memory: two wait to be encoded, one is being read, one encoded, one packed.
 _PIECES = 5
-_BYTES_PER_SECOND = 250_000  # of a video whose length only decoding can tell
+_BYTES_PER_SECOND = 250_000  # a guess for a video whose length only decoding can tell
 
 T = TypeVar("T")
 R = TypeVar("R")
-"""Told what is being looked at, how many are done, and of how many."""
 
 
 @dataclass
 class Plan:
-    """What to do, what is done, what cannot be done.
+    """The inputs of a batch by what is to happen to them.
 
     Attributes:
-        jobs: to do. skipped: rows of outputs that are as they should be. failed: rows with reasons.
-        notes: worth saying. elsewhere: files that belong to other shards.
+        jobs: what there is to do.
+        skipped: rows of outputs that are up to date.
+        failed: rows of inputs that cannot be done, with reasons.
+        notes: notes for the user.
+        elsewhere: number of files that belong to other shards.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -56,32 +58,38 @@ class Plan:
 
 
 class Planner:
-    """Looks at inputs and outputs; changes nothing.
+    """A planner looks at inputs and outputs, and changes nothing.
 
     Args:
         destination: where outputs go.
+        options: the batch's options.
         records: what earlier runs made there.
-        kind: of the devices that the network will run on.
+        kind: kind of the devices that the network will run on.
 
     Attributes:
         entry: the weights to encode with; None for decoding.
 
     Raises:
-        VidtwinError: the weights are not there.
+        VidtwinError: there are no such weights.
     """
 
     def __init__(self, destination: Path, options: BatchOptions, records: Records, kind: str) -> None:
         self._destination, self._options, self._records = destination, options, records
-        work = options.work
-        self.entry = None if options.decodes else weights.resolve(weights.whole_name(work.weights))
-        self._batch = work.batch or MAX_BATCH[kind]
-        self._playlists: bool = getattr(work, "allow_playlists", False)
+        file_options = options.file_options
+        self.entry = None if options.decodes else weights.resolve(weights.whole_name(file_options.weights))
+        self._batch = file_options.batch or MAX_BATCH[kind]
+        self._playlists: bool = getattr(file_options, "allow_playlists", False)
 
     def plan(self, sources: Sequence[str], lists: Sequence[str] = (), reporter: Reporter | None = None) -> Plan:
-        """Find, share out, probe and compare.
+        """Find the inputs, choose those of this shard, probe them, and compare them with the records.
+
+        Args:
+            sources: folders, patterns and files.
+            lists: text files that name inputs.
+            reporter: receives progress.
 
         Raises:
-            VidtwinError: a list cannot be read, or nothing at all is named.
+            VidtwinError: a list cannot be read, or there is no input at all.
         """
         options, reporter = self._options, reporter or Reporter()
         listing = find_inputs(
@@ -115,7 +123,7 @@ class Planner:
         shard = self._options.shard
         if shard is None:
             return inputs
-        # from the files alone, never from what is done already: other shards must come to the same parts
+        # shards follow from the files alone, never from what is done already, so that all machines agree on them
         inputs = sorted(inputs, key=lambda one: one.relative.as_posix())
         found = in_parallel(self._stated, [one.path for one in inputs], reporter.stage("sharing out", "file"))
         seconds = [0.0 if isinstance(one, VidtwinError) else one for one in found]
@@ -125,53 +133,53 @@ class Planner:
 
     def _stated(self, path: Path) -> float:
         if not self._options.decodes:
-            return stated_seconds(path, playlists=self._playlists) or Stamp.of(path).bytes / _BYTES_PER_SECOND
+            return stated_seconds(path, playlists=self._playlists) or FileStamp.of(path).bytes / _BYTES_PER_SECOND
         with VtwReader(path, recover=True, fallback=True) as reader:
             return float(reader.frames / reader.header.fps)
 
     def _look(self, one: Input, name: PurePath) -> Job | Row:
-        """A job, or the row of what is done already."""
+        """Make a job of an input, or return its row if it is up to date."""
         options, output = self._options, self._destination / name
-        stamp, record = Stamp.of(one.path), self._records.find(name.as_posix())
+        stamp, record = FileStamp.of(one.path), self._records.find(name.as_posix())
         reason = NEW
         if record is not None:
             why = self.why_again(record, one.path, stamp, output)
             if why is None and not (options.measure and record.row["psnr"] is None):
                 return {**record.row, "source": str(one.path), "output": str(output), "status": SKIPPED}
             reason = why or "to be measured"
-        elif output.exists() and not options.work.force:
+        elif output.exists() and not options.file_options.force:
             raise VidtwinError(NOT_OURS)
         if options.decodes:
             return self._vtw_job(one.path, output, name.as_posix(), stamp, reason)
         return self._video_job(one.path, output, name.as_posix(), stamp, reason)
 
-    def why_again(self, record: Record, source: Path, stamp: Stamp, output: Path) -> str | None:
-        """Why an output that a record tells of must be made again; None if it is as it should be."""
+    def why_again(self, record: Record, source: Path, stamp: FileStamp, output: Path) -> str | None:
+        """Say why a recorded output must be made again; None if it is up to date."""
         digest = None if self.entry is None else self.entry.sha256
-        why = record.difference(source, stamp, self._options.work, digest, digest=self._options.digest)
+        why = record.difference(source, stamp, self._options.file_options, digest, digest=self._options.digest)
         if why is None and not record.is_whole(output):
             why = "the output is damaged or was changed" if output.exists() else "the output is missing"
         return why
 
-    def _video_job(self, source: Path, output: Path, name: str, stamp: Stamp, reason: str) -> Job:
-        work = self._options.work
-        assert isinstance(work, EncodeOptions)
+    def _video_job(self, source: Path, output: Path, name: str, stamp: FileStamp, reason: str) -> Job:
+        file_options = self._options.file_options
+        assert isinstance(file_options, EncodeOptions)
         assert self.entry is not None
-        info = look(source, work)
+        info = look(source, file_options)
         config = VidTwinConfig.from_dict(self.entry.metadata.config)
-        width, height = scaled_size(info.width, info.height, work.short_side)
-        geometry = network_geometry(config, width, height, work.overlap)
-        fps = work.fps or info.fps
+        width, height = scaled_size(info.width, info.height, file_options.short_side)
+        geometry = network_geometry(config, width, height, file_options.overlap)
+        fps = file_options.fps or info.fps
         seconds = float(info.duration) if info.duration else info.file_bytes / _BYTES_PER_SECOND
         frames = round(seconds * fps)
         job = self._job(source, output, name, stamp, info, geometry, frames, seconds, reason)
         return replace(job, part_clips=geometry.most_clips_per_group(fps), clip_frames=geometry.clip_frames)
 
-    def _vtw_job(self, source: Path, output: Path, name: str, stamp: Stamp, reason: str) -> Job:
-        with VtwReader(source, recover=getattr(self._options.work, "recover", False)) as reader:
+    def _vtw_job(self, source: Path, output: Path, name: str, stamp: FileStamp, reason: str) -> Job:
+        with VtwReader(source, recover=getattr(self._options.file_options, "recover", False)) as reader:
             header = reader.header
             frames = reader.frames
-        matching_weights(header, self._options.work.weights)
+        matching_weights(header, self._options.file_options.weights)
         geometry = Geometry.of(header)
         return self._job(source, output, name, stamp, None, geometry, frames, float(frames / header.fps), reason)
 
@@ -180,7 +188,7 @@ class Planner:
         source: Path,
         output: Path,
         name: str,
-        stamp: Stamp,
+        stamp: FileStamp,
         info: MediaInfo | None,
         geometry: Geometry,
         frames: int,
@@ -188,18 +196,18 @@ class Planner:
         reason: str,
     ) -> Job:
         tiles = len(geometry.tiles)
-        camera = getattr(self._options.work, "camera", True)  # a canvas may be as large as two frames
+        camera = getattr(self._options.file_options, "camera", True)  # a canvas may be as large as two frames
         if geometry.abutting:  # one clip at a time, whose latents take about as much as its frames
             piece, pixel = geometry.clip_frames, 9 if camera else 6
         else:
             piece, pixel = max(1, self._batch // tiles) * geometry.clip_frames, 6 if camera else 3
         memory = min(frames, _PIECES * piece) * geometry.width * geometry.height * pixel
-        work = float(geometry.clips(frames) * tiles)
-        return Job(source, output, name, stamp, info, frames, seconds, work, memory, reason)
+        cost = float(geometry.clips(frames) * tiles)
+        return Job(source, output, name, stamp, info, frames, seconds, cost, memory, reason)
 
 
 def in_parallel(look: Callable[[T], R], items: Sequence[T], reporter: Reporter) -> list[R | VidtwinError]:
-    """``look`` at every item, several at once; an item's VidtwinError takes the place of its result."""
+    """Call ``look`` for every item, several at once; a VidtwinError takes the place of that item's result."""
 
     def safely(item: T) -> R | VidtwinError:
         try:

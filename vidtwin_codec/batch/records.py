@@ -1,8 +1,8 @@
-"""What was made from what: a journal beside the outputs, from which the next run knows what it need not do again.
+"""Records of what was made from what: a journal beside the outputs, which tells the next run what is up to date.
 
-Every run appends to a file of its own below ``DST/.vidtwin``, one JSON object a line, so runs at once and on network
-file systems do not disturb each other. A line is written, to the disk, before its output is renamed into place, and
-holds the output's SHA-256: whatever happens in between, an output counts as made only if it is there and whole.
+Every run appends to a file of its own below ``DST/.vidtwin``, one JSON object a line, so simultaneous runs, on network
+file systems too, do not disturb each other. A line is on the disk before its output is renamed into place, and holds
+the output's SHA-256. So whatever happens in between, an output counts as made only if it is there and whole.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _JOURNALS = "journal-*.jsonl"
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """An input as it was: size in bytes, time of modification in nanoseconds."""
+class FileStamp:
+    """The state of an input: its size in bytes, and its time of modification in nanoseconds."""
 
     bytes: int
     mtime_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> Stamp:
-        """As it is now.
+    def of(cls, path: Path) -> FileStamp:
+        """Look at a file as it is now.
 
         Raises:
-            VidtwinError: it cannot be looked at.
+            VidtwinError: it is missing or not accessible.
         """
         try:
             status = path.stat()
@@ -50,17 +50,22 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Record:
-    """One output and all that decides whether it must be made again.
+    """One output, and everything that decides whether it must be made again.
 
     Attributes:
-        output: its path below the destination, with slashes.
-        stamp, source_sha256: of the input. options: their fingerprint. weights: their SHA-256.
-        output_bytes, output_sha256: of the finished output. row: its line in the report.
-        written: when, in seconds since 1970.
+        output: path of the output below the destination, with slashes.
+        stamp: size and time of modification of the input.
+        source_sha256: SHA-256 of the input.
+        options: fingerprint of the options.
+        weights: SHA-256 of the weights.
+        output_bytes: size of the finished output.
+        output_sha256: SHA-256 of the finished output.
+        row: its line in the report.
+        written: time of the record, in seconds since 1970.
     """
 
     output: str
-    stamp: Stamp
+    stamp: FileStamp
     source_sha256: str
     options: dict[str, Any]
     weights: str
@@ -70,13 +75,16 @@ class Record:
     written: float = dataclasses.field(default_factory=time.time)
 
     def difference(
-        self, source: Path, stamp: Stamp, options: NetworkOptions, weights: str | None, *, digest: bool
+        self, source: Path, stamp: FileStamp, options: NetworkOptions, weights: str | None, *, digest: bool
     ) -> str | None:
-        """Why the output must be made anew, in words; None if it is what these would make.
+        """Say in words why the output must be made again; None if it is what these arguments would make.
 
         Args:
-            weights: their digest; None where the input names them.
-            digest: compare contents, not size and time.
+            source: the input.
+            stamp: the input's size and time of modification now.
+            options: options for the file.
+            weights: SHA-256 of the weights; None where the input names them.
+            digest: whether to compare the content of the input, not its stamp.
         """
         changed = self.source_sha256 != file_sha256(source) if digest else self.stamp != stamp
         if changed:
@@ -91,21 +99,21 @@ class Record:
         """Whether the output is there, byte for byte."""
         try:
             return path.stat().st_size == self.output_bytes and file_sha256(path) == self.output_sha256
-        except OSError:  # not there, or not to be read: it is made again, or fails with a reason
+        except OSError:  # missing or unreadable: it is made again, or fails with a reason
             return False
 
     @classmethod
     def from_line(cls, line: bytes) -> Record | None:
-        """None for a line that was cut short, or that another version wrote."""
+        """Parse a line of a journal; None if it was cut short, or written by another version."""
         try:
             values = json.loads(line)
-            return cls(**{**values, "stamp": Stamp(**values["stamp"])})
+            return cls(**{**values, "stamp": FileStamp(**values["stamp"])})
         except (ValueError, TypeError, KeyError):
             return None
 
 
 class Records:
-    """All that the runs on one destination have made; those of other runs show up with :meth:`refresh`.
+    """The records of all runs on one destination; those of other runs appear with :meth:`refresh`.
 
     Any thread may call.
 
@@ -126,12 +134,12 @@ class Records:
         return Records, (self._folder.parent,)
 
     def find(self, output: str) -> Record | None:
-        """The newest record of an output."""
+        """Find the newest record of an output."""
         with self._lock:
             return self._latest.get(output)
 
     def refresh(self) -> None:
-        """Read what other runs have written meanwhile.
+        """Read what other runs have written since the last call.
 
         Raises:
             VidtwinError: the journals cannot be read.
@@ -191,6 +199,6 @@ class Records:
 
 
 def file_sha256(path: Path) -> str:
-    """Of the whole file, hexadecimal. OSErrors pass through."""
+    """Compute the SHA-256 of a file, in hexadecimal; errors of the file system pass through."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

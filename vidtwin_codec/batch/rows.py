@@ -1,4 +1,4 @@
-"""Lines of the report: the keys of ``measure``, how it ended, and sums over all lines."""
+"""Rows of the report, which have the keys of ``measure`` and a status, and their summary."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from vidtwin_codec.metrics import METRICS
 from vidtwin_codec.options import DecodeResult, EncodeResult
 
 DONE, SKIPPED, FAILED, LEFT = "done", "skipped", "failed", "left"
-"""How it ended: made now, made by an earlier or another run, not made, or not reached before an interrupt."""
+"""Statuses of a file: made now, made by an earlier or another run, failed, or not reached before an interrupt."""
 ROW_KEYS = (*KEYS, "output_bytes", "status", "error")
 MEASURED = ("psnr", "luma_matrix", *BOUNDARIES, "reasons")
-"""What ``--measure`` adds."""
+"""Keys that ``--measure`` fills."""
 
 
 def encoded_row(result: EncodeResult, clips: int) -> Row:
-    """Of a file that was encoded."""
+    """Make the row of a file that was encoded to ``clips`` clips."""
     return _row({**result.to_json(), "clips": clips, "output_bytes": result.vtw_bytes})
 
 
 def decoded_row(result: DecodeResult, clips: int) -> Row:
-    """Of a file that was decoded."""
+    """Make the row of a file with ``clips`` clips that was decoded."""
     more = {"clips": clips, "raw_bytes": result.raw_bytes, "source_bytes": result.vtw_bytes}
     return _row({**result.to_json(), **more})
 
 
 def failed_row(source: str, output: str | None, reason: str) -> Row:
-    """Of a file that could not be worked on."""
+    """Make the row of a file that failed."""
     return dict.fromkeys(ROW_KEYS) | {"source": source, "output": output, "status": FAILED, "error": reason}
 
 
 def left_row(source: str, output: str) -> Row:
-    """Of a file that was not reached."""
+    """Make the row of a file that was not reached."""
     return dict.fromkeys(ROW_KEYS) | {"source": source, "output": output, "status": LEFT}
 
 
@@ -45,9 +45,11 @@ def _row(values: dict[str, Any]) -> Row:
 
 
 def summarize(rows: Sequence[Row], seconds: float) -> dict[str, Any]:
-    """Counts of files, and sums over those that are made, by this run or before.
+    """Count the files, and sum over those that are made, by this run or before.
 
-    ``seconds`` is the time this run took.
+    Args:
+        rows: a row for every file.
+        seconds: time that this run took.
     """
     made = [row for row in rows if row["status"] in (DONE, SKIPPED)]
     sums = {name: _sum(row[name] for row in made) for name in ("frames", "duration", "output_bytes", *COUNTS)}

@@ -14,12 +14,12 @@ from typing import Any, Self
 
 from vidtwin_codec import __version__
 from vidtwin_codec.batch.engine import Ended, Engine, Event, Row
+from vidtwin_codec.batch.job_runner import JobRunner
 from vidtwin_codec.batch.local import LocalEngine
 from vidtwin_codec.batch.options import BatchOptions, fingerprint
 from vidtwin_codec.batch.plan import Plan, Planner
 from vidtwin_codec.batch.records import Records
 from vidtwin_codec.batch.rows import ROW_KEYS, failed_row, left_row, summarize
-from vidtwin_codec.batch.work import Worker
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
 from vidtwin_codec.options import Reporter
@@ -27,7 +27,7 @@ from vidtwin_codec.text import csv_cell, to_json
 
 
 class Batch:
-    """Many files into one folder; a context manager.
+    """Encoding or decoding of many files into one folder; a context manager.
 
     >>> with Batch("packed", BatchOptions()) as batch:
     ...     plan = batch.plan(["videos"])
@@ -37,23 +37,24 @@ class Batch:
 
     Args:
         destination: the folder; made when the first job starts.
-        engine: what does the work; None: this machine.
+        options: the batch's options.
+        engine: does the jobs; None for this machine's devices.
 
     Attributes:
-        rows: of every file of the plan, in the order of their sources.
+        rows: a row for every file of the plan, in the order of their sources.
 
     Raises:
-        VidtwinError: the weights or the device are not there, or the destination is no folder.
+        VidtwinError: there are no such weights or no such device, or the destination is not a folder.
     """
 
     def __init__(self, destination: str | Path, options: BatchOptions, engine: Engine | None = None) -> None:
         self.destination, self.options = Path(destination), options
         if self.destination.exists() and not self.destination.is_dir():
             raise VidtwinError(f"{destination}: is not a folder", "name a folder to write to")
-        # where the current folder is another one, too: an engine may work elsewhere
+        # absolute, because processes of an engine may have another current folder
         self._folder = Path(os.path.abspath(destination))
         self._records = Records(self._folder)
-        self._engine = engine or LocalEngine(options.work, options.jobs, options.merge)
+        self._engine = engine or LocalEngine(options.file_options, options.jobs, options.merge)
         self._planner = Planner(self.destination, options, self._records, self._engine.kind)
         self.rows: list[Row] = []
         self._began = time.monotonic()
@@ -72,14 +73,14 @@ class Batch:
         return summarize(self.rows, time.monotonic() - self._began)
 
     def plan(self, sources: Sequence[str], lists: Sequence[str] = (), reporter: Reporter | None = None) -> Plan:
-        """What there is to do; see :meth:`Planner.plan`."""
+        """Plan what there is to do; see :meth:`Planner.plan`."""
         plan = self._planner.plan(sources, lists, reporter)
         left = [left_row(str(job.source), str(job.output)) for job in plan.jobs]
         self.rows = sorted([*plan.skipped, *plan.failed, *left], key=lambda row: str(row["source"]))
         return plan
 
     def run(self, plan: Plan) -> Generator[Event, None, None]:
-        """Do it, and write the report; also when the iteration is left early.
+        """Do the jobs of a plan, and write the report, even when the iteration is left early.
 
         Raises:
             VidtwinError: nothing can be written to the destination.
@@ -89,10 +90,10 @@ class Batch:
             self.destination.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise explain_os_error(error, self.destination) from error
-        worker = Worker(self._folder, options, self._planner, self._records)
+        runner = JobRunner(self._folder, options, self._planner, self._records)
         places = {row["source"]: number for number, row in enumerate(self.rows)}
         try:
-            with closing(_closeable(self._engine.run(plan.jobs, worker))) as events:
+            with closing(_closeable(self._engine.run(plan.jobs, runner))) as events:
                 for event in events:
                     if isinstance(event, Ended):
                         job = event.job
@@ -104,13 +105,13 @@ class Batch:
 
     @property
     def report_path(self) -> Path:
-        """Of the JSON; the CSV lies beside it."""
+        """Path of the report as JSON; the one as CSV lies beside it."""
         shard = self.options.shard
         part = "" if shard is None else f"-{shard.number}-of-{shard.count}"
         return self.destination / f"report{part}.json"
 
     def write_report(self) -> None:
-        """``report.json`` and ``report.csv``: a line for every file, with the keys of ``measure``.
+        """Write ``report.json`` and ``report.csv``, with a row for every file.
 
         Raises:
             VidtwinError: they cannot be written.
@@ -119,7 +120,7 @@ class Batch:
         report = {
             "created_by": f"vidtwin {__version__}",
             "work": "decode" if options.decodes else "encode",
-            "options": fingerprint(options.work),
+            "options": fingerprint(options.file_options),
             "shard": None if options.shard is None else str(options.shard),
             "summary": self.summary,
             "files": self.rows,
@@ -131,7 +132,7 @@ class Batch:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """A header and a line a file; lists and reasons in one cell, separated by semicolons."""
+    """Write rows as CSV with a header; lists and reasons go into one cell each, separated by semicolons."""
     text = io.StringIO()
     writer = csv.DictWriter(text, ROW_KEYS, restval="", lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""Sharing a batch out to machines that know nothing of each other: each works out the same parts and takes its own."""
+"""Sharing a batch out to machines that do not communicate: each computes the same shards and takes its own."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """``3/8``.
+        """Parse text such as ``3/8``.
 
         Raises:
-            ValueError: it is none; says what one looks like.
+            ValueError: the text is not a shard; the message says what one looks like.
         """
         number, slash, count = text.partition("/")
         try:
@@ -35,11 +35,15 @@ class Shard:
 
 
 def shard_members(seconds: Sequence[float], shard: Shard) -> list[int]:
-    """Which of the files, by index, belong to this shard, so that all shards take about as long.
+    """Choose the files of a shard, by index, so that all shards take about as long.
 
-    The longest file first, each to the shard that has least so far: no shard then has more than 4/3 of what the best
-    possible sharing would give it (R. Graham, "Bounds on multiprocessing timing anomalies", SIAM Journal on Applied
-    Mathematics 17, 1969). Follows from the arguments alone.
+    The longest file goes first, each to the shard that has the least so far. No shard then has more than 4/3 of what
+    the best possible sharing would give it (R. Graham, "Bounds on multiprocessing timing anomalies", SIAM Journal on
+    Applied Mathematics 17, 1969). The result depends on the arguments alone.
+
+    Args:
+        seconds: length of each file.
+        shard: the shard wanted.
     """
     loads = [(0.0, 0, number) for number in range(1, shard.count + 1)]  # seconds, files, shard
     mine = []

@@ -1,4 +1,4 @@
-"""Which files a batch takes: folders, patterns, lists and plain names, and what is left out of them, said."""
+"""The files that a batch takes, from folders, patterns, lists and plain names, with notes on what is left out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Wanted = Callable[[PurePath], bool]
 
 @dataclass(frozen=True)
 class Input:
-    """A file to work on; ``relative`` is its place in the tree that the destination repeats."""
+    """An input file; ``relative`` is its path in the tree that the destination repeats."""
 
     path: Path
     relative: PurePath
@@ -30,12 +30,12 @@ class Input:
 
 @dataclass
 class Listing:
-    """What was found.
+    """The inputs that were found.
 
     Attributes:
-        inputs: in order of discovery, none twice.
+        inputs: files in order of discovery, none twice.
         problems: names that cannot be taken, each with its reason; they count as failures.
-        notes: what was left out, in sentences.
+        notes: what was left out, in words.
     """
 
     inputs: list[Input] = field(default_factory=list)
@@ -52,18 +52,22 @@ def find_inputs(
     hidden: bool = False,
     without: Path | None = None,
 ) -> Listing:
-    """Everything that ``sources`` and ``lists`` name.
+    """Find all files that ``sources`` and ``lists`` name.
 
-    A folder gives its files with one of ``suffixes``, at any depth, by name; links to files are followed, links to
-    folders too, but no folder is entered twice. A pattern (``clips/**/*.mp4``) gives what it matches. A file that is
-    named is taken whatever it is called. A list is a text file with one name a line, ``-`` for standard input; empty
-    lines and those that begin with ``#`` do not count.
+    A folder stands for its files with one of ``suffixes``, at any depth, in the order of their names; links to files
+    and to folders are followed, but no folder is entered twice. A pattern (``clips/**/*.mp4``) stands for what it
+    matches. A file that is named is taken whatever its extension.
 
     Args:
-        root: files below it keep their place below it. Without it a file keeps its place below the folder, or below
-            the part of the pattern before the first wildcard; one that is named alone keeps only its name, and one
+        sources: folders, patterns and files.
+        suffixes: extensions to take from folders, in lower case with their dot.
+        lists: text files with one name a line; ``-`` is standard input. Empty lines and those that begin with ``#``
+            do not count.
+        root: folder below which files keep their relative path. Without it a file keeps its path below the folder, or
+            below the part of the pattern before the first wildcard; a file that is named keeps only its name, and one
             from a list keeps its path as written (an absolute one without the leading slash).
-        without: a folder inside others that is not searched: the destination.
+        hidden: whether to take hidden files and folders.
+        without: a folder that is not searched: the destination.
 
     Raises:
         VidtwinError: a list cannot be read.
@@ -144,7 +148,7 @@ class _Finder:
         parts = Path(pattern).parts
         fixed = Path(*parts[: _fixed_parts(parts)])
         if "**" in parts:
-            # glob itself would follow links round and round
+            # glob itself would follow links in circles
             regex = re.compile(_translate(parts[_fixed_parts(parts) :]))
             self._walk(fixed, PurePath(), lambda place: regex.fullmatch(place.as_posix()) is not None)
         else:
@@ -158,14 +162,14 @@ class _Finder:
             self._found.problems[pattern] = "the pattern matches nothing to work on"
 
     def _choose(self, path: Path, relative: PurePath) -> None:
-        """Take a file that was met, not named."""
+        """Take a file that was found, not named, if its extension is wanted."""
         if path.suffix.lower() in self._suffixes:
             self._take(path, relative)
         else:
             self._others[path.suffix.lower()] += 1
 
     def _walk(self, top: Path, relative: PurePath, wanted: Wanted = lambda _: True) -> None:
-        linked: list[tuple[Path, PurePath]] = []  # after everything else: a folder is met under its own name first
+        linked: list[tuple[Path, PurePath]] = []  # entered last, so that a folder is met under its own name first
         entered: set[tuple[int, int]] = set()
         self._enter(top, relative, wanted, entered, linked)
         while linked:
@@ -208,12 +212,12 @@ class _Finder:
 
 
 def _fixed_parts(parts: Sequence[str]) -> int:
-    """How many parts of a pattern stand before its first wildcard."""
+    """Count the parts of a pattern before its first wildcard."""
     return [glob.has_magic(part) for part in parts].index(True)
 
 
 def _translate(parts: Sequence[str]) -> str:
-    """A pattern as a regular expression for a path with slashes; ``**`` is any number of folders."""
+    """Turn a pattern into a regular expression for a path with slashes; ``**`` is any number of folders."""
     *folders, last = parts
     any_folders = "(?:[^/]+/)*"
     before = [any_folders if part == "**" else f"{_part(part)}/" for part in folders]
@@ -230,7 +234,7 @@ def _read_list(name: str) -> list[str]:
         data = standard_input().read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise explain_os_error(error, "standard input" if name == "-" else name) from error
-    # some editors begin a text with a byte order mark; a name may hold anything but the end of a line
+    # some editors begin a text with a byte order mark; names may contain anything but line ends
     lines = [os.fsdecode(line.removesuffix(b"\r")) for line in data.removeprefix(codecs.BOM_UTF8).split(b"\n")]
     lines = [line for line in lines if line.strip() and not line.startswith("#")]
     if not lines:

@@ -1,1 +1,1 @@
-"""From a checkpoint to weights that can be used: converted, with quantisation steps measured."""
+"""Making weights from a checkpoint: conversion, and calibration of the quantisation steps."""

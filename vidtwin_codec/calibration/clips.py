@@ -1,4 +1,4 @@
-"""Clips to calibrate on: from the user's videos, or made up."""
+"""Clips to calibrate on, from the user's videos or synthetic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SEED = 20241217
 
 
 def video_clips(paths: Sequence[Path], config: VidTwinConfig) -> Iterator[Tensor]:
-    """The first clips of each video, ``[1, 3, T, H, W]`` in [-1, 1].
+    """Read the first clips of each video, ``[1, 3, T, H, W]`` in [-1, 1].
 
     Frames are scaled to cover the network's size, then cropped around their centre.
 
@@ -48,10 +48,10 @@ def video_clips(paths: Sequence[Path], config: VidTwinConfig) -> Iterator[Tensor
 
 
 def synthetic_clips(config: VidTwinConfig) -> Iterator[Tensor]:
-    """Made-up clips, ``[1, 3, T, H, W]`` in [-1, 1], the same every time.
+    """Make synthetic clips, ``[1, 3, T, H, W]`` in [-1, 1], the same every time.
 
-    Drifting gradients, textures with the spectrum of natural images, discs that cover each other, and a
-    little noise: enough to move every channel as real video does, not enough to stand in for it in a measurement.
+    They have drifting gradients, textures with the spectrum of natural images, discs that cover each other, and a
+    little noise. That moves every channel as real video does, but does not replace real video in a measurement.
     """
     random = np.random.default_rng(_SEED)
     for contrast, speed, noise in ((0.6, 1.0, 0.0), (0.9, 4.0, 0.02), (0.35, 0.0, 0.0), (0.7, 8.0, 0.08)):
@@ -61,7 +61,7 @@ def synthetic_clips(config: VidTwinConfig) -> Iterator[Tensor]:
 def _scene(
     random: np.random.Generator, config: VidTwinConfig, contrast: float, speed: float, noise: float
 ) -> NDArray[np.float64]:
-    """``[T, H, W, 3]``: a drifting textured ground and four textured discs that move over it."""
+    """Draw a drifting textured background and four textured discs that move over it, ``[T, H, W, 3]``."""
     frames, height, width = config.frames, config.height, config.width
     margin = math.ceil(speed * frames)
     ground = _texture(random, height + 2 * margin, width + 2 * margin) * contrast
@@ -86,7 +86,7 @@ def _scene(
 
 
 def _texture(random: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """``[height, width, 3]`` with amplitudes falling as 1/frequency, mostly grey, within about [-1, 1]."""
+    """Draw a mostly grey texture ``[height, width, 3]`` of amplitudes 1/frequency, within about [-1, 1]."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1
     amplitude = 1 / np.maximum(frequency, 1 / max(height, width))

@@ -1,4 +1,4 @@
-"""The time that calibrating may take, and word of how far it is."""
+"""The time limit of a calibration, and reports of its progress."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 TELL_EVERY = 5.0
-"""Seconds."""
+"""Seconds between two reports."""
 
 
 class Clock:
-    """Runs from its making.
+    """A clock that starts when it is made.
+
+    Args:
+        seconds: time limit; None for none.
+        say: receives reports of progress.
 
     Attributes:
-        seconds: there are in all; None for no end.
-        late: whether something was left out.
+        seconds: the time limit; None for none.
+        late: whether something was left out for lack of time.
     """
 
     def __init__(self, seconds: float | None = None, say: Callable[[str], None] = lambda line: None) -> None:
@@ -26,13 +30,13 @@ class Clock:
         self._began = self._told = time.monotonic()
 
     def within(self, things: Sequence[T], until: float, doing: str, least: int = 1) -> Iterator[T]:
-        """Things one after another until a share of the time is up.
+        """Yield things one after another until a share of the time is over.
 
         Args:
-            things: to go through.
-            until: share of the time, counted from the beginning of the clock.
-            doing: what is done with them, in words.
-            least: so many are gone through however long that takes.
+            things: what to go through.
+            until: share of the time limit, counted from the start of the clock, 0 to 1.
+            doing: what is done with the things, in words.
+            least: number of things that are gone through however long it takes.
         """
         for number, thing in enumerate(things):
             if number >= least and self.seconds is not None and self._passed() >= until * self.seconds:
@@ -42,7 +46,7 @@ class Clock:
             yield thing
 
     def tell(self, doing: str) -> None:
-        """Say what is done, if nothing has been said for some seconds."""
+        """Report what is being done, if the last report is some seconds old."""
         now = time.monotonic()
         if now - self._told >= TELL_EVERY:
             self._told = now

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) -> ImportResult:
-    """Download a checkpoint, check it against the digest the hub states, and import it.
+    """Download a checkpoint, check it against the digest that the hub states, and import it.
 
-    An interrupted download goes on where it stopped when the command is run again. ``HF_ENDPOINT``
-    chooses another server, as for every program that uses the hub's library.
+    An interrupted download continues where it stopped when the command is run again. ``HF_ENDPOINT`` chooses another
+    server, as for every program that uses the hub's library.
 
     Args:
         name: one of :data:`~vidtwin_codec.weights.hub.FETCHABLE`, or a repository, ``user/repo``, that ``vidtwin
             weights push`` has written. Its weights are kept byte for byte, under the repository's name.
-        progress: is told what is being done (the download shows a bar of its own).
+        progress: receives lines about what is being done (the download shows a bar of its own).
 
     Raises:
-        VidtwinError: the name is unknown, huggingface_hub is not installed, the hub cannot be reached, or
-            what it sent is not what it announced.
+        VidtwinError: the name is unknown, huggingface_hub is not installed, the hub cannot be reached, or the file
+            differs from what the hub states.
     """
     remote = FETCHABLE.get(name)
     shared = remote is None and REPOSITORY.fullmatch(name) is not None
@@ -61,7 +61,7 @@ def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) 
 
 
 def download(remote: Remote) -> Path:
-    """The remote file, verified, in a folder of its own below the cache that the caller deletes.
+    """Download and verify a remote file, to a folder of its own below the cache, which the caller deletes.
 
     Raises:
         VidtwinError: see :func:`fetch`.
@@ -104,7 +104,7 @@ def _download_into(folder: Path, remote: Remote, stated: HfFileMetadata) -> Path
             _transfer(part, remote, stated)
             found = _digest(part, stated.etag or "")
             if found != stated.etag:
-                part.unlink()  # going on from wrong bytes would never end well
+                part.unlink()  # wrong bytes cannot be continued
                 raise VidtwinError(
                     f"{remote.repository}/{remote.file}: what arrived has digest {found}, the hub states {stated.etag}",
                     "run the command again; if it persists, something between here and the hub changes files",
@@ -116,10 +116,10 @@ def _download_into(folder: Path, remote: Remote, stated: HfFileMetadata) -> Path
 
 
 def _transfer(part: Path, remote: Remote, stated: HfFileMetadata) -> None:
-    """Append to ``part`` what it lacks.
+    """Append the missing bytes to ``part``.
 
-    The library's own download functions begin again from nothing in every process (from 1.31 on), and
-    1.3 GB are worth keeping; ``http_get`` is the piece of it that can go on, and retries by itself.
+    The library's own download functions start over in every process (from version 1.31 on), but 1.3 GB are worth
+    keeping. Its ``http_get`` can continue a download, and retries by itself.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
@@ -134,7 +134,7 @@ def _transfer(part: Path, remote: Remote, stated: HfFileMetadata) -> None:
         raise VidtwinError(
             f"{part.parent}: {size - have} bytes to download, {free} free", "free some space, or set VIDTWIN_CACHE"
         )
-    # the very version whose digest was stated, even if the branch moves on meanwhile
+    # the version whose digest was stated, even if the branch has moved on
     url = hf_hub_url(remote.repository, remote.file, revision=stated.commit_hash or "main")
     with part.open("ab") as stream:
         try:
@@ -154,20 +154,20 @@ def _transfer(part: Path, remote: Remote, stated: HfFileMetadata) -> None:
 
 
 class TooLongError(Exception):
-    """More arrives than was stated."""
+    """More bytes arrive than the hub stated."""
 
 
 class _Bounded:
-    """A file that takes no more than it is to hold: a server that never ends must not fill the disk."""
+    """A file with a largest size, so that a server that never stops sending cannot fill the disk."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self._stream, self._size = stream, size
 
     def write(self, data: bytes) -> int:
-        """As the file's.
+        """Write to the file.
 
         Raises:
-            TooLongError: it would become too long.
+            TooLongError: the file would exceed its largest size.
         """
         if self._stream.tell() + len(data) > self._size:
             raise TooLongError
@@ -181,12 +181,12 @@ def _unreachable(where: str, error: Exception) -> VidtwinError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return VidtwinError(
         f"{where}: cannot be downloaded: {lines[0][:200]}",
-        "check the connection and run the command again: it goes on where it stopped",
+        "check the connection and run the command again: it continues where it stopped",
     )
 
 
 def _digest(path: Path, etag: str) -> str:
-    """SHA-256 of a large file, or git's object name of a small one: whichever the hub gives as etag."""
+    """Compute what the hub gives as etag: the SHA-256 of a large file, or git's object name of a small one."""
     git: Any = hashlib.sha256() if len(etag) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 20):

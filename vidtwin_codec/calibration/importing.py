@@ -1,4 +1,4 @@
-"""Checkpoints in, weights in this project's format out."""
+"""Importing checkpoints: conversion to weights in this project's format."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ if TYPE_CHECKING:
     from vidtwin_codec.model import VidTwinConfig
 
 PRECISION_LOSS = 0.05
-"""Decibels that computing in bfloat16 may cost before the weights are marked float32 only."""
+"""Loss in dB by computing in bfloat16 above which weights are marked for float32."""
 PLAUSIBLE_PSNR = 12.0
-"""Decibels below which a network reconstructs nothing: its configuration is probably wrong."""
+"""PSNR in dB below which a network reconstructs nothing, probably because its configuration is wrong."""
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How a checkpoint is converted.
+    """Options of an import.
 
     Attributes:
-        name: what to call the weights; the file's own name if None.
-        clips: videos to calibrate on; made-up clips if empty.
-        config: a JSON file with the network's configuration, for checkpoints that do not say.
-        output: write this file instead of keeping the weights in the cache.
-        storage: ``"float16"`` (what None means), ``"bfloat16"`` or ``"float32"``.
-        description, origin: what is noted about the weights; the origin defaults to the checkpoint's digest.
-        force: replace ``output`` if it exists.
-        progress: is told in a few words what is being done, before each step that takes long.
+        name: name of the weights; None for the file's own name.
+        clips: videos to calibrate on; empty for synthetic clips.
+        config: JSON file with the network's configuration, for checkpoints that do not state it.
+        output: file to write; None keeps the weights in the cache.
+        storage: type of the numbers, ``"float16"`` (which None means), ``"bfloat16"`` or ``"float32"``.
+        description: description of the weights in a few words.
+        origin: origin of the weights; None states the digest of the checkpoint.
+        force: whether to replace ``output`` if it exists.
+        progress: receives a few words before each step that takes long.
     """
 
     name: str | None = None
@@ -54,11 +55,11 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import made.
+    """The result of an import.
 
     Attributes:
         entry: the weights, ready to use.
-        notes: what the user should know: assumptions, fallbacks, what the calibration used.
+        notes: notes for the user, about assumptions, fallbacks and the calibration.
     """
 
     entry: store.Entry
@@ -66,13 +67,13 @@ class ImportResult:
 
 
 def import_checkpoint(path: str | Path, options: ImportOptions | None = None) -> ImportResult:
-    """Make weights usable: convert a checkpoint, calibrate quantisation steps if it has none, and keep the result.
+    """Import a checkpoint: convert it, calibrate quantisation steps if it has none, and store the result.
 
-    A file that is in this project's format, has steps and is not to be calibrated again is kept byte for
-    byte, so its digest, by which a ``.vtw`` names its weights, stays.
+    A file that is in this project's format, has steps and is not to be calibrated again is stored byte for byte, so its
+    digest, by which a ``.vtw`` names its weights, stays the same.
 
     Args:
-        path: an upstream ``.ckpt`` or ``.safetensors``, or one of ours.
+        path: an upstream ``.ckpt`` or ``.safetensors`` file, or one in this project's format.
         options: see :class:`ImportOptions`.
 
     Raises:
@@ -163,7 +164,7 @@ def _clips(options: ImportOptions, config: VidTwinConfig) -> Any:
 
 
 def _keep(made: Path, name: str, options: ImportOptions) -> store.Entry:
-    """Put a finished file in its place, with its digest beside it."""
+    """Copy a finished file to its place, and write its digest beside it."""
     digest = store.file_digest(made)
     if options.output is None:
         _make_folder(store.cache_folder())
@@ -190,7 +191,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _ready(path: Path) -> WeightsMetadata | None:
-    """The metadata, when the file already is in this project's format."""
+    """Read the metadata of a file that is in this project's format already; None if it is not."""
     if is_torch_file(path) or read_header(path).metadata.get("format") != "vidtwin":
         return None
     return read_metadata(path)
@@ -212,14 +213,14 @@ def _checked_name(options: ImportOptions) -> str | None:
 
 
 def name_from(text: str) -> str:
-    """A name that weights may have, from a file's or a repository's."""
+    """Make a valid name for weights from the name of a file or a repository."""
     name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:64]
-    name = re.sub(r"-[0-9a-f]{12}$", "", name)  # a file out of somebody's cache
+    name = re.sub(r"-[0-9a-f]{12}$", "", name)  # the file comes from a cache
     return name if name and name != store.DEFAULT_NAME else "imported"
 
 
 def read_config(path: Path | None) -> VidTwinConfig | None:
-    """A configuration as JSON: ours, the released ``model.params``, or a whole released YAML turned to JSON."""
+    """Read a configuration from JSON: our own, the released ``model.params``, or a released YAML file as JSON."""
     if path is None:
         return None
     from vidtwin_codec.model import VidTwinConfig

@@ -1,4 +1,4 @@
-"""What NVIDIA's TF32 does to a network, found out without a card that has it."""
+"""Simulation of NVIDIA's TF32 arithmetic on any device."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 _DROPPED = 13
-"""Bits of a float32's mantissa that TF32 does not have."""
+"""Number of bits of a float32's mantissa that TF32 drops."""
 
 
 def rounded_to_tf32(values: Tensor) -> Tensor:
-    """The nearest numbers with 10 bits of mantissa; float32 in and out."""
+    """Round float32 numbers to the nearest ones with 10 bits of mantissa."""
     bits = values.detach().contiguous().view(torch.int32)
     return ((bits + (1 << (_DROPPED - 1))) & -(1 << _DROPPED)).view(torch.float32)
 
 
 class RoundedProducts(TorchFunctionMode):
-    """While it is active, products of float32 matrices round their factors as TF32 does; sums stay exact.
+    """A mode in which products of float32 matrices round their factors as TF32 does; sums stay exact.
 
-    That goes for linear maps, convolutions and plain products of matrices. Nothing can be differentiated.
+    It covers linear maps, convolutions and matrix products, and does not support gradients.
     """
 
     _FACTORS = frozenset({functional.linear, functional.conv2d, torch.matmul, Tensor.matmul, Tensor.__matmul__})
@@ -35,7 +35,7 @@ class RoundedProducts(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Run ``func``, of rounded factors if it is a product."""
+        """Call ``func``, with rounded factors if it is a product."""
         if func in self._FACTORS:
             factors = (rounded_to_tf32(part) if part.dtype == torch.float32 else part for part in args[:2])
             args = (*factors, *args[2:])

@@ -1,9 +1,9 @@
-"""Quantisation steps from the decoder: as coarse as what it makes of an error in each channel allows.
+"""Quantisation steps from the decoder's sensitivity to errors in each channel.
 
 Small independent errors of variance v in a channel change the picture by v times the mean square of the decoder's
-derivatives with respect to it. Among all steps that spend the same bits, those whose errors, so weighted, are equal in
+derivatives with respect to it. Among all steps that take the same bits, those whose errors, so weighted, are equal in
 all channels change the picture least (reverse water-filling at high rate: Gersho and Gray, Vector Quantization and
-Signal Compression, 1992, chapter 8): steps go with one over the root of that mean square.
+Signal Compression, 1992, chapter 8). So steps are proportional to one over the root of that mean square.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from vidtwin_codec.model.vidtwin import Latents, VidTwin
 Channels = tuple[NDArray[np.float64], ...]
 """A number for each channel: structure ``[n_q, d_S]``, dynamics x ``[d_D]``, dynamics y ``[d_D]``."""
 LEAST_PASSES = 16
-"""Backward passes over all clips. Each gives a sample of every element, a channel has dozens of those, and 16 passes
-bring the error of a step to about 3 %."""
+"""Least number of backward passes over all clips together. Each pass samples every element, a channel has dozens of
+elements, and 16 passes reduce the error of a step to about 3 %."""
 SILENT_STEP = 2.0**15
-"""Step of a channel that the decoder does not look at: all its symbols are 0, at every quality."""
+"""Step of a channel that the decoder ignores; all its symbols are 0 at every quality."""
 PASSES_SHARE, CHECKS_SHARE = 0.55, 0.75
-"""Of the time there is, where it is limited: by when backward passes, and trials of single channels, end."""
+"""Shares of the time limit by which backward passes, and trials of single channels, end."""
 LEAST_CLIPS = 4
 _SEED = 20241217
 _CHECKED_CLIPS = 3
 _TRUST = 4.0
-"""Times the error that the derivatives foretell, from where on they are not believed."""
+"""Ratio of real error to that forecast by the derivatives above which a channel's derivatives are not trusted."""
 
 
 def measure(model: VidTwin, latents: Sequence[Latents], clock: Clock | None = None) -> Channels:
-    """Mean square derivative of the decoded clip's elements, summed over them, with respect to a channel's elements.
+    """Measure the mean square derivative, summed over a decoded clip, with respect to the elements of each channel.
 
     Args:
-        model: with its decoder; computes in the precision it is in.
-        latents: of one clip each, ``[B, …]`` as the network's encoder gives them; on the network's device.
-        clock: ends it early where time is short.
+        model: the network with its decoder, which computes in its own precision.
+        latents: latents of one clip each, ``[B, …]`` as the network's encoder gives them, on the network's device.
+        clock: limits the time.
     """
     clock = clock or Clock()
     generator = torch.Generator().manual_seed(_SEED)
@@ -55,15 +55,15 @@ def measure(model: VidTwin, latents: Sequence[Latents], clock: Clock | None = No
 
 
 def steps(sensitivity: Channels, elements: Sequence[int], reference: Channels) -> Channels | None:
-    """Steps that put as much noise into the picture as ``reference`` does, spending the fewest bits on it.
+    """Compute steps that add as much noise to the picture as ``reference`` does, in the fewest bits.
 
     Args:
-        sensitivity: what :func:`measure` gives.
-        elements: of one channel of each of the three parts.
+        sensitivity: result of :func:`measure`.
+        elements: number of elements of a channel, for each of the three parts.
         reference: other steps.
 
     Returns:
-        None where the derivatives say nothing: the decoder looks at no channel, or they are not finite.
+        The steps; None if the decoder ignores all channels, or derivatives are not finite.
     """
     noise = sum(
         count * float((square * step**2).sum())
@@ -86,18 +86,18 @@ def checked(
     reference: Channels,
     clock: Clock | None = None,
 ) -> Channels:
-    """``steps``, but those of ``reference`` where a channel matters more than its derivatives say.
+    """Replace steps by those of ``reference`` where a channel matters more than its derivatives say.
 
-    Derivatives hold near the latents. A channel that only tells one of two things apart has none, and must be told all
-    the same. So each channel whose step is wider than its spread, and would silence it, is tried: quantised alone.
+    Derivatives are valid near the latents only. A channel that acts as a switch has none, but matters all the same. So
+    each channel whose step is wider than its spread, and would make it all zeros, is quantised alone as a trial.
 
     Args:
-        model: as in :func:`measure`.
-        latents: as in :func:`measure`; the first few are decoded once for every channel tried.
-        sensitivity: what :func:`measure` gives.
-        steps: to check.
-        reference: steps that are known to do.
-        clock: ends it early where time is short; channels that are not tried get those of ``reference``.
+        model: the network, as in :func:`measure`.
+        latents: latents as in :func:`measure`; the first few are decoded for every channel that is tried.
+        sensitivity: result of :func:`measure`.
+        steps: steps to check.
+        reference: steps that are known to work.
+        clock: limits the time; channels that are not tried get the steps of ``reference``.
     """
     clock = clock or Clock()
     kept = tuple(part.copy() for part in steps)
@@ -109,9 +109,9 @@ def checked(
         believed = []
         for channel in clock.within(doubtful, CHECKS_SHARE, "trying channels without a say"):
             rounded = [_rounded(one, part, channel, float(found[channel])) for one in few]
-            foretold = sensitivity[part][channel] * sum(map(_distance, few, rounded))
+            forecast = sensitivity[part][channel] * sum(map(_distance, few, rounded))
             real = sum(_distance((picture,), (model.decode(one),)) for picture, one in zip(plain, rounded, strict=True))
-            if real <= _TRUST * foretold:
+            if real <= _TRUST * forecast:
                 believed.append(channel)
         for channel in set(doubtful) - set(believed):
             found[channel] = reference[part][channel]
@@ -119,14 +119,14 @@ def checked(
 
 
 def _rounded(latents: Latents, part: int, channel: tuple[int, ...], step: float) -> Latents:
-    """``latents`` with one channel of a part quantised."""
+    """Quantise one channel of a part of the latents."""
     values = latents[part].clone()
-    # channels are [d] or [n_q, d]; their elements lie along the batch and two axes more
+    # channels are [d] or [n_q, d]; their elements lie along the batch and two further axes
     place: tuple[slice | int, ...] = (slice(None), channel[0], slice(None), slice(None), *channel[1:])
     values[place] = torch.round(values[place] / step) * step
     return latents._replace(**{Latents._fields[part]: values})
 
 
 def _distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    """Sum of squared differences."""
+    """Compute the sum of squared differences."""
     return sum(float((one - other).cpu().double().square().sum()) for one, other in zip(a, b, strict=True))

@@ -1,4 +1,4 @@
-"""Quantisation steps from the posterior: as coarse as the noise the decoder was trained under.
+"""Quantisation steps from the posterior, which add the noise that the decoder was trained with.
 
 A uniform quantiser of step sigma · sqrt(12) adds noise of exactly the posterior's variance.
 """
@@ -12,22 +12,22 @@ from torch import Tensor
 from vidtwin_codec.model.vidtwin import LOG_VARIANCE_RANGE
 
 SPREAD_STEP = 0.25
-"""Fallback step, in standard deviations of the means: about 4 bits a number for a Gaussian."""
+"""Fallback step in standard deviations of the means, which takes about 4 bits a number for a Gaussian."""
 NARROW = 1 / 64
-"""A sigma · sqrt(12) below this share of the means' spread asks for 8 bits a number or more: the posterior has
-collapsed onto its mean and no longer tells what the decoder tolerates."""
+"""Share of the means' spread below which sigma · sqrt(12) is not used. It would take 8 bits a number or more, because
+the posterior has collapsed onto its mean and no longer tells what the decoder tolerates."""
 LEAST_STEP, MOST_STEP = 2.0**-10, 2.0**10
 
 
 class Moments:
-    """Sums over clips and positions of one latent, per channel."""
+    """Sums over clips and positions of one of the three latents, by channel."""
 
     def __init__(self) -> None:
         self.count = 0
         self.sums: NDArray[np.float64] = np.zeros(())
 
     def add(self, mean: Tensor, log_variance: Tensor) -> None:
-        """Count in one posterior: ``[B, slot, h, w, channel]`` or ``[B, channel, T, position]``."""
+        """Add one posterior, ``[B, slot, h, w, channel]`` or ``[B, channel, T, position]``."""
         # what remains is (slot, channel) or (channel)
         axes = (0, 2, 3)
         means, logs = mean.cpu().double().numpy(), log_variance.cpu().double().numpy()
@@ -38,12 +38,12 @@ class Moments:
         self.count += means.size // sums[0].size
 
     def steps(self) -> tuple[NDArray[np.float64], int]:
-        """Step per channel, and in how many of them sigma was of no use."""
+        """Compute the step of each channel, and the number of channels whose sigma is of no use."""
         mean, square, variance, at_limit = self.sums / self.count
         spread = np.sqrt(np.maximum(square - mean**2, 0))
         noise = np.sqrt(12 * variance)
         unusable = (at_limit > 0) | ~np.isfinite(noise) | (noise < NARROW * spread) | (noise < LEAST_STEP)
-        # a channel that is constant still shifts what the decoder sees, so its value must survive
+        # the value of a constant channel must survive, because it shifts what the decoder gets
         fallback = np.maximum(SPREAD_STEP * spread, np.sqrt(square) / 64)
         steps = np.where(unusable, np.where(fallback > 0, fallback, 1.0), noise)
         return np.clip(steps, LEAST_STEP, MOST_STEP), int(unusable.sum())

@@ -1,4 +1,4 @@
-"""Base quantisation steps for a network: from its posterior or from its decoder, whichever takes fewer bytes."""
+"""Calibration of base quantisation steps, from the posterior or the decoder, whichever takes fewer bytes."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from vidtwin_codec.calibration import sensitivity
 from vidtwin_codec.calibration.clock import Clock
 from vidtwin_codec.calibration.sensitivity import Channels
 from vidtwin_codec.calibration.sigma import LEAST_STEP, SPREAD_STEP, Moments
-from vidtwin_codec.calibration.trial import DEFAULT_LOSS, Point, Trial, change, factor_for_default
+from vidtwin_codec.calibration.trial import DEFAULT_LOSS, RatePoint, Trial, change, factor_for_default
 from vidtwin_codec.coding import Steps
 from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
 
 GRID = 8
-"""Steps are rounded to this many values an octave. Rounding in float32 differs a little between machines; on so
-coarse a grid the steps, hence the digest of an imported file, come out the same everywhere."""
+"""Values an octave that steps are rounded to. Results in float32 differ a little between machines, but on so coarse a
+grid the steps, and hence the digest of an imported file, are the same everywhere."""
 TRIAL_CLIPS = 12
-"""Clips on which steps are tried out, spread over all: ten encodings and decodings each."""
+"""Number of clips, spread over all, on which steps are tried, with ten encodings and decodings each."""
 ENCODING_SHARE, TRIAL_SHARE = 0.15, 0.4
-"""Of the time there is, where it is limited: for encoding clips, and for trying steps on them."""
+"""Shares of the time limit for encoding clips, and for trying steps on them."""
 LEAST_CLIPS, LEAST_TRIAL_CLIPS = 8, 4
-"""However short the time: steps from fewer clips would be of no use."""
+"""Least numbers of clips, however short the time; steps from fewer clips would be of no use."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Steps, and how they came about.
+    """The result of a calibration.
 
     Attributes:
-        steps: one per channel.
-        notes: a line for each fallback that was taken, for the choice between sigma and the decoder's sensitivity,
-            and for a factor on the steps.
+        steps: one step for each channel.
+        notes: lines for the user about fallbacks, the choice between sigma and the decoder's sensitivity, and a factor
+            on the steps.
     """
 
     steps: Steps
@@ -53,23 +53,23 @@ def calibrate(
     seconds: float | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Calibration:
-    """Base steps for a network.
+    """Calibrate base steps for a network.
 
-    Two sets are made: from the posterior's sigma over the clips (`weights.sigma`) and from the decoder's sensitivity
-    (`weights.sensitivity`). The one that takes fewer bytes at equal PSNR on some of the clips is kept, scaled so
-    that the default quality loses `DEFAULT_LOSS` there.
+    Two sets are made: from the posterior's sigma over the clips (:mod:`~vidtwin_codec.calibration.sigma`), and from the
+    decoder's sensitivity (:mod:`~vidtwin_codec.calibration.sensitivity`). The set that takes fewer bytes at equal PSNR
+    on some of the clips is kept, and scaled so that the default quality loses :data:`DEFAULT_LOSS` there.
 
     Args:
-        model: both halves; computes in the precision it is in.
-        clips: ``[1, 3, T, H, W]`` in [-1, 1], of the network's size. A forward pass through both halves and a backward
-            pass through the decoder each.
+        model: both halves of the network, which compute in their own precision.
+        clips: clips ``[1, 3, T, H, W]`` in [-1, 1], of the network's size. Each takes a forward pass through both
+            halves, and a backward pass through the decoder.
         trained: steps that the network was trained for, in place of those from sigma.
-        seconds: how long it may take, about. Later clips, passes and checks are then left out as need be, and the
-            steps are not the same on every machine. None: everything.
-        say: is told how far it is.
+        seconds: approximate time limit, for which later clips, passes and checks are left out if necessary, so that
+            steps differ between machines. None leaves nothing out.
+        say: receives lines about progress.
 
     Raises:
-        ValueError: there are no clips, or what the network gives is not finite.
+        ValueError: there are no clips, or the network's output is not finite.
     """
     clock = Clock(seconds, say)
     device = next(model.parameters()).device
@@ -112,8 +112,8 @@ def calibrate(
 
 def _trial(
     model: VidTwin, clips: list[Tensor], latents: list[Latents], steps: Steps, clock: Clock
-) -> tuple[Trial, list[Point]]:
-    """Some of the clips, and the curve of steps on them; few enough for two curves in a part of the time."""
+) -> tuple[Trial, list[RatePoint]]:
+    """Choose few enough clips for two curves in a part of the time, and compute the curve of ``steps`` on them."""
     clock.tell("trying steps")
     if clock.seconds is not None:
         began = time.monotonic()
@@ -129,12 +129,12 @@ def _trial(
 
 
 def calibrate_steps(model: VidTwin, clips: Iterable[Tensor]) -> Steps:
-    """The steps of :func:`calibrate`, without its notes."""
+    """Calibrate steps as :func:`calibrate` does, without notes."""
     return calibrate(model, clips).steps
 
 
 def reconstruction_psnr(model: VidTwin, clips: Iterable[Tensor]) -> float:
-    """Mean PSNR in decibels over clips, of RGB in [0, 1], in the precision the network is in."""
+    """Compute the mean PSNR in dB over clips, of RGB in [0, 1], in the network's own precision."""
     device = next(model.parameters()).device
     values = []
     with torch.inference_mode():
@@ -149,7 +149,10 @@ def reconstruction_psnr(model: VidTwin, clips: Iterable[Tensor]) -> float:
 def steps_from_sigma(
     model: VidTwin, clips: list[Tensor], clock: Clock | None = None
 ) -> tuple[list[Latents], Channels, list[str]]:
-    """Posterior means of each clip there is time for, steps from sigma, and a line for each part without.
+    """Compute steps from sigma, on as many clips as there is time for.
+
+    Returns:
+        The posterior means of each clip, the steps, and a note for each part with channels that need a fallback.
 
     Raises:
         ValueError: the posterior is not finite.

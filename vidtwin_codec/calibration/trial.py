@@ -1,4 +1,4 @@
-"""Steps tried out: bytes and PSNR of quantised clips, which of two sets of steps is better, and how coarse to be."""
+"""Trials of steps: bytes and PSNR of quantised clips, the better of two sets of steps, and the right coarseness."""
 
 from __future__ import annotations
 
@@ -25,27 +25,30 @@ from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
 
 OCTAVES = (-1.5, -0.75, 0.0, 0.75, 1.5)
-"""Where curves are measured, from the scale of the default quality: quality 96 to 54."""
+"""Scales of the points of a curve, in octaves from that of the default quality, from fine to coarse."""
 DEFAULT_LOSS = 0.07
-"""Decibels that the default quality costs: not visible, and half of what it may cost with all else."""
+"""Loss in dB at the default quality: not visible, and half of what it may lose with everything else."""
 LEAST_OVERLAP = 0.01
-"""Decibels that two curves must share to be compared."""
+"""Smallest overlap in dB for which two curves are compared."""
 
 
-class Point(NamedTuple):
-    """Bytes of all clips as one group, and their mean PSNR in decibels."""
+class RatePoint(NamedTuple):
+    """A point of a curve: bytes of all clips as one group, and their mean PSNR in dB."""
 
     bytes: int
     psnr: float
 
 
 class Trial:
-    """Clips, their latents and what the network makes of them unquantised.
+    """A trial of steps on some clips.
 
     Args:
-        model: both halves.
-        clips: each ``[1, 3, T, H, W]`` in [-1, 1], on the network's device.
+        model: both halves of the network.
+        clips: clips ``[1, 3, T, H, W]`` in [-1, 1], on the network's device.
         latents: posterior means of each clip.
+
+    Attributes:
+        unquantized: PSNR without quantisation in dB.
 
     Raises:
         ValueError: the decoder's output is not finite.
@@ -63,16 +66,16 @@ class Trial:
     def __len__(self) -> int:
         return len(self._clips)
 
-    def curve(self, steps: Steps) -> list[Point]:
-        """A point for each of `OCTAVES`, from fine to coarse."""
+    def curve(self, steps: Steps) -> list[RatePoint]:
+        """Compute a point for each of :data:`OCTAVES`, from fine to coarse."""
         middle = quality_scale(DEFAULT_QUALITY)
         return [self._point(steps.scaled(middle * 2.0**octave)) for octave in OCTAVES]
 
-    def _point(self, steps: Steps) -> Point:
+    def _point(self, steps: Steps) -> RatePoint:
         symbols = quantize(self._arrays, steps)
         clips = len(self._arrays.structure)
         group = Group(0, clips * self._model.config.frames, 0, clips, 1, symbols)
-        return Point(len(pack_group(group, self._layout)), self._psnr(dequantize(symbols, steps)))
+        return RatePoint(len(pack_group(group, self._layout)), self._psnr(dequantize(symbols, steps)))
 
     @torch.inference_mode()
     def _psnr(self, arrays: LatentArrays) -> float:
@@ -85,10 +88,11 @@ class Trial:
         return sum(values) / len(values)
 
 
-def change(anchor: Sequence[Point], test: Sequence[Point]) -> float | None:
-    """Bytes of ``test`` over those of ``anchor`` at equal PSNR, less 1: a Bjøntegaard delta of straight pieces.
+def change(anchor: Sequence[RatePoint], test: Sequence[RatePoint]) -> float | None:
+    """Compute the Bjøntegaard delta by linear interpolation: bytes of ``test`` over ``anchor`` at equal PSNR, less 1.
 
-    None where the curves have no PSNR in common.
+    Returns:
+        The delta; None if the curves have no PSNR in common.
     """
     curves = []
     for points in (anchor, test):
@@ -102,14 +106,14 @@ def change(anchor: Sequence[Point], test: Sequence[Point]) -> float | None:
     return float(np.exp((other - one).mean()) - 1)
 
 
-def factor_for_default(curve: Sequence[Point], unquantized: float) -> float:
-    """Factor on the steps that makes the default quality cost `DEFAULT_LOSS`, as far as the curve tells.
+def factor_for_default(curve: Sequence[RatePoint], unquantized: float) -> float:
+    """Compute the factor on the steps with which the default quality loses :data:`DEFAULT_LOSS`, within the curve.
 
     Args:
-        curve: of these steps, as :meth:`Trial.curve` gives it.
-        unquantized: PSNR without quantisation, in decibels.
+        curve: curve of these steps, from :meth:`Trial.curve`.
+        unquantized: PSNR without quantisation in dB.
     """
     losses = np.maximum.accumulate([unquantized - point.psnr for point in curve])
-    # the loss grows as the square of the step, so both are straight in logarithms
+    # the loss grows as the square of the step, so interpolation is linear in logarithms
     octave = np.interp(math.log(DEFAULT_LOSS), np.log(np.maximum(losses, 1e-6)), OCTAVES)
     return float(2.0**octave)

@@ -200,7 +200,7 @@ def _options(decode: bool, force: bool, choices: dict[str, Any]) -> BatchOptions
         raise click.UsageError("--measure is about encoding")
     if decode:
         sound = encoding["audio"] != "none"
-        work: Any = built(DecodeOptions, **network, **decoding, audio=sound, force=force)
+        file_options: Any = built(DecodeOptions, **network, **decoding, audio=sound, force=force)
     else:
-        work = built(EncodeOptions, **network, **encoding, force=force)
-    return built(BatchOptions, work=work, **choices)
+        file_options = built(EncodeOptions, **network, **encoding, force=force)
+    return built(BatchOptions, file_options=file_options, **choices)

@@ -1,4 +1,4 @@
-"""What ``vidtwin batch`` shows: progress by the work that each file is, the plan, and the summary."""
+"""What ``vidtwin batch`` shows: the plan, progress by the cost of each file, and the summary."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class BatchProgress:
 
     def __init__(self, plan: Plan, screen: Screen, *, measured: bool = False) -> None:
         self._screen, self._measured = screen, measured
-        self._total = sum(job.work for job in plan.jobs) or 1.0
+        self._total = sum(job.cost for job in plan.jobs) or 1.0
         self._count, self._hours = len(plan.jobs), sum(job.seconds for job in plan.jobs) / 3600
-        self._ended, self._ended_work, self._ended_hours = 0, 0.0, 0.0
+        self._ended, self._ended_cost, self._ended_hours = 0, 0.0, 0.0
         self._shares: dict[Job, float] = {}
         self._bars: dict[Job, TaskID] = {}
         self._began: float | None = None
@@ -99,7 +99,7 @@ class BatchProgress:
     @property
     def work_done(self) -> float:
         """Clips and tiles, of finished files and of those in hand."""
-        return self._ended_work + sum(share * job.work for job, share in self._shares.items())
+        return self._ended_cost + sum(share * job.cost for job, share in self._shares.items())
 
     @property
     def seconds_left(self) -> float | None:
@@ -135,7 +135,7 @@ class BatchProgress:
 
     def _end(self, job: Job) -> None:
         self._ended += 1
-        self._ended_work += job.work
+        self._ended_cost += job.cost
         self._ended_hours += job.seconds / 3600
         self._shares.pop(job, None)
         if job in self._bars:

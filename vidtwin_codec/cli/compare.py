@@ -142,12 +142,12 @@ def compare_command(
     from vidtwin_codec.evaluation.compare.numbers import all_numbers
     from vidtwin_codec.evaluation.compare.run import compare
     from vidtwin_codec.evaluation.compare.sources import find_videos
-    from vidtwin_codec.evaluation.compare.work import Work
+    from vidtwin_codec.evaluation.compare.work_folder import WorkFolder
     from vidtwin_codec.evaluation.report import render
 
     videos = find_videos(sources)
     # beside the report unless that is a pipe, whose run cannot be told from another
-    kept = Work(Path(work) if work else None if is_pipe(output) else Path(f"{output}.work"))
+    kept = WorkFolder(Path(work) if work else None if is_pipe(output) else Path(f"{output}.work"))
     try:
         with progress("compare", screen) as reporter:
             result = compare(videos, options, work=kept, reporter=reporter)

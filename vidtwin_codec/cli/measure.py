@@ -94,7 +94,7 @@ def measure_command(
         forget_set_weights(ctx, choices)
     screen = console(quiet)
     # the network is loaded only now: help and wrong usage need not wait for it
-    from vidtwin_codec.evaluation.measure.run import Job, check, measurer, pair, summarize
+    from vidtwin_codec.evaluation.measure.run import MeasureJob, check, measurer, pair, summarize
 
     options = built(MeasureOptions, **choices)
     jobs = pair(source, files, screen.print)
@@ -102,7 +102,7 @@ def measure_command(
     measure = measurer(options)
     measured, rows, failures = [], [], 0
 
-    def one(job: Job, reporter: Reporter) -> dict[str, Any]:
+    def one(job: MeasureJob, reporter: Reporter) -> dict[str, Any]:
         try:
             found = measure(job, reporter)
         except VidtwinError as error:

@@ -46,11 +46,11 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 @click.option(
     "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .safetensors to write."
 )
-@_option("--steps", type=int, help="Train for so many steps.")
-@_option("--minutes", type=float, help="Train for so long.")
-@_option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
+@_option("--steps", type=int, metavar="N", help="Number of training steps; this or --minutes is needed.")
+@_option("--minutes", type=float, metavar="MIN", help="Training time in minutes; this or --steps is needed.")
+@_option("--resume", is_flag=True, help="Continue an interrupted run from its saved state.")
 @_option("-f", "--force", is_flag=True, help="Replace an existing output, or start anew despite a saved state.")
-@_option("--init", metavar="NAME|FILE", help="Weights to start from (fine-tuning).")
+@_option("--init", metavar="NAME|FILE", help="Weights to fine-tune.  [default: a new network]")
 @_option(
     "--architecture",
     "preset",
@@ -59,19 +59,39 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
     type=click.Choice(PRESETS),
     help="Sizes of a new network.",
 )
-@_option("--config", type=click.Path(path_type=Path), help="Sizes of a new network, as JSON.")
-@_option("--size", type=int, help="Preset with another frame height and width.")
-@_option("--patch", type=int, help="Preset with another patch size.")
-@_option("--width", type=int, help="Preset with other channels of a token.")
-@_option("--encoder-depth", type=int, help="Preset with other encoder blocks; with --init, blocks to have in all.")
-@_option("--decoder-depth", type=int, help="Preset with other decoder blocks; with --init, blocks to have in all.")
-@_option("--train", type=click.Choice(TRAINED), help="What may change; blocks: the decoder's transformer blocks.")
-@_option("--eval-data", type=click.Path(path_type=Path), help="Footage to measure on.  [default: some of DATA]")
-@_option("--held-out", type=float, help="Share of DATA's files to measure on, never trained on.")
-@_option("--short-side", type=int, help="Decode videos to this short side.  [default: 8/7 of the network's]")
-@_option("--max-stride", type=int, help="Clips take every frame up to every so manieth.")
-@_option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Folder of decoded frames.")
-@_option("--cache-gb", type=float, help="Gigabytes it may take.")
+@_option("--config", type=click.Path(path_type=Path), help="JSON file with the sizes of a new network.")
+@_option(
+    "--size",
+    type=int,
+    metavar="PIXELS",
+    help="Height and width of the network's frames.  [default: the architecture's]",
+)
+@_option("--patch", type=int, metavar="PIXELS", help="Height and width of a patch.  [default: the architecture's]")
+@_option("--width", type=int, metavar="N", help="Channels of a token, a multiple of 64.  [default: the architecture's]")
+@_option(
+    "--encoder-depth",
+    type=int,
+    metavar="N",
+    help="Blocks of the encoder in all.  [default: as --architecture or --init]",
+)
+@_option(
+    "--decoder-depth",
+    type=int,
+    metavar="N",
+    help="Blocks of the decoder in all.  [default: as --architecture or --init]",
+)
+@_option("--train", type=click.Choice(TRAINED), help="Parameters that learn; blocks: the decoder's transformer blocks.")
+@_option("--eval-data", type=click.Path(path_type=Path), help="Footage to measure on.  [default: files of DATA]")
+@_option("--held-out", type=float, metavar="SHARE", help="Share of DATA's files to measure on only, 0 to 0.9.")
+@_option(
+    "--short-side",
+    type=int,
+    metavar="PIXELS",
+    help="Shorter side to decode videos to.  [default: 8/7 of the network's]",
+)
+@_option("--max-stride", type=int, metavar="N", help="Largest step between frames of a clip; each clip draws 1 to N.")
+@_option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Folder for decoded frames.")
+@_option("--cache-gb", type=float, metavar="GB", help="Largest size of this folder in gigabytes.")
 @_option("--data-on-device", is_flag=True, help="Hold all footage in the accelerator's memory.")
 @_option(
     "--clips-per-step",
@@ -79,28 +99,37 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
     cls=AliasedOption,
     aliases=["--batch"],
     type=int,
-    help="Clips a step, over all processes.",
+    metavar="N",
+    help="Clips of a step, over all processes together.",
 )
 @_option("--loss", type=click.Choice(LOSSES), help="Pixel loss.")
-@_option("--final-loss", type=click.Choice(LOSSES), help="Pixel loss of the cooldown.  [default: the same]")
-@_option("--objective", type=click.Choice(OBJECTIVES), help="The rate: a divergence, or bits of quantised latents.")
-@_option("--kl-weight", type=float, help="Weight of the rate; more of it, fewer bits.")
-@_option("--noise", type=click.Choice(NOISES), help="Noise on the latents while training.  [default: the objective's]")
-@_option("--noise-scale", type=float, help="What it is multiplied by.")
-@_option("--noise-spread", type=float, help="Octaves by which that varies from clip to clip.")
+@_option("--final-loss", type=click.Choice(LOSSES), help="Pixel loss during the cooldown.  [default: as --loss]")
+@_option(
+    "--objective",
+    type=click.Choice(OBJECTIVES),
+    help="Rate term: kl, divergence of the posterior; rate, estimated bits of quantised latents.",
+)
+@_option("--kl-weight", type=float, metavar="X", help="Weight of the rate term, 0 or more; more gives fewer bits.")
+@_option(
+    "--noise",
+    type=click.Choice(NOISES),
+    help="Noise on the latents.  [default: gaussian with --objective kl, uniform with rate]",
+)
+@_option("--noise-scale", type=float, metavar="X", help="Factor on the noise; less than 1 for high quality.")
+@_option("--noise-spread", type=float, metavar="OCTAVES", help="Range from which each clip draws that factor.")
 @_option(
     "--optimizer",
     type=click.Choice(OPTIMIZERS),
-    help="muon: for the blocks' matrices.",
+    help="muon: Muon for the matrices of the blocks, AdamW for the rest.",
 )
-@_option("--lr", type=float, help="AdamW's rate.")
-@_option("--muon-lr", type=float, help="Muon's rate.")
-@_option("--weight-decay", type=float, help="Of matrices.")
-@_option("--clip-norm", type=float, help="Longest gradient.")
-@_option("--warmup", type=int, help="Steps over which the rates rise.")
-@_option("--cooldown", type=float, help="Last share of the run, over which they fall to zero.")
-@_option("--ema", type=float, help="Decay of the average of weights that is kept.")
-@_option("--seed", type=int, help="Of everything random.")
+@_option("--lr", type=float, metavar="X", help="Learning rate of AdamW.")
+@_option("--muon-lr", type=float, metavar="X", help="Learning rate of Muon.")
+@_option("--weight-decay", type=float, metavar="X", help="Weight decay of matrices.")
+@_option("--clip-norm", type=float, metavar="X", help="Largest norm of the gradient.")
+@_option("--warmup", type=int, metavar="N", help="Steps over which the learning rates rise.")
+@_option("--cooldown", type=float, metavar="SHARE", help="Last share of the run, over which the rates fall to zero.")
+@_option("--ema", type=float, metavar="X", help="Decay a step of the moving average of the weights.")
+@_option("--seed", type=int, metavar="N", help="Seed of everything random.")
 @_option(
     "--device",
     metavar="auto|cpu|cuda|cuda:N|mps",
@@ -109,12 +138,12 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
     callback=parse_device,
     help="Where to run.",
 )
-@_option("--precision", type=click.Choice(PRECISIONS), help="Arithmetic of the network.")
-@_option("--compile/--no-compile", help="torch.compile.  [default: on CUDA]")
-@_option("--recompute", is_flag=True, help="Gradient checkpointing: less memory, a third more time.")
-@_option("--eval-every", type=int, help="Steps between measuring; the state is saved as often.")
-@_option("--storage", type=click.Choice(STORAGES), help="How the output stores its numbers.")
-@_option("--name", help="What to call the weights.  [default: the output's name]")
+@_option("--precision", type=click.Choice(PRECISIONS), help="Arithmetic; auto: bfloat16 where it is fast.")
+@_option("--compile/--no-compile", help="Use torch.compile.  [default: on CUDA]")
+@_option("--recompute", is_flag=True, help="Use gradient checkpointing: less memory, a third more time.")
+@_option("--eval-every", type=int, metavar="N", help="Steps between measurements; the state is saved as often.")
+@_option("--storage", type=click.Choice(STORAGES), help="Type of the numbers in the output.")
+@_option("--name", help="Name of the weights.  [default: the output's name]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Only errors.")
 def train_command(as_json: bool, quiet: bool, **choices: Any) -> None:

@@ -1,1 +1,1 @@
-"""From a video to a .vtw, at a quality or to a target."""
+"""Encoding of a video to a .vtw file, at a quality or to a target."""

@@ -1,4 +1,4 @@
-"""Encode: media → geometry → network → coding → container, each on its own thread where that helps."""
+"""The function ``encode``: media → geometry → network → coding → container, on several threads where that helps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vidtwin_codec.options import EncodeOptions, EncodeResult, Reporter
 
 PathLike = str | os.PathLike[str]
 WriteVideo = Callable[[BinaryIO, Encoder, AudioFile | None], Counts]
-"""Writes a whole .vtw to a stream: the encoder describes the video, the sound comes first."""
+"""A function that writes a whole .vtw to a stream, of a video that the encoder describes, with its sound if any."""
 
 
 def encode(
@@ -40,14 +40,14 @@ def encode(
         source: a video, an image sequence (``frames_%04d.png``) or ``-`` for standard input.
         output: the .vtw to write, or ``-`` for standard output. It appears when it is complete.
         options: defaults for everything left out.
-        reporter: is told of progress and warnings.
+        reporter: receives progress and warnings.
         load: reads the network; :meth:`NetworkCache.load` of one object for many files reads it once.
-        info: of the source, where it has been probed before with the same rate and part as ``options`` have.
-        write: writes the .vtw in place of the network, from what was encoded before with the same ``options``, which
-            have no target.
+        info: what probing the source found, with the rate and part that ``options`` have; None probes it.
+        write: writes the .vtw without the network, from a video that was encoded before with the same ``options``,
+            which have no target; None for the usual way.
 
     Raises:
-        VidtwinError: the input holds no video, the output cannot be written, the weights cannot be read.
+        VidtwinError: the input holds no video, the output cannot be written, or the weights cannot be read.
     """
     options, reporter = options or EncodeOptions(), reporter or Reporter()
     began = time.monotonic()
@@ -113,7 +113,7 @@ def encode(
 
 
 def look(source: PathLike, options: EncodeOptions) -> MediaInfo:
-    """What there is to be encoded: a video, or the part of it that is wanted.
+    """Probe what is to be encoded, a video or the part of it that is wanted.
 
     Raises:
         VidtwinError: it cannot be read, or ends before the part begins.

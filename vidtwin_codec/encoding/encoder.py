@@ -1,4 +1,4 @@
-"""A video as a stream of latents: frames read ahead, the network behind them. Quality plays no part yet."""
+"""The encoder turns a video into a stream of latents, before quantisation; frames are read ahead of the network."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from vidtwin_codec.stages import Prefetch, depth_for
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Consecutive clips of a video.
+    """Latents of consecutive clips of a video.
 
     Attributes:
-        span: which part of the video they are.
-        tiles: of each clip.
+        span: the part of the video that the clips cover.
+        tiles: tiles of each clip.
         latents: posterior means, float32 ``[clips · tiles, …]``, clip-major.
-        placement: of a clip that has a canvas of its own, and is alone then; its latents have the canvas' grid, or are
-            of the canvas' tiles.
+        placement: canvas of a clip that has one of its own, and is alone in its piece; its latents have the canvas'
+            grid, or are of the canvas' tiles.
     """
 
     span: GroupSpan
@@ -38,27 +38,28 @@ class Piece:
 
     @property
     def clips(self) -> Iterator[LatentArrays]:
-        """Latents of each clip, ``[tiles, …]``."""
+        """Split the latents by clip, ``[tiles, …]`` each."""
         for start in range(0, self.span.clips * self.tiles, self.tiles):
             yield LatentArrays(*(part[start : start + self.tiles] for part in self.latents))
 
 
 class Encoder:
-    """One video, ready to be turned into latents.
+    """An encoder of one video.
 
     Args:
-        info: of the video.
+        info: what probing the video found.
         network: the network's encoder.
         entry: the weights it was read from.
-        options: of these ``short_side``, ``fps``, ``overlap`` and ``camera``.
-        warned: is told what is remarkable about the video.
+        options: gives ``short_side``, ``fps``, ``overlap`` and ``camera``.
+        warned: receives warnings about the video.
 
     Attributes:
-        fps: frames a second that are coded.
-        geometry: clips and tiles. layout: shapes of one tile's latents.
-        clips_per_group: where the scene moves. most_clips_per_group: where it stands still; no group reaches across
-            multiples of it.
-        follows: clips may have canvases of their own, which follow the camera.
+        fps: frame rate that is coded, in frames a second.
+        geometry: clips and tiles of the video.
+        layout: shapes of the latents of one tile.
+        clips_per_group: clips of a group where the scene moves.
+        most_clips_per_group: most clips of a group, where the scene stands still; no group crosses a multiple of it.
+        follows: whether clips may have canvases of their own, which follow the camera.
     """
 
     def __init__(
@@ -81,16 +82,18 @@ class Encoder:
     def pieces(
         self, reporter: Reporter | None = None, *, first: int = 0, count: int | None = None
     ) -> Generator[Piece, None, None]:
-        """All clips in order, a few at a time; reads the video anew each time.
+        """Run the network, and yield clips in order, a few at a time; each call reads the video again.
 
-        Pieces do not reach across multiples of ``clips_per_group``.
+        Pieces do not cross multiples of ``clips_per_group``. A part of the video gives the same latents, to the last
+        bit, as the whole of it.
 
         Args:
-            first: the clip to begin with, a multiple of ``most_clips_per_group``. count: of clips, likewise; None: to
-                the end. They are what they are in a run over the whole video, to the last bit.
+            reporter: receives progress.
+            first: index of the first clip, a multiple of ``most_clips_per_group``.
+            count: number of clips, such a multiple, too; None for all to the end.
 
         Raises:
-            VidtwinError: the video cannot be read, or the memory does not suffice for one tile.
+            VidtwinError: the video cannot be read, or there is not enough memory for one tile.
         """
         reporter = reporter or Reporter()
         for text in self.info.warnings:
@@ -110,7 +113,7 @@ class Encoder:
             self._warned(text)
 
     def weights_of(self, placement: Placement | None) -> NDArray[np.float32] | None:
-        """How much of each patch of a clip is seen, ``[rows, columns]``; None where all of it counts."""
+        """Compute the share of each patch of a clip that is seen, ``[rows, columns]``; None where all of it is."""
         if self.layout.patterns is None or len(self.geometry.tiles) > 1:
             return None
         return seen_shares(
@@ -131,7 +134,7 @@ class Encoder:
             yield Piece(of_clip, tiles, clip, placement)
 
     def _seen(self, frames: FrameReader, first: int) -> Iterator[tuple[int, Stretch]]:
-        """Clips as the network sees them, and how many frames of the video they are."""
+        """Yield clips as the network sees them, each with its number of frames of the video."""
         follower = Follower(self.geometry, self.layout, self.most_clips_per_group) if self.follows else None
         for piece in self._read(frames):
             if follower is None:
@@ -147,7 +150,7 @@ class Encoder:
 
     @property
     def clips_at_once(self) -> int:
-        """Most clips of a piece."""
+        """Largest number of clips of a piece."""
         return min(self.network.clips_at_once(self.geometry), self.clips_per_group)
 
     def _open(self, first_frame: int, limit: int | None) -> FrameReader:
@@ -161,7 +164,7 @@ class Encoder:
         )
 
     def _read(self, frames: FrameReader) -> Iterator[Frames]:
-        """Frames of a few whole clips at a time, up to the end of a group."""
+        """Read frames of a few whole clips at a time, up to the end of a group."""
         missing = self.clips_per_group
         while True:
             clips = min(self.clips_at_once, missing)

@@ -1,4 +1,4 @@
-"""Latents to packed groups. Dense ones are collected, chosen and coded by the group, wide ones clip by clip."""
+"""Packing of latents into groups: dense latents are quantised and coded by the group, wide ones clip by clip."""
 
 from __future__ import annotations
 
@@ -26,42 +26,44 @@ from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.stillness import Joiner, goes_on
 
 _FULL_BITS = 8 * MAX_SPARSE_BYTES // 4
-"""A group of so many bits is closed in any case; its last clip may have taken as many again."""
+"""Bits at which a group is closed in any case; its last clip may have taken as many again."""
 
 
 class Packed(NamedTuple):
-    """A group as it is stored: one Zstandard frame, and which part of the video it holds."""
+    """A group as it is stored: one Zstandard frame, and the part of the video that it holds."""
 
     data: bytes
     span: GroupSpan
 
 
 class GroupPacker(Protocol):
-    """Takes clips as they come and gives back groups as they close.
+    """A packer takes clips in order, and returns groups as they are closed.
 
     Attributes:
-        steps: of quantisation.
+        steps: quantisation steps.
     """
 
     steps: Steps
 
     def add(self, piece: Piece) -> Iterator[Packed]:
-        """Take the next clips; the groups that are closed with them. To be iterated to the end."""
+        """Take the next clips, and yield the groups that they close; the iteration must go on to its end."""
 
     def flush(self) -> Iterator[Packed]:
-        """What was not closed yet."""
+        """Yield the groups that are not closed yet."""
 
 
 Watch = Callable[[LatentArrays, PlacedClip], None]
-"""Is given the latents of each clip, and the symbols that were chosen for them."""
+"""A function that receives the latents of each clip, and the symbols that were chosen for them."""
 
 
 def group_packer(encoder: Encoder, quality: float, level: int, watch: Watch | None = None) -> GroupPacker:
-    """What packs the clips of a video.
+    """Make the packer for the clips of a video.
 
     Args:
-        encoder: where they come from. quality: 0 to 100. level: zstd's, 1 to 22.
-        watch: is told of wide latents, on whatever thread packs them.
+        encoder: where the clips come from.
+        quality: 0 to 100.
+        level: compression level of Zstandard, 1 to 22.
+        watch: receives wide latents and their symbols, on the thread that packs them.
     """
     base = encoder.entry.metadata.steps
     assert base is not None  # weights without steps are not resolved
@@ -85,7 +87,7 @@ class DensePacker:
         self._pieces: list[Piece] = []
 
     def add(self, piece: Piece) -> Iterator[Packed]:
-        """See `GroupPacker`; a piece does not reach across the end of a group of ten seconds."""
+        """See :class:`GroupPacker`; a piece does not cross the end of a group of ten seconds."""
         if self._pieces and not self._fits(piece):
             yield from self._close()
         self._pieces.append(piece)
@@ -93,7 +95,7 @@ class DensePacker:
             yield from self._close()
 
     def flush(self) -> Iterator[Packed]:
-        """See `GroupPacker`."""
+        """See :class:`GroupPacker`."""
         if self._pieces:
             yield from self._close()
         yield from self._packed(self._joiner.flush())
@@ -128,12 +130,12 @@ class SparsePacker:
     def __init__(self, encoder: Encoder, steps: Steps, watch: Watch) -> None:
         self.steps, self._watch, self._weights_of = steps, watch, encoder.weights_of
         self._clip_frames = encoder.geometry.clip_frames
-        # what a scene costs that stands still shows in the second clip
+        # whether a scene stands still shows in the bits of the second clip
         self._least, self._most = max(2, encoder.clips_per_group), encoder.most_clips_per_group
         self._writer = GroupWriter(encoder.layout, len(encoder.geometry.tiles), steps, rdo=encoder.options.effort > 0)
 
     def add(self, piece: Piece) -> Iterator[Packed]:
-        """See `GroupPacker`."""
+        """See :class:`GroupPacker`."""
         end = piece.span.end_frame
         for clip, latents in enumerate(piece.clips, piece.span.first_clip):
             if self._ends_before(clip):
@@ -145,7 +147,7 @@ class SparsePacker:
             self._watch(latents, PlacedClip(symbols, piece.placement))
 
     def flush(self) -> Iterator[Packed]:
-        """See `GroupPacker`."""
+        """See :class:`GroupPacker`."""
         yield from self._writer.close()
 
     def _ends_before(self, clip: int) -> bool:
@@ -158,10 +160,13 @@ class SparsePacker:
 
 
 class GroupWriter:
-    """Groups of a wide layout, one open at a time.
+    """A writer of groups of a wide layout, of which one is open at a time.
 
     Args:
-        layout: of the latents. tiles: of each clip. steps: of quantisation. rdo: symbols are chosen, not rounded.
+        layout: shapes of the latents.
+        tiles: tiles of each clip.
+        steps: quantisation steps.
+        rdo: whether symbols are chosen by rate and distortion, rather than rounded.
     """
 
     def __init__(self, layout: LatentLayout, tiles: int, steps: Steps, *, rdo: bool = True) -> None:
@@ -171,11 +176,11 @@ class GroupWriter:
 
     @property
     def clip_bits(self) -> list[float]:
-        """Bits of each clip of the open group; empty where none is open."""
+        """Bits of each clip of the open group; empty if no group is open."""
         return [] if self._encoder is None else self._encoder.clip_bits
 
     def encoder_for(self, clip: GroupSpan) -> SparseGroupEncoder:
-        """What codes a clip: the open group, which it follows, or a new one that begins with it."""
+        """Return the coder for a clip: that of the open group, or of a new one that begins with the clip."""
         if self._encoder is None:
             self._encoder = SparseGroupEncoder(self._layout, self._tiles, self._steps, rdo=self._rdo)
             self._span = GroupSpan(clip.first_frame, 0, clip.first_clip, 0)
@@ -184,7 +189,7 @@ class GroupWriter:
         return self._encoder
 
     def close(self) -> Iterator[Packed]:
-        """The open group, if there is one."""
+        """Close the open group, if there is one, and yield it."""
         if self._encoder is not None:
             body, self._encoder = self._encoder.finish(), None
             yield Packed(pack_body(SPARSE, self._span, self._tiles, body), self._span)

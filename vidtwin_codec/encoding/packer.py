@@ -1,4 +1,4 @@
-"""Latents to a .vtw: header, sound, groups, index. The same latents can be packed at any number of qualities."""
+"""The packer writes latents to a .vtw; the same latents can be packed at any number of qualities."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from vidtwin_codec.options import EncodeOptions
 
 
 class Packer:
-    """Writes one .vtw front to back: the header at once, then sound, then groups as they come.
+    """A packer writes one .vtw from front to back: the header at once, then sound, groups as they close, and the index.
 
     Args:
-        stream: binary, open for writing; stays open. Its OSErrors pass through.
-        encoder: where the groups come from; the header describes its video.
-        quality: 0 to 100. level: zstd's, 1 to 22.
-        audio: announces the sound that :meth:`add_audio` will be given.
+        stream: a binary stream open for writing, which stays open; its errors pass through.
+        encoder: where the clips come from; the header describes its video.
+        quality: 0 to 100.
+        level: compression level of Zstandard, 1 to 22.
+        audio: describes the sound that :meth:`add_audio` will get.
         watch: see :func:`~vidtwin_codec.encoding.grouping.group_packer`.
 
     Attributes:
-        header: already written.
+        header: the header, which is already written.
     """
 
     def __init__(
@@ -59,18 +60,18 @@ class Packer:
             camera=encoder.follows,
             clips_per_group=encoder.most_clips_per_group,
             audio=audio,
-            options={"quality": quality, "short_side": encoder.options.short_side, **_told(encoder.options)},
+            options={"quality": quality, "short_side": encoder.options.short_side, **_provenance(encoder.options)},
             source={"bytes": info.file_bytes},
             created_by=f"vidtwin {__version__}",
         )
         self._writer = VtwWriter(stream, self.header)
 
     def add_audio(self, chunks: Iterable[bytes]) -> None:
-        """Store the audio file that ``chunks`` make up; before the first group, so that a file cut short has it."""
+        """Store an audio file, given in chunks, before the first group, so that a file that is cut short has it."""
         self._writer.write_audio(chunks)
 
     def add(self, piece: Piece) -> None:
-        """Take the next clips, and store the groups that are closed with them."""
+        """Take the next clips, and store the groups that they close."""
         for packed in self._groups.add(piece):
             self.store(packed)
 
@@ -79,14 +80,14 @@ class Packer:
         self._writer.write_group(packed.data, packed.span)
 
     def finish(self) -> Counts:
-        """Store what was not closed yet, write the index and flush."""
+        """Store the groups that are not closed yet, write the index and flush."""
         for packed in self._groups.flush():
             self.store(packed)
         return self._writer.finish()
 
 
-def _told(options: EncodeOptions) -> dict[str, Any]:
-    """What else the header says of the choices; nothing of those that files from before did not know."""
+def _provenance(options: EncodeOptions) -> dict[str, Any]:
+    """Collect further options for the header; those that older versions did not have appear only if they are set."""
     target = {} if options.target is None else {"target": options.target.json}
     effort = {"effort": options.effort} if options.effort else {}
     # which part of the source these frames are: measuring compares with the same

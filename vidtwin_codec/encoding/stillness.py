@@ -1,8 +1,8 @@
-"""Groups that last as long as the scene stands still.
+"""Longer groups where the scene stands still.
 
-A group decodes alone, so its first clip is coded in full; where nothing moves, that is nearly all it costs. So a group
-goes on while clips cost little beside its first one. It ends at multiples of about a minute all the same: there a video
-can be cut, and its parts encoded apart (:meth:`~vidtwin_codec.network.geometry.Geometry.most_clips_per_group`).
+A group decodes alone, so its first clip is coded in full, which is nearly all of its bits where nothing moves. So a
+group goes on while clips take few bits beside its first one. It ends at multiples of about a minute all the same, where
+a video can be split to encode its parts apart (:meth:`~vidtwin_codec.network.geometry.Geometry.most_clips_per_group`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from vidtwin_codec.coding import Group, LatentArrays
 
 STILL_SHARE = 0.25
-"""A clip stands still when its difference to the clip before takes at most this share of the bits it takes itself, by a
-rough count; or, where clips are coded one by one, when it took at most this share of the bits of its group's first. So
-much saved, a restart would be the larger part of a group's bytes."""
+"""A clip stands still if its difference to the clip before takes at most this share of the bits of the clip itself, by
+a rough count; or, where clips are coded one by one, if it took at most this share of the bits of its group's first
+clip. With such savings the first clip would be most of the bytes of a new group."""
 
 
 class Joiner:
-    """Takes groups as they come and gives back longer ones; keeps one at a time.
+    """A joiner takes groups in order, and returns longer ones; it keeps one at a time.
 
     Args:
-        most_clips: of a group, and the multiples that no group reaches across.
+        most_clips: most clips of a group; no group crosses a multiple of it.
     """
 
     def __init__(self, most_clips: int) -> None:
@@ -30,7 +30,7 @@ class Joiner:
         self._open: Group | None = None
 
     def add(self, group: Group) -> Group | None:
-        """Take the next group; returns the one before it, when ``group`` does not go on with it."""
+        """Take the next group; return the one before it, if ``group`` does not continue it."""
         done = self._open
         if (
             done is not None
@@ -44,7 +44,7 @@ class Joiner:
         return done
 
     def flush(self) -> Group | None:
-        """The last group, if there was any."""
+        """Return the last group, if there was any."""
         done, self._open = self._open, None
         return done
 
@@ -60,7 +60,7 @@ def goes_on(clip_bits: list[float]) -> bool:
 
 
 def stands_still(before: Group, group: Group) -> bool:
-    """Whether every clip of ``group`` is almost what the clip before it is, the first one's being ``before``'s last."""
+    """Whether every clip of ``group`` is almost the same as the clip before it, which may be the last of ``before``."""
     own, changed = np.zeros(group.clips), np.zeros(group.clips)
     for old, new in zip(before.symbols, group.symbols, strict=True):
         clips = np.concatenate([old[-before.tiles :], new]).reshape(group.clips + 1, -1)

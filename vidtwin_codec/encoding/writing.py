@@ -65,7 +65,7 @@ def write_vtw(
     audio: AudioFile | None = None,
     watch: Watch | None = None,
 ) -> Counts:
-    """Write a whole .vtw; packing overlaps with whatever makes the clips."""
+    """Write a whole .vtw; packing runs on a thread of its own while ``pieces`` are made."""
     info = None if audio is None else audio.info
     packer = Packer(stream, encoder, quality=quality, level=encoder.options.level, audio=info, watch=watch)
     if audio is not None:
@@ -77,5 +77,5 @@ def write_vtw(
 
 
 def waiting_depth(encoder: Encoder) -> int:
-    """How many pieces of latents may wait to be packed."""
+    """Choose how many pieces of latents may wait to be packed."""
     return depth_for(4 * encoder.layout.elements * len(encoder.geometry.tiles) * encoder.clips_at_once)

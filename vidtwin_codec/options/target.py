@@ -33,8 +33,16 @@ class Band(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What bytes are set against: pixels of the display size, frames, frames a second, and bytes of sound."""
+class FrameSize:
+    """The extent of a video, which targets refer to.
+
+    Attributes:
+        width: width of the decoded video in pixels.
+        height: height of the decoded video in pixels.
+        frames: number of frames.
+        fps: frame rate, in frames a second.
+        audio_bytes: bytes of sound in the file.
+    """
 
     width: int
     height: int
@@ -82,7 +90,7 @@ class Target:
         """For the header: name and value."""
         return {self.name: self.value}
 
-    def video_bytes(self, frame: Frame, tolerance: float = _AIMED) -> Band:
+    def video_bytes(self, frame: FrameSize, tolerance: float = _AIMED) -> Band:
         """Bytes of latents (headers and index included) that meet a target of bytes; not above 0 if sound takes all."""
         if self.name == "ratio":
             raw = frame.width * frame.height * 3 * frame.frames
@@ -98,7 +106,7 @@ class Target:
         """dB that will do."""
         return Band(self.value - PSNR_TOLERANCE, self.value, self.value + PSNR_TOLERANCE)
 
-    def achieved(self, video_bytes: int, frame: Frame) -> float:
+    def achieved(self, video_bytes: int, frame: FrameSize) -> float:
         """The value, in the target's unit, of a file with so many bytes of latents."""
         if self.name == "ratio":
             return frame.width * frame.height * 3 * frame.frames / video_bytes

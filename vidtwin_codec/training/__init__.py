@@ -1,4 +1,4 @@
-"""Training and fine-tuning of a VidTwin: footage in, weights with quantisation steps out.
+"""Training and fine-tuning of a VidTwin, from footage to weights with quantisation steps.
 
 Imports need torch, numpy and safetensors alone; reading videos needs ffmpeg, calibrating steps needs zstandard.
 """
@@ -17,7 +17,7 @@ __all__ = ["TrainOptions", "TrainResult", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    # options without torch: the command line shows its help at once
+    # options are imported without torch, so that the command line shows its help at once
     if name not in ("TrainResult", "train"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("vidtwin_codec.training.run"), name)

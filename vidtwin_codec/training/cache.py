@@ -1,4 +1,4 @@
-"""Videos decoded once into a folder of bounded size, to be mapped into memory by this run and the next."""
+"""A cache of decoded videos: a folder of bounded size, whose files this run and later ones map into memory."""
 
 from __future__ import annotations
 
@@ -23,19 +23,25 @@ if TYPE_CHECKING:
     from vidtwin_codec.media import FrameReader
 
 RUN = 64
-"""Frames: what is kept of a video that does not fit, evenly spread, comes in runs of so many."""
+"""Length in frames of the evenly spread runs that are kept of a video that does not fit."""
 _LINE_SECONDS = 10.0
 _AT_ONCE = 4
-"""Videos decoded at the same time; ffmpeg uses threads of its own."""
+"""Number of videos decoded at the same time; ffmpeg uses threads of its own."""
 
 
 class UnreadableError(Exception):
-    """A video that cannot be used; its text says why."""
+    """A video cannot be used, for the reason in the text."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a probe found: frames (None: unknown) and the size the video is decoded to."""
+    """Facts about a video.
+
+    Attributes:
+        frames: number of frames; None if unknown.
+        width: width in pixels that it is decoded to.
+        height: height in pixels that it is decoded to.
+    """
 
     frames: int | None
     width: int
@@ -47,8 +53,15 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One video to be in the cache: how many frames of it at most, None for all."""
+class CachePlan:
+    """A plan to have one video in the cache.
+
+    Attributes:
+        file: the video.
+        facts: its number of frames and size.
+        limit: most frames to keep; None keeps all.
+        target: the file in the cache.
+    """
 
     file: FoundFile
     facts: Facts
@@ -57,10 +70,15 @@ class Plan:
 
 
 class FrameCache:
-    """A folder of ``.npy`` files, one a video, never above its limit."""
+    """A folder of ``.npy`` files, one for each video, that never exceeds its limit."""
 
     def __init__(self, folder: Path, limit: float, say: Say) -> None:
-        """``limit`` in bytes.
+        """Open the cache, and make its folder if there is none.
+
+        Args:
+            folder: the folder.
+            limit: most bytes of all files together.
+            say: receives lines about progress.
 
         Raises:
             VidtwinError: the folder cannot be made.
@@ -71,8 +89,8 @@ class FrameCache:
         except OSError as error:
             raise explain_os_error(error, folder) from error
 
-    def plan(self, found: Sequence[tuple[FoundFile, Facts]]) -> list[Plan]:
-        """Share the room out: all of every video, or as many frames of the long ones as fit, or fewer videos."""
+    def plan(self, found: Sequence[tuple[FoundFile, Facts]]) -> list[CachePlan]:
+        """Share the limit out: all of every video, or as many frames of long ones as fit, or fewer videos."""
         order = sorted(found, key=lambda pair: pair[0].order)
         while order and _bytes(order, RUN) > self.limit:
             order.pop()
@@ -87,7 +105,7 @@ class FrameCache:
         for file, facts in found:
             if file.name in kept:
                 limit = cap if cap is not None and (facts.frames is None or facts.frames > cap) else None
-                plans.append(Plan(file, facts, limit, self._target(file, facts, limit)))
+                plans.append(CachePlan(file, facts, limit, self._target(file, facts, limit)))
         return plans
 
     def _target(self, file: FoundFile, facts: Facts, limit: int | None) -> Path:
@@ -97,10 +115,10 @@ class FrameCache:
         )
         return self.folder / (hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:24] + ".npy")
 
-    def fill(self, plans: Sequence[Plan]) -> list[Footage]:
+    def fill(self, plans: Sequence[CachePlan]) -> list[Footage]:
         """Decode what is missing; videos that fail are reported and left out.
 
-        One run at a time: another with the same folder waits, and then finds what this one decoded.
+        One run fills the folder at a time; another one waits, and then finds what this one has decoded.
 
         Raises:
             VidtwinError: the folder cannot be written.
@@ -116,7 +134,7 @@ class FrameCache:
         finally:
             lock.release()
 
-    def _fill(self, plans: Sequence[Plan]) -> list[Footage]:
+    def _fill(self, plans: Sequence[CachePlan]) -> list[Footage]:
         self._make_room(plans)
         missing = [plan for plan in plans if not plan.target.exists()]
         done, due = 0, time.monotonic() + _LINE_SECONDS
@@ -136,8 +154,8 @@ class FrameCache:
                 raise
         return [footage for plan in plans if (footage := _open(plan)) is not None]
 
-    def _make_room(self, plans: Sequence[Plan]) -> None:
-        """Drop what this run does not use, longest unused first, until all fits."""
+    def _make_room(self, plans: Sequence[CachePlan]) -> None:
+        """Delete files that this run does not use, least recently used first, until everything fits."""
         mine = {plan.target for plan in plans}
         needed = sum(_bytes([(plan.file, plan.facts)], plan.limit) for plan in plans)
         others = [path for path in self.folder.glob("*.npy") if path not in mine]
@@ -151,15 +169,15 @@ class FrameCache:
 
 
 def probe_facts(file: FoundFile, size: Any, folder: Path) -> Facts:
-    """Frames of a video and the size to decode it to, from the cache's own note if there is one.
+    """Find the number of frames of a video and the size to decode it to, from the cache's note if there is one.
 
     Args:
         file: the video.
-        size: ``(width, height)`` → the size to decode to.
-        folder: the cache.
+        size: width and height of the video → size to decode it to.
+        folder: the cache's folder.
 
     Raises:
-        UnreadableError: it is no video.
+        UnreadableError: the file is not a video.
     """
     status = file.path.stat()
     key = f"{os.path.abspath(file.path)} {status.st_size} {status.st_mtime_ns}"
@@ -180,7 +198,7 @@ def probe_facts(file: FoundFile, size: Any, folder: Path) -> Facts:
 
 
 def _most_frames(found: Sequence[tuple[FoundFile, Facts]], limit: float) -> int | None:
-    """The largest number of frames, in whole runs, that each video may have; None when all fit."""
+    """Find the largest number of frames, in whole runs, that each video may have; None if everything fits."""
     if all(facts.frames is not None for _, facts in found) and _bytes(found, None) <= limit:
         return None
     low, high = 1, 1 << 24  # runs; low fits
@@ -198,17 +216,17 @@ def _bytes(found: Sequence[tuple[FoundFile, Facts]], limit: int | None) -> int:
     return total
 
 
-def _open(plan: Plan) -> Footage | None:
+def _open(plan: CachePlan) -> Footage | None:
     if not plan.target.exists():
         return None
-    os.utime(plan.target)  # used last
+    os.utime(plan.target)  # marks it as used now
     frames, height, width = np.load(plan.target, mmap_mode="r").shape[:3]
     spread = plan.limit is not None and plan.facts.frames is not None
     return Footage(plan.file.name, plan.target, frames, height, width, RUN if spread else max(frames, 1))
 
 
-def _decode(plan: Plan) -> str | None:
-    """Write one video's frames; what is wrong with it otherwise."""
+def _decode(plan: CachePlan) -> str | None:
+    """Write the frames of one video; return the reason if that fails."""
     from vidtwin_codec.media import FrameReader, probe
 
     try:
@@ -228,7 +246,7 @@ def _decode(plan: Plan) -> str | None:
     return None
 
 
-def _write(stream: BinaryIO, reader: FrameReader, plan: Plan) -> None:
+def _write(stream: BinaryIO, reader: FrameReader, plan: CachePlan) -> None:
     shape = (plan.facts.height, plan.facts.width, 3)
     header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (0, *shape)}
     np.lib.format.write_array_header_1_0(stream, header)
@@ -252,16 +270,16 @@ def _write(stream: BinaryIO, reader: FrameReader, plan: Plan) -> None:
         raise RuntimeError("numpy wrote a header of another length")
 
 
-def _kept_runs(plan: Plan) -> set[int] | None:
-    """Which runs of a video that does not fit are kept, evenly spread; None for all that is read."""
+def _kept_runs(plan: CachePlan) -> set[int] | None:
+    """Choose the evenly spread runs that are kept of a video that does not fit; None keeps all that is read."""
     if plan.limit is None or plan.facts.frames is None:
         return None
     wanted, there = plan.limit // RUN, plan.facts.frames // RUN
     return {number * there // wanted for number in range(wanted)}
 
 
-def _read(reader: FrameReader, plan: Plan) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The next :data:`RUN` frames, fewer only at the end."""
+def _read(reader: FrameReader, plan: CachePlan) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Read the next :data:`RUN` frames, or fewer at the end."""
     try:
         return reader.read_full(RUN)
     except VidtwinError as error:

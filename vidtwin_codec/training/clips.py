@@ -1,6 +1,6 @@
-"""Clips to train on. Everything random in a step follows from the seed, the step and the clip's number in it.
+"""Sampling of training clips, where everything random follows from the seed, the step and the clip's number in it.
 
-So a resumed run sees what it would have seen, and two processes with half the batch each see what one would.
+So a resumed run gets the clips that it would have got, and two processes with half the batch each get those of one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,19 @@ from vidtwin_codec.training.crops import Draw, FlatFootage, Places
 from vidtwin_codec.training.footage import Footage
 
 _AHEAD = 3
-"""Batches made while the network works on another."""
+"""Number of batches that are prepared while the network runs on another."""
 _UNIFORM = 3**0.5
-"""Uniform noise between these bounds has variance 1."""
+"""Bound of uniform noise of variance 1."""
 
 
-class Batch(NamedTuple):
-    """One step's input: clips uint8 ``[B, T, H, W, 3]``; noise ``[B, elements]`` of variance 1, its scale ``[B]``."""
+class TrainingBatch(NamedTuple):
+    """The input of one step.
+
+    Attributes:
+        clips: uint8 ``[B, T, H, W, 3]``.
+        noise: noise of variance 1, ``[B, elements]``.
+        scale: factor on the noise of each clip, ``[B]``.
+    """
 
     clips: Tensor
     noise: Tensor
@@ -35,9 +41,9 @@ class Batch(NamedTuple):
 
 
 class ClipSampler:
-    """Random clips of some footage: place, time, mirror image, temporal stride and direction.
+    """A sampler of random clips, which draws place, time, mirroring, temporal stride and direction.
 
-    Each clip that could be cut is as likely as any other, so long files count for more than short ones.
+    Every possible clip is equally likely, so long files give more clips than short ones.
     """
 
     def __init__(
@@ -51,7 +57,17 @@ class ClipSampler:
         seed: int = 0,
         device: torch.device | None = None,
     ) -> None:
-        """``device`` holds all frames in that device's memory; None maps them from their files."""
+        """Prepare the footage for sampling.
+
+        Args:
+            footage: the footage.
+            config: the network's configuration.
+            max_stride: largest step between the frames of a clip.
+            noise: ``gaussian`` or ``uniform``.
+            spread: range of the noise's scale, in octaves up and down.
+            seed: seed of everything random.
+            device: device that holds all frames in its memory; None maps them from their files.
+        """
         self.footage, self.config = list(footage), config
         self.max_stride, self.noise, self.spread, self.seed = max_stride, noise, spread, seed
         self._flat = FlatFootage(self.footage, device) if device is not None else None
@@ -62,7 +78,7 @@ class ClipSampler:
         self._elements = sum(int(np.prod(shape)) for shape in shapes)
 
     def draw(self, step: int, number: int) -> Draw:
-        """Clip ``number`` of a step."""
+        """Draw where clip ``number`` of a step is cut from."""
         random = np.random.default_rng((self.seed, step, number))
         place = int(random.integers(self._ends[-1]))
         source = int(np.searchsorted(self._ends, place, side="right"))
@@ -81,7 +97,7 @@ class ClipSampler:
         )
 
     def draw_noise(self, step: int, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Noise ``[count, elements]`` of a step's clips, and its scales ``[count]``, drawn on the device."""
+        """Draw the noise of a step on the device, ``[count, elements]``, and its scales ``[count]``."""
         (seed,) = np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint64)
         random = torch.Generator(device).manual_seed(int(seed >> np.uint64(1)))
         scale = torch.rand(count, generator=random, device=device).mul_(2).sub_(1).mul_(self.spread).exp2_()
@@ -93,7 +109,7 @@ class ClipSampler:
         return noise, scale
 
     def cut(self, draw: Draw) -> Tensor:
-        """The clip, uint8 ``[T, H, W, 3]``, from the files."""
+        """Cut a clip out of its file, uint8 ``[T, H, W, 3]``."""
         config = self.config
         last = draw.start + (config.frames - 1) * draw.stride
         clip = self._mapped[draw.source][
@@ -105,7 +121,7 @@ class ClipSampler:
         return clip.flip(turned) if turned else clip
 
     def calibration_clips(self, count: int) -> Iterator[Tensor]:
-        """``[1, 3, T, H, W]`` in [-1, 1]: clips that no step draws, at the footage's own speed and direction."""
+        """Yield clips that no step draws, forward and without stride, ``[1, 3, T, H, W]`` in [-1, 1]."""
         for number in range(count):
             draw = self.draw(1 << 40, number)
             clip = self.cut(draw._replace(stride=1, reverse=False))
@@ -113,14 +129,14 @@ class ClipSampler:
 
     def batches(
         self, first: int, numbers: range, device: torch.device, count: int | None = None
-    ) -> Generator[Batch, None, None]:
-        """The batches of step ``first``, ``first + 1`` …, without end.
+    ) -> Generator[TrainingBatch, None, None]:
+        """Yield the batches of step ``first`` and all later ones, without end.
 
         Args:
-            first: step.
-            numbers: this process's clips of each step.
-            device: where batches are wanted.
-            count: clips of a step in all processes; those of ``numbers`` end it if None.
+            first: the first step.
+            numbers: numbers of this process's clips in each step.
+            device: device that batches are moved to.
+            count: clips of a step over all processes; None takes the end of ``numbers``.
         """
         total = numbers.stop if count is None else count
         workers = min(8, cores())
@@ -138,13 +154,13 @@ class ClipSampler:
                         assert self._flat is not None
                         clips = self._flat.gather(made)
                     noise, scale = self.draw_noise(step, total, device)
-                    yield Batch(clips, noise[numbers.start : numbers.stop], scale[numbers.start : numbers.stop])
+                    yield TrainingBatch(clips, noise[numbers.start : numbers.stop], scale[numbers.start : numbers.stop])
                     step += 1
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _make(self, step: int, numbers: range, device: torch.device) -> Places | Tensor:
-        """A step's clips, or where they lie on the device."""
+        """Cut the clips of a step, or find where they lie on the device."""
         draws = [self.draw(step, number) for number in numbers]
         if self._flat is not None:
             return self._flat.places(draws, self.config)

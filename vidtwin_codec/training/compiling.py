@@ -1,4 +1,4 @@
-"""``torch.compile`` of the blocks, where it works."""
+"""Compiling transformer blocks with ``torch.compile``, where that works."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from vidtwin_codec.training.footage import Say
 
 
 def compile_blocks(model: VidTwin, place: Device, clips: int, say: Say) -> bool:
-    """Compile the network's blocks, one graph for all that are alike; without a compiler say so and leave them.
+    """Compile the network's blocks with one graph for all that are alike, or report that it does not work.
 
-    The whole objective as one graph would take a minute and more, again whenever the loss changes. Blocks are nearly
-    all of the work, and one serves for all.
+    Compiling the whole objective would take a minute or more, and again whenever the loss changes. Blocks take nearly
+    all of the time, and one graph serves for all of them.
 
     Args:
-        model: on its device, in training mode.
+        model: the network on its device, in training mode.
         place: device and precision.
-        clips: of a step in this process; blocks are tried on so many.
-        say: is told why not.
+        clips: clips of a step in this process, with which blocks are tried.
+        say: receives the reason if compiling does not work.
+
+    Returns:
+        Whether blocks are compiled.
     """
     sides = [side for side in (model.encoder, model.decoder) if side is not None]
     blocks = [block for side in sides for block in side.transformer.blocks if _works(block)]
@@ -56,14 +59,14 @@ def _works(block: object) -> bool:
 
 
 def _try(transformer: Transformer, tokens: int, clips: int, place: Device) -> None:
-    """Compile, and go through the blocks once in each direction."""
+    """Compile the blocks, and run them once forward and backward."""
     for block in transformer.blocks:
         if _works(block):
             block.compile()
     frames, width = transformer.temporal_positions.shape[1:]
     like = torch.zeros(clips, frames, tokens, width, device=place.device, requires_grad=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the compiler looks at more than anybody will use
+        warnings.simplefilter("ignore")  # the compiler warns of things that are not used here
         with place.autocast():
-            out = transformer(like.view(like.shape))  # no leaf, as in a step: else it would be compiled once more
+            out = transformer(like.view(like.shape))  # not a leaf, as in a step, which would otherwise compile again
         out.float().sum().backward()

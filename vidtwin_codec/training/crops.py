@@ -1,4 +1,4 @@
-"""All footage in one piece of a device's memory, from which the crops of a batch are one gather."""
+"""Footage in one buffer on a device, from which one gather takes the crops of a batch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,21 @@ from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.training.footage import Footage
 
 _STAGING_PIXELS = 8 << 20
-"""Pixels that go to the device at once."""
+"""Number of pixels that are copied to the device at once."""
 
 
 class Draw(NamedTuple):
-    """Where a clip is cut from, and how it is turned."""
+    """Where a clip is cut from, and how it is flipped.
+
+    Attributes:
+        source: index of the file.
+        start: index of the first frame.
+        stride: step between frames.
+        reverse: whether it runs backward.
+        top: first row.
+        left: first column.
+        mirror: whether it is mirrored left to right.
+    """
 
     source: int
     start: int
@@ -30,22 +40,25 @@ class Draw(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Pixels of a batch in the buffer: the sum of one number of each, broadcast."""
+    """Places of a batch's pixels in the buffer: a place is the sum of a number of each tensor.
+
+    Attributes:
+        frames: places of the first pixels of frames, ``[B, T]``.
+        rows: offsets of rows, ``[B, H]``.
+        columns: offsets of columns, ``[B, W]``.
+    """
 
     frames: Tensor
-    """``[B, T]``, first pixels of frames."""
     rows: Tensor
-    """``[B, H]``, from there."""
     columns: Tensor
-    """``[B, W]``, from there."""
 
 
 class FlatFootage:
-    """Frames of all files behind one another, ``[pixels, 3]``.
+    """A buffer of the frames of all files, one after the other, uint8 ``[pixels, 3]``.
 
     Args:
-        footage: to hold.
-        device: where.
+        footage: the files.
+        device: device that holds the buffer.
     """
 
     def __init__(self, footage: Sequence[Footage], device: torch.device) -> None:
@@ -59,11 +72,11 @@ class FlatFootage:
             for start in range(0, size, len(staging)):
                 piece = pixels[start : start + len(staging)]
                 staging[: len(piece)].copy_(piece)
-                # one buffer, so each copy ends before the next: pageable copies would do no better, and slower
+                # there is one staging buffer, so each copy ends before the next; pageable copies are slower still
                 self.buffer[first + start : first + start + len(piece)].copy_(staging[: len(piece)])
 
     def places(self, draws: Sequence[Draw], config: VidTwinConfig) -> Places:
-        """Where the pixels of some clips lie, on the CPU (pinned if they are to go to a GPU)."""
+        """Compute where the pixels of some clips lie, on the CPU (in pinned memory if they go to a GPU)."""
         frames, rows, columns = (
             np.empty((len(draws), count), np.int64) for count in (config.frames, config.height, config.width)
         )
@@ -77,7 +90,7 @@ class FlatFootage:
         return Places(*(part.pin_memory() if self.buffer.is_cuda else part for part in tensors))
 
     def gather(self, places: Places) -> Tensor:
-        """uint8 ``[B, T, H, W, 3]`` on the device; nothing waits for it."""
+        """Gather clips on the device, uint8 ``[B, T, H, W, 3]``, without waiting for it."""
         frames, rows, columns = (part.to(self.buffer.device, non_blocking=True) for part in places)
         index = frames[:, :, None, None] + rows[:, None, :, None] + columns[:, None, None, :]
         return self.buffer[index.flatten()].view(*index.shape, 3)

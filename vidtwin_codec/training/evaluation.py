@@ -1,4 +1,4 @@
-"""How good a network is on clips it was not trained on."""
+"""Measuring a network on clips that it was not trained on."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ from vidtwin_codec.training.clips import pixels
 _BATCH = {"cpu": 2}
 _BATCH_ELSEWHERE = 16
 Rounded = Callable[[Latents], Latents]
-"""Turns latents into those a decoder gets."""
+"""A function that turns latents into those that a decoder gets."""
 
 
-class Quality(NamedTuple):
-    """Decibels: PSNR, mean over frames and clips; and of the worst and the best clip."""
+class ClipPsnr(NamedTuple):
+    """The PSNR of clips in dB.
+
+    Attributes:
+        mean: mean over frames and clips.
+        worst: PSNR of the worst clip.
+        best: PSNR of the best clip.
+    """
 
     mean: float
     worst: float
@@ -28,20 +34,20 @@ class Quality(NamedTuple):
 
 
 @torch.inference_mode()
-def measure(model: VidTwin, clips: Tensor, place: Device, rounded: Rounded | None = None) -> Quality | None:
-    """PSNR under the paper's protocol, of RGB in [0, 1]; None without clips.
+def measure(model: VidTwin, clips: Tensor, place: Device, rounded: Rounded | None = None) -> ClipPsnr | None:
+    """Measure the PSNR of RGB in [0, 1] under the paper's protocol; None without clips.
 
     Args:
-        model: on ``place``'s device.
+        model: the network, on the device of ``place``.
         clips: uint8 ``[n, T, H, W, 3]``, prepared by :func:`~vidtwin_codec.training.preparation.held_out_clips`.
         place: device and precision to compute with.
-        rounded: what becomes of posterior means before they are decoded; None for nothing.
+        rounded: quantises posterior means before they are decoded; None does not.
     """
     if not len(clips):
         return None
     errors = torch.cat(list(_each(model, clips, place, rounded))).cpu().numpy()
     values = psnr_of_error(errors).mean(axis=1)
-    return Quality(float(values.mean()), float(values.min()), float(values.max()))
+    return ClipPsnr(float(values.mean()), float(values.min()), float(values.max()))
 
 
 def _each(model: VidTwin, clips: Tensor, place: Device, rounded: Rounded | None) -> Iterator[Tensor]:

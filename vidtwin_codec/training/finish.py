@@ -1,4 +1,4 @@
-"""The end of a run: quantisation steps, the weights file, the plot and the model card."""
+"""The end of a run, which writes the weights with their quantisation steps, the plot and the model card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, save_checkpoint
 from vidtwin_codec.network.device import Device
 from vidtwin_codec.text import valid
-from vidtwin_codec.training.evaluation import Quality, measure
+from vidtwin_codec.training.evaluation import ClipPsnr, measure
 from vidtwin_codec.training.footage import describe
 from vidtwin_codec.training.loop import Setting, Trainer
 from vidtwin_codec.training.network import starting_steps
@@ -29,26 +29,38 @@ if TYPE_CHECKING:
 
 CALIBRATION_CLIPS = 64
 CALIBRATION_SECONDS = 45.0
-"""What is left of it then is left out. The model card's measurements come on top."""
+"""Time of the calibration, which leaves out what it cannot do by then. The measurements for the model card come on
+top."""
 
 
 class Finished:
-    """What :func:`finish` made: quality of the stored weights, their digest, precision and the notes on the way."""
+    """The result of :func:`finish`.
+
+    Attributes:
+        quality: PSNR of the stored weights; None if nothing was held out.
+        compute_dtype: precision that the weights are marked for.
+        sha256: digest of the weights file.
+        notes: notes for the user.
+    """
 
     def __init__(self) -> None:
-        self.quality: Quality | None = None
+        self.quality: ClipPsnr | None = None
         self.compute_dtype = "float32"
         self.sha256 = ""
         self.notes: list[str] = []
 
 
 def card_path(output: Path) -> Path:
-    """Where the model card lies."""
+    """Path of the model card of a weights file."""
     return output.with_suffix(".md")
 
 
 def finish(trainer: Trainer, command: str) -> Finished:
-    """Write the weights that the run ends with, and what is to be read about them.
+    """Write the final weights, the plot and the model card.
+
+    Args:
+        trainer: the finished training.
+        command: command that repeats the run, for the model card.
 
     Raises:
         VidtwinError: a file cannot be written.
@@ -66,7 +78,7 @@ def finish(trainer: Trainer, command: str) -> Finished:
         loss = made.quality.mean - coarse.mean
         made.compute_dtype = "bfloat16" if loss <= PRECISION_LOSS else "float32"
         made.notes.append(f"computing in bfloat16 costs {loss:.3f} dB: marked {made.compute_dtype}")
-    store.record_path(options.output).unlink(missing_ok=True)  # of weights that these replace
+    store.record_path(options.output).unlink(missing_ok=True)  # the digest of the weights that are replaced
     save_checkpoint(
         options.output,
         model,
@@ -97,7 +109,7 @@ def _report(trainer: Trainer, made: Finished, command: str) -> None:
 
 
 def _steps(trainer: Trainer, model: VidTwin, notes: list[str]) -> Steps | None:
-    """Those of the weights that the run began with where channels are patterns, else calibrated."""
+    """Take the steps of the weights that the run began with if channels are patterns, else calibrate steps."""
     setting = trainer.setting
     kept = starting_steps(setting.options) if model.config.patterns is not None else None
     if kept is not None:
@@ -134,7 +146,7 @@ def _calibrated(model: VidTwin, rate: RateModel | None, setting: Setting, notes:
 
 @torch.no_grad()
 def _round(model: VidTwin, storage: str) -> None:
-    """To the precision they will be stored in, so that what is measured is what is kept."""
+    """Round parameters to the precision they are stored in, so that the stored weights are measured."""
     dtype: torch.dtype = getattr(torch, storage)
     for parameter in model.parameters():
         if parameter.abs().max() <= torch.finfo(dtype).max:

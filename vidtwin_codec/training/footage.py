@@ -1,4 +1,4 @@
-"""Which files a run trains on: videos and arrays in any nesting, some held out by file."""
+"""The files that a run trains on, videos and arrays at any depth, of which some are held out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vidtwin_codec.training.options import TrainOptions
 
 ARRAY_SUFFIX = ".npy"
 _SLACK = 8 / 7
-"""Of the decoded short side over the network's: room for crops to move (256 for 224)."""
+"""Decoded short side over the network's, which leaves room for crops to move (256 for 224)."""
 
 Say = Callable[[str], None]
 
@@ -29,10 +29,12 @@ class Footage:
     """Decoded frames of one file.
 
     Attributes:
-        name: of the file it comes from, relative to the data folder.
+        name: name of the file they come from, relative to the data folder.
         path: a ``.npy`` file of uint8 ``[frames, height, width, 3]``.
-        frames, height, width: of the array.
-        run: so many frames at a time follow each other without a gap; a clip lies within one run.
+        frames: number of frames.
+        height: height in pixels.
+        width: width in pixels.
+        run: number of frames between gaps; a clip lies within one such run.
     """
 
     name: str
@@ -43,14 +45,14 @@ class Footage:
     run: int
 
     def open(self) -> Tensor:
-        """The frames, mapped from the file."""
-        # copy-on-write, because torch does not know arrays that may not be written to; nothing writes
+        """Map the frames from the file."""
+        # copy-on-write, because torch warns of read-only arrays; nothing writes to it
         return torch.from_numpy(np.load(self.path, mmap_mode="c"))
 
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file to train or to measure on."""
+    """A file to train or measure on."""
 
     name: str
     path: Path
@@ -61,15 +63,15 @@ class FoundFile:
 
     @property
     def order(self) -> str:
-        """A place in an order that has nothing to do with names, the same on every machine."""
+        """Sort key for an order that looks random and is the same on every machine."""
         return hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def find_files(data: Path) -> list[FoundFile]:
-    """Every video and ``.npy`` file at or below ``data``, by name.
+    """List all videos and ``.npy`` files at or below ``data``, by name.
 
     Raises:
-        VidtwinError: there is no such folder, or nothing usable in it.
+        VidtwinError: there is no such file or folder, or nothing usable in it.
     """
     if not data.exists():
         raise VidtwinError(f"{data}: no such file or folder", "name a folder of videos")
@@ -87,10 +89,10 @@ def find_files(data: Path) -> list[FoundFile]:
 
 
 def split(options: TrainOptions) -> tuple[list[FoundFile], list[FoundFile]]:
-    """Files to train on and files to measure on.
+    """Choose the files to train on and the files to measure on.
 
-    Which files are held out depends on their names alone, so adding footage leaves the others where they are
-    as far as the share allows.
+    The choice depends on the names of the files alone, so adding footage moves others only as far as the share
+    requires.
     """
     files = find_files(options.data)
     if options.eval_data is not None:
@@ -103,7 +105,7 @@ def split(options: TrainOptions) -> tuple[list[FoundFile], list[FoundFile]]:
 
 
 def training_size(width: int, height: int, config: VidTwinConfig, short_side: int | None) -> tuple[int, int]:
-    """``(width, height)`` to decode a video to: its short side brought down, but never below the network's size."""
+    """Compute ``(width, height)`` to decode a video to: a smaller short side, but never below the network's size."""
     wanted = short_side or round(min(config.width, config.height) * _SLACK)
     scale = min(1.0, wanted / min(width, height))
     scale = max(scale, config.width / width, config.height / height)
@@ -111,10 +113,10 @@ def training_size(width: int, height: int, config: VidTwinConfig, short_side: in
 
 
 def open_array(file: FoundFile, config: VidTwinConfig) -> Footage:
-    """An array of frames as it is.
+    """Use an array of frames as footage.
 
     Raises:
-        VidtwinError: not uint8 ``[frames, height, width, 3]``, or smaller than the network's clips.
+        VidtwinError: the array is not uint8 ``[frames, height, width, 3]``, or smaller than the network's clips.
     """
     try:
         array = np.load(file.path, mmap_mode="r")
@@ -131,13 +133,13 @@ def open_array(file: FoundFile, config: VidTwinConfig) -> Footage:
 
 
 def fingerprint(footage: list[Footage]) -> str:
-    """Whether two runs train on the same footage."""
+    """Compute a digest that tells whether two runs train on the same footage."""
     text = "\n".join(f"{one.name} {one.frames} {one.width}x{one.height} {one.run}" for one in footage)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def describe(footage: list[Footage]) -> str:
-    """How much there is, in words."""
+    """Describe the amount of footage in words."""
     frames = sum(one.frames for one in footage)
     gigabytes = sum(math.prod((one.frames, one.height, one.width, 3)) for one in footage) / 1e9
     return f"{len(footage)} files, {frames} frames, {gigabytes:.1f} GB"

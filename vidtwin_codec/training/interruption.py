@@ -1,4 +1,4 @@
-"""Stopping between two steps when asked to, instead of in the middle of one."""
+"""Signals that stop a run between two steps instead of in the middle of one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from vidtwin_codec.signals import STOPPING
 
 
 class Interruption:
-    """While the block lasts, signals that ask to stop only set :attr:`requested`; the same one again is not held back.
+    """A block in which the first stop signal of a kind only sets :attr:`requested`; the second one interrupts.
 
-    (Of one Ctrl-C a process under ``torchrun`` gets both.)
+    A process under ``torchrun`` gets two kinds of signal from one Ctrl-C. Signals reach the main thread only; in other
+    threads nothing is changed.
 
-    Signals reach the main thread only; elsewhere nothing is changed.
+    Attributes:
+        requested: whether a signal has asked to stop.
     """
 
     def __init__(self) -> None:
@@ -27,7 +29,7 @@ class Interruption:
         if threading.current_thread() is threading.main_thread():
             for number in STOPPING:
                 if signal.getsignal(number) == signal.SIG_IGN:
-                    continue  # a program that is not to hear of it
+                    continue  # the process was started to ignore this signal
                 self._before[number] = signal.signal(number, self._noted)
         return self
 

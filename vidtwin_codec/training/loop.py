@@ -1,4 +1,4 @@
-"""The steps of a run: batch, losses, gradients, rates; and at intervals measuring, logging and saving."""
+"""The training loop: batches, losses, gradients and learning rates, with measuring, logging and saving at intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model import VidTwin, save_checkpoint
 from vidtwin_codec.network.device import Device
-from vidtwin_codec.training.clips import Batch, ClipSampler
+from vidtwin_codec.training.clips import ClipSampler, TrainingBatch
 from vidtwin_codec.training.compiling import compile_blocks
 from vidtwin_codec.training.evaluation import Rounded, measure
 from vidtwin_codec.training.footage import Say
@@ -34,24 +34,24 @@ from vidtwin_codec.training.state import State
 from vidtwin_codec.training.world import World
 
 LOG_EVERY = 20
-"""Steps a line of the log stands for."""
+"""Number of steps that a line of the log stands for."""
 AGREE_EVERY = 10
-"""Steps after which several processes ask each other whether to stop; until then none waits for another's clock."""
+"""Number of steps after which several processes agree on whether to stop; in between none waits for another."""
 STATE, LATEST = "state.pt", "latest.safetensors"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run stands on, settled before its first step.
+    """The setting of a run, which does not change after its first step.
 
     Attributes:
-        options: as asked for.
-        place: device and precision really used.
+        options: the options.
+        place: device and precision in use.
         world: this process among all.
-        sampler: clips to train on.
-        held_out: clips to measure on, uint8 ``[n, T, H, W, 3]``; only in the first process.
-        footage: fingerprint of what is trained on.
-        say: is told what happens.
+        sampler: sampler of training clips.
+        held_out: clips to measure on, uint8 ``[n, T, H, W, 3]``, only in the first process.
+        footage: fingerprint of the training footage.
+        say: receives lines about progress.
     """
 
     options: TrainOptions
@@ -64,12 +64,23 @@ class Setting:
 
 
 class Trainer:
-    """A network on its way: :meth:`run` takes it to the end of its budget, or to an interruption."""
+    """A trainer takes a network to the end of its budget, or to an interruption.
+
+    Attributes:
+        setting: the setting of the run.
+        model: the network.
+        rate: the rate model, if there is one.
+        optimizers: the optimisers.
+        average: moving average of the weights.
+        step: number of steps done.
+        bits: rate of the last log line, in bits an element.
+        log: the log, in the first process.
+    """
 
     def __init__(
         self, setting: Setting, model: VidTwin, rate: RateModel | None = None, state: State | None = None
     ) -> None:
-        """Begin with ``model`` and the model of its rate, or go on with ``state`` and their architectures."""
+        """Begin with a network and its rate model, or continue from ``state`` with their architectures."""
         options, place = setting.options, setting.place
         self.setting, self.model = setting, model.to(place.device)
         self.rate = rate.to(place.device) if rate is not None else None
@@ -111,18 +122,18 @@ class Trainer:
 
     @property
     def rounded(self) -> Rounded | None:
-        """What quantisation makes of latents, where the run knows its steps."""
+        """Function that quantises latents; None if the run has no steps."""
         rate, scale = self.rate, self.setting.options.noise_scale
         return None if rate is None else lambda latents: rate.rounded(latents, scale)
 
     @property
     def seconds(self) -> float:
-        """Time the run has taken so far, in all its parts."""
+        """Time that the run has taken so far, before and after resuming."""
         return self._seconds_before + time.monotonic() - self._began
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is used up."""
+        """Share of the budget that is used up, 0 to 1."""
         options = self.setting.options
         if options.steps is not None:
             return self.step / options.steps
@@ -130,7 +141,10 @@ class Trainer:
         return self.seconds / (60 * options.minutes)
 
     def run(self) -> bool:
-        """Train. False when interrupted; the state to resume from is saved either way.
+        """Train, and save the state at the end.
+
+        Returns:
+            Whether the run was completed, not interrupted.
 
         Raises:
             VidtwinError: the loss is no longer finite, or the state cannot be written.
@@ -156,14 +170,14 @@ class Trainer:
         return progress >= 1
 
     def _go_on(self, requested: bool) -> tuple[float, bool]:
-        """Progress, and whether to stop; the same in every process, which ask each other now and then."""
+        """Return the progress and whether to stop, on which all processes agree."""
         options, world = self.setting.options, self.setting.world
         if self._agreed is None or world.size == 1 or self.step % AGREE_EVERY == 0:
             self._agreed = world.agree(self.progress, requested, self.setting.place.device)
         agreed, stop = self._agreed
         return (agreed if options.steps is None else self.progress), stop
 
-    def _advance(self, batch: Batch, progress: float) -> None:
+    def _advance(self, batch: TrainingBatch, progress: float) -> None:
         options = self.setting.options
         final = options.final_loss is not None and progress >= 1 - options.cooldown
         losses, norm = self.gradients(batch, options.final_loss if final and options.final_loss else options.loss)
@@ -180,8 +194,12 @@ class Trainer:
             self._evaluate()
             self.save()
 
-    def gradients(self, batch: Batch, loss: str) -> tuple[Losses, Tensor]:
-        """Losses of a batch; leaves the clipped gradients in the network and tells their norm before clipping."""
+    def gradients(self, batch: TrainingBatch, loss: str) -> tuple[Losses, Tensor]:
+        """Compute the losses and the clipped gradients of a batch.
+
+        Returns:
+            The losses, and the norm of the gradients before clipping.
+        """
         with self.setting.place.autocast():
             losses: Losses = self._module(batch.clips, batch.noise, loss, batch.scale)
         losses.total.backward()  # type: ignore[no-untyped-call]
@@ -189,7 +207,7 @@ class Trainer:
         return losses, norm
 
     def _write_log(self, factor: float | None = None) -> None:
-        """Begin a line for the steps since the last one, and end that: its numbers have come from the device by now."""
+        """Write the pending log line, whose numbers have come from the device by now, and begin the next one."""
         count = self.step - self._logged[0]
         if not count:
             return
@@ -203,7 +221,7 @@ class Trainer:
         self._pending = record, self._means.take(count)
 
     def _finish_log(self) -> None:
-        """Write the line that was begun; the first process's own clips stand for all."""
+        """Write the pending line of the log, from the clips of the first process alone."""
         if self._pending is None:
             return
         (begun, later), self._pending = self._pending, None
@@ -244,7 +262,7 @@ class Trainer:
         self.setting.say(f"step {self.step}, {self.seconds / 60:.1f} minutes{shown}")
 
     def save(self) -> None:
-        """Put the state, and the averaged weights as they are now, into the run's folder; a thread does the writing.
+        """Save the state and the averaged weights to the run's folder, on a thread of its own.
 
         Raises:
             VidtwinError: the weights are no longer finite, or what was saved before could not be written.
@@ -252,7 +270,7 @@ class Trainer:
         if not self.setting.world.first:
             return
         options, step = self.setting.options, self.step
-        # the last good state must not be replaced by one from which nothing can go on
+        # the last good state must not be replaced by one that cannot be resumed
         if not all_finite(self._learning):
             raise self._diverged()
         state = State(
@@ -276,6 +294,6 @@ class Trainer:
 
 
 def save_latest(model: VidTwin, path: Path, options: TrainOptions, step: int) -> None:
-    """The averaged weights without quantisation steps: to look at, or to ``vidtwin weights import``."""
+    """Save the averaged weights without quantisation steps, for a look, or for ``vidtwin weights import``."""
     origin = f"vidtwin train, unfinished, step {step}"
     save_checkpoint(path, model, name=options.weights_name, origin=origin, storage=options.storage)

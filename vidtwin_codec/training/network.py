@@ -1,4 +1,4 @@
-"""The network a run begins with: from weights, or new at a start that is better than random numbers."""
+"""The network that a run begins with: from weights, or new with a better initialization than random numbers."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def _patch_32(width: int, encoder_depth: int, decoder_depth: int) -> VidTwinConf
     )
 
 
-# compact: 23 M numbers, 46 MB as float16, the sizes of the embedded weights of that name; small: 12 M, for training on
-# a CPU; base: the released sizes. All have the released latents: 16 x 7 x 7 x 8 and 2 x 8 x 16 x 7 of 16 frames of
-# 224 x 224.
+# compact has 23 million parameters (46 MB as float16) and the sizes of the embedded weights of that name, small has 12
+# million, for training on a CPU, and base has the released sizes. All have the released latents: 16 x 7 x 7 x 8 and
+# 2 x 8 x 16 x 7 for 16 frames of 224 x 224.
 PRESET_CONFIGS = {"compact": _patch_32(384, 4, 4), "small": _patch_32(256, 3, 5), "base": VidTwinConfig()}
 
 _BEGIN_CLIPS = 8
 START_CLIPS = 48
-"""Clips whose patches give the principal components of a new network's first and last layer."""
+"""Number of clips whose patches give the principal components for a new network's first and last layer."""
 _GATE = 0.2
 _LOG_VARIANCE = -3.0
 
 
 def network_config(options: TrainOptions) -> VidTwinConfig:
-    """The network that ``options`` ask for.
+    """Make the configuration of the network from the options.
 
     Raises:
         VidtwinError: the weights or the configuration cannot be read, or sizes do not fit together.
@@ -83,10 +83,10 @@ def network_config(options: TrainOptions) -> VidTwinConfig:
 
 
 def _deeper(config: VidTwinConfig, options: TrainOptions) -> VidTwinConfig:
-    """With as many blocks as asked for.
+    """Increase the number of blocks to that of the options.
 
     Raises:
-        VidtwinError: the weights have more.
+        VidtwinError: the weights have more blocks.
     """
     found: dict[str, Any] = {}
     for side, depth in (("encoder", options.encoder_depth), ("decoder", options.decoder_depth)):
@@ -100,14 +100,14 @@ def _deeper(config: VidTwinConfig, options: TrainOptions) -> VidTwinConfig:
 def build(
     options: TrainOptions, config: VidTwinConfig, sampler: ClipSampler | None, device: torch.device | None = None
 ) -> VidTwin:
-    """The network before the first step, on the CPU.
+    """Build the network before the first step, on the CPU.
 
     Args:
-        options: say whether it starts from weights.
-        config: of the network.
-        sampler: footage to take principal components from; None leaves a new network at random numbers,
-            for processes that will get the first one's.
-        device: where to find principal components; None for the CPU.
+        options: options of the run.
+        config: configuration of the network.
+        sampler: footage for principal components. None leaves a new network at random numbers, for processes that get
+            the network of the first one.
+        device: device that computes principal components; None for the CPU.
     """
     if options.init is not None:
         model = _with_more_blocks(open_checkpoint(init_path(options.init)).load(trainable=True), config)
@@ -124,7 +124,7 @@ def build(
 
 
 def _with_more_blocks(model: VidTwin, config: VidTwinConfig) -> VidTwin:
-    """The same network with blocks of zeros behind its own, as many as ``config`` wants."""
+    """Append blocks of zeros to a network, up to the number in ``config``."""
     if model.config == config:
         return model
     deeper = VidTwin(config)
@@ -136,7 +136,7 @@ def _with_more_blocks(model: VidTwin, config: VidTwinConfig) -> VidTwin:
 
 
 def starting_steps(options: TrainOptions) -> Steps | None:
-    """Quantisation steps of the weights that a run starts from; None where there are none.
+    """Read the quantisation steps of the weights that a run starts from; None if there are none.
 
     Raises:
         VidtwinError: the weights cannot be read.
@@ -148,7 +148,7 @@ def starting_steps(options: TrainOptions) -> Steps | None:
 
 
 def build_rate(options: TrainOptions, config: VidTwinConfig) -> RateModel | None:
-    """The model of the rate before the first step, on the CPU; None where the objective has none."""
+    """Build the rate model before the first step, on the CPU; None if the objective has none."""
     if options.objective != "rate":
         return None
     steps = starting_steps(options)
@@ -161,10 +161,10 @@ def build_rate(options: TrainOptions, config: VidTwinConfig) -> RateModel | None
 
 @torch.no_grad()
 def begin(model: VidTwin, rate: RateModel | None, sampler: ClipSampler, options: TrainOptions) -> int:
-    """Fit to footage what is not yet: the rate's scales, and blocks of given weights that do nothing.
+    """Initialize from footage: the scales of the rate model, and blocks of given weights that do nothing.
 
     Returns:
-        How many blocks were opened.
+        Number of blocks that were opened.
     """
     clips = [model.posterior(pixels(sampler.cut(sampler.draw(0, number))[None])) for number in range(_BEGIN_CLIPS)]
     if rate is not None:
@@ -175,7 +175,7 @@ def begin(model: VidTwin, rate: RateModel | None, sampler: ClipSampler, options:
     if rate is not None:
         pairs = [(clip.mean, rate.rounded(clip.mean, options.noise_scale)) for clip in clips]
     else:
-        # the sigma of a posterior, once up and once down
+        # one posterior sigma up for even clips, and down for odd ones
         pairs = [(clip.mean, Latents(*(mean + options.noise_scale * sign * (0.5 * log).exp()
                                        for mean, log in zip(*clip, strict=True))))
                  for number, clip in enumerate(clips) for sign in ((-1) ** number,)]  # fmt: skip
@@ -183,17 +183,17 @@ def begin(model: VidTwin, rate: RateModel | None, sampler: ClipSampler, options:
 
 
 def init_path(spec: str) -> Path:
-    """The file of the weights that a run starts from."""
-    # a file may also be an upstream checkpoint, which has no name here
+    """Find the file of the weights that a run starts from."""
+    # the file may be an upstream checkpoint, which has no name here
     return Path(spec) if Path(spec).is_file() else resolve(spec).path
 
 
 @torch.no_grad()
 def start_well(model: VidTwin, sampler: ClipSampler, device: torch.device | None = None) -> None:
-    """Set what can be known beforehand.
+    """Initialize a new network from the footage.
 
-    The patch embedding gives principal components of patches, halfway whitened, and the last layer turns them
-    back; blocks begin almost as identity; slots begin as frames; posteriors begin narrow.
+    The patch embedding gives principal components of patches, half whitened, and the last layer inverts it. Blocks are
+    almost the identity at first, slots are frames, and posteriors are narrow.
     """
     assert model.encoder is not None
     assert model.decoder is not None
@@ -215,7 +215,7 @@ def start_well(model: VidTwin, sampler: ClipSampler, device: torch.device | None
 
     patches = torch.cat([patchify(pixels(sampler.cut(sampler.draw(0, number))[None]), config.patch_size)
                          for number in range(START_CLIPS)]).flatten(0, 2)  # fmt: skip
-    # eigenvectors of 3072 x 3072 numbers take a CPU seconds; MPS cannot find them
+    # eigenvectors of a 3072 x 3072 matrix take a CPU seconds; MPS cannot compute them
     where = device if device is not None and device.type == "cuda" else torch.device("cpu")
     found = _principal_components(patches.to(where), config.encoder.hidden_size)
     mean, components, scales = (part.cpu() for part in found)
@@ -234,7 +234,7 @@ def start_well(model: VidTwin, sampler: ClipSampler, device: torch.device | None
 
 
 def _principal_components(patches: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean ``[n]``, orthonormal components ``[k, n]``, and ``[k]`` the square root of their standard deviations."""
+    """Compute the mean ``[n]``, orthonormal components ``[k, n]``, and roots of their standard deviations ``[k]``."""
     mean = patches.mean(dim=0)
     centred = patches - mean
     variances, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))

@@ -1,4 +1,4 @@
-"""What training minimises: pixel error, plus the rate of the latents."""
+"""The objective of training: pixel loss plus the rate of the latents."""
 
 from __future__ import annotations
 
@@ -15,36 +15,41 @@ from vidtwin_codec.training.rate import RateModel
 
 _MSE_SCALE = 100.0
 _ABSOLUTE_SCALE = 10.0
-"""So that the pixel term is about 1 early in training, whichever is chosen, and one kl_weight suits all."""
+"""Factors that make any pixel loss about 1 early in training, so that one kl_weight suits all."""
 _CHARBONNIER = 1e-2
-"""Below this error the Charbonnier loss turns from absolute to squared."""
+"""Error below which the Charbonnier loss turns from absolute to squared."""
 _PSNR_FLOOR = 1e-5
-"""Clips better than 50 dB stop counting."""
+"""Squared error below which clips (above 50 dB) hardly count any more."""
 
 
 class Losses(NamedTuple):
-    """Scalars: what is minimised, and its parts."""
+    """The objective and its parts, as scalars.
+
+    Attributes:
+        total: what is minimised.
+        squared_error: mean squared error of clips in [-1, 1].
+        rate: nats an element, from the Kullback-Leibler divergence from a unit Gaussian or estimated for quantised
+            latents; NaN if the encoder does not learn and the rate is not estimated.
+    """
 
     total: Tensor
     squared_error: Tensor
-    """Mean squared error of clips in [-1, 1]."""
     rate: Tensor
-    """Nats an element: the Kullback-Leibler divergence from a unit Gaussian, or estimated for quantised
-    latents; not a number where the encoder does not learn and nobody estimates it."""
 
 
 class Objective(nn.Module):
-    """A VidTwin with its losses, in one module, so that gradient exchange sees all of it.
+    """A VidTwin and its losses in one module, so that processes exchange the gradients of all of it.
 
     Without a rate model the decoder sees samples of the posterior: mean + sigma · noise. A uniform quantiser of step
-    sigma · sqrt(12), one of the two ways base steps are calibrated, adds noise of the same variance. With one it sees
-    means with uniform noise as wide as the model's steps, or means rounded to them.
+    sigma · sqrt(12), one of the two kinds of calibrated base steps, adds noise of the same variance. With a rate model
+    the decoder sees means with uniform noise as wide as the model's steps, or means rounded to them.
 
     Args:
-        model: to train.
-        kl_weight: of the rate. At 0 the posterior's variances are left as they are: nothing would hold them up.
-        noise_scale: what the noise, or the steps, are multiplied by.
-        rate: estimates the rate of quantised latents.
+        model: the network to train.
+        kl_weight: weight of the rate. At 0 the posterior's variances are not trained, because nothing would keep them
+            from vanishing.
+        noise_scale: factor on the noise, or on the steps.
+        rate: estimates the rate of quantised latents; None takes the posterior's divergence.
         rounding: whether the decoder sees rounded means in place of noise (with a rate model).
     """
 
@@ -60,19 +65,19 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.kl_weight, self.noise_scale = model, kl_weight, noise_scale
         self.rate, self.rounding = rate, rounding
-        # nothing that learns can change what a frozen encoder's latents take
+        # the rate of a frozen encoder's latents cannot change
         self.counts = rate is None or any(parameter.requires_grad for parameter in _encoder(model).parameters())
         if rate is not None and not self.counts:
             rate.requires_grad_(False)
 
     def forward(self, clips: Tensor, noise: Tensor, loss: str, scale: Tensor | None = None) -> Losses:
-        """One batch.
+        """Compute the losses of one batch.
 
         Args:
             clips: uint8 ``[B, T, H, W, 3]``.
-            noise: ``[B, elements]`` of mean 0 and variance 1; uniform for a rate model.
+            noise: noise of mean 0 and variance 1, ``[B, elements]``; uniform for a rate model.
             loss: ``"mse"``, ``"psnr"``, ``"l1"`` or ``"charbonnier"``.
-            scale: ``[B]``, what the noise of each clip is multiplied by; None for 1.
+            scale: factor on the noise of each clip, ``[B]``; None for 1.
         """
         target = pixels(clips)
         factor = self.noise_scale * (torch.ones_like(noise[:, 0]) if scale is None else scale)
@@ -86,13 +91,13 @@ class Objective(nn.Module):
         return Losses(total + self.kl_weight * rate if self.counts else total, squared.mean(), rate)
 
     def _sampled(self, posterior: Posterior, noise: Tensor, factor: Tensor) -> tuple[Latents, Tensor]:
-        """What the decoder sees of a posterior, and its divergence."""
+        """Sample a posterior for the decoder, and compute its divergence."""
         if not self.kl_weight:
             posterior = Posterior(posterior.mean, Latents(*(part.detach() for part in posterior.log_variance)))
         return _sample(posterior, factor[:, None] * noise), _rate(posterior)
 
     def _coded(self, posterior: Posterior, noise: Tensor, factor: Tensor) -> tuple[Latents, Tensor]:
-        """What the decoder sees of quantised means, and what they would take."""
+        """Quantise means for the decoder, and estimate their rate."""
         assert self.rate is not None
         if self.rounding and not self.counts:
             return self.rate.rounded(posterior.mean, factor), torch.full((), math.nan, device=noise.device)

@@ -1,7 +1,8 @@
-"""Transformer blocks that do nothing, made ready to learn something.
+"""Opening transformer blocks that do nothing, so that they can learn.
 
-Weights that were written down have blocks of zeros behind gates that are shut: no gradient reaches them. An opened
-block still adds nothing, because the last maps of its sub-layers stay zero; but those learn from the first step on.
+Weights that were constructed, not trained, have blocks of zeros behind closed gates, which no gradient reaches. An
+opened block still adds nothing, because the last maps of its sub-layers stay zero, but these learn from the first step
+on.
 """
 
 from __future__ import annotations
@@ -17,33 +18,35 @@ from vidtwin_codec.model.idle import settle
 from vidtwin_codec.model.transformer import LAYER_NORM_EPS, Block, Transformer
 
 _LEAST_SPREAD, _MOST_SPREAD = 1 / 8, 8.0
-"""Of a channel after the norm: beyond these, the block's own scale does not make up for it."""
+"""Range of a channel's size after the norm that the block's own scale makes up for."""
 _LEAST_GATE = 0.02
 
 
 def is_dead(block: Block) -> bool:
-    """Whether nothing in it can ever learn: gates and last maps are zero."""
+    """Whether nothing in a block can ever learn, because gates and last maps are zero."""
     lasts = (block.spatial_attention.projection, block.temporal_attention.projection, block.mlp.contract)
     return not bool(block.modulation[[2, 5]].any()) and not any(bool(last.weight.any()) for last in lasts)
 
 
 def dead_blocks(transformer: Transformer) -> list[Block]:
-    """Those of its blocks that are dead."""
+    """List the dead blocks of a transformer."""
     return [block for block in transformer.blocks if isinstance(block, Block) and is_dead(block)]
 
 
 @torch.no_grad()
 def open_blocks(model: VidTwin, clips: Iterable[tuple[Latents, Latents]], seed: int) -> int:
-    """Open the decoder's dead blocks; what the network computes stays the same.
+    """Open the decoder's dead blocks, without changing what the network computes.
+
+    Blocks are scaled such that they see all channels at about the same size, and add about the size of the error in
+    each channel.
 
     Args:
-        model: a network whose decoder's blocks are all dead or all at work.
-        clips: latents as the encoder gives them, and as the decoder will see them: a block sees channels at about one
-            size, and what it adds is of the size of the error in a channel.
-        seed: of its inner maps.
+        model: a network whose decoder's blocks are all dead or all alive.
+        clips: pairs of latents, as the encoder gives them and as the decoder will see them.
+        seed: seed of the inner maps.
 
     Returns:
-        How many there were.
+        Number of blocks that were opened.
     """
     decoder = model.decoder
     assert decoder is not None
@@ -60,7 +63,7 @@ def open_blocks(model: VidTwin, clips: Iterable[tuple[Latents, Latents]], seed: 
     for block in blocks:
         for inner in (block.spatial_attention.qkv, block.temporal_attention.qkv, block.mlp.expand):
             _fill(inner, random)
-        # the temporal attention reads the stream as it is, large where pictures are light or dark
+        # temporal attention reads the stream without a norm, which is large where frames are light or dark
         block.temporal_attention.qkv.weight.div_(1 + tokens.square().mean().sqrt())
         block.modulation[[0, 3]] = 0
         block.modulation[[1, 4]] = 1 / size.clamp(_LEAST_SPREAD, _MOST_SPREAD) - 1
@@ -78,10 +81,10 @@ def _fill(linear: nn.Linear, random: torch.Generator) -> None:
 
 
 def choose_trained(model: VidTwin, trained: str) -> None:
-    """Let only some of a network learn.
+    """Let only a part of a network learn.
 
     Args:
-        model: all of it.
+        model: the whole network.
         trained: ``"all"``, ``"decoder"``, or ``"blocks"``, the decoder's transformer blocks.
     """
     assert model.decoder is not None
@@ -91,10 +94,10 @@ def choose_trained(model: VidTwin, trained: str) -> None:
 
 
 def spare_work(model: VidTwin) -> None:
-    """Let what does not learn cost as little as in use: frozen parts, and blocks that no gradient will ever reach.
+    """Make parts that do not learn as cheap as in inference: frozen parts, and blocks that no gradient ever reaches.
 
     Args:
-        model: in training mode, with the weights that the run begins or goes on with.
+        model: the network in training mode, with the weights that the run begins or continues with.
     """
     encoder, decoder = model.encoder, model.decoder
     assert encoder is not None

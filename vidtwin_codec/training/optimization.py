@@ -1,4 +1,4 @@
-"""Optimisers, their rates over a run, and the running average of the weights."""
+"""Optimisers, their learning rates over a run, and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _IN_BLOCK = re.compile(r"(encoder|decoder)\.transformer\.")
 _LAST_MAP = re.compile(r"\.(projection|contract)\.")
 _OF_ZEROS = 1 / 8
 RATE_MODEL_LR = 1e-2
-"""Of the model of the rate: some hundred steps take it across the range of its scales."""
+"""Learning rate of the rate model, with which some hundred steps cross the range of its scales."""
 _BETAS = (0.9, 0.98)
 _MOMENTUM, _NEWTON_SCHULZ_STEPS = 0.95, 5
 
 
 class Optimizers:
-    """One or two optimisers that step together; the rate of each follows :func:`rate_factor`.
+    """One or two optimisers that step together; the learning rate of each follows :func:`rate_factor`.
 
-    Networks written down with orthonormal maps and identities have many small numbers in large matrices; a step of the
-    rate that suits a network of random numbers would turn them far. So outside their blocks, which start at random
-    numbers, a tensor's rate is multiplied by the size of its numbers (as in Shazeer and Stern, "Adafactor", 2018); and
-    the last maps in blocks, which start at zeros and add up a thousand inputs, move at an eighth of the rate.
+    Networks that were constructed from orthonormal maps and identities have many small numbers in large matrices, which
+    a learning rate for networks of random numbers would change too much. So outside of blocks, which start at random
+    numbers, a tensor's learning rate is multiplied by the size of its numbers (as in Shazeer and Stern, "Adafactor",
+    2018). The last maps in blocks, which start at zeros and sum a thousand inputs, have an eighth of the learning rate.
 
     Args:
-        model: as the run begins, before a state is loaded into it; what wants no gradient is left out.
-        options: of the run.
-        rate: learns beside it, at a rate of its own.
+        model: the network as the run begins, before a state is loaded into it; frozen parameters are left out.
+        options: options of the run.
+        rate: the rate model, which has a learning rate of its own.
     """
 
     def __init__(self, model: VidTwin, options: TrainOptions, rate: nn.Module | None = None) -> None:
@@ -67,7 +67,7 @@ class Optimizers:
             self._parts.append((_muon(muon, options), options.muon_lr))
 
     def step(self, factor: float) -> None:
-        """Move the weights at ``factor`` times the full rates, and forget the gradients."""
+        """Update the weights with ``factor`` times the full learning rates, and clear the gradients."""
         for optimizer, rate in self._parts:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor * group.get("scale", 1.0)
@@ -75,11 +75,11 @@ class Optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> list[dict[str, Any]]:
-        """What :meth:`load` puts back."""
+        """Return the state that :meth:`load` restores."""
         return [optimizer.state_dict() for optimizer, _ in self._parts]
 
     def load(self, state: Sequence[dict[str, Any]]) -> None:
-        """Go on from a state, with the kernels of this device in place of those of the state's."""
+        """Restore a state, but keep the kernels that suit this device."""
         for (optimizer, _), saved in zip(self._parts, state, strict=True):
             ours = {name: optimizer.defaults[name] for name in ("foreach", "fused") if name in optimizer.defaults}
             groups = [{**group, **ours} for group in saved["param_groups"]]
@@ -87,12 +87,13 @@ class Optimizers:
 
 
 def _kernels(device: torch.device) -> dict[str, bool]:
-    """Ask for one kernel for all of a group where torch has one; elsewhere torch chooses."""
+    """Ask for fused kernels where torch has them; elsewhere torch chooses."""
     return {"fused": True} if device.type in ("cuda", "mps") else {}
 
 
 def _scale(name: str, tensor: Tensor) -> float:
-    """Of a tensor's rate: by its place in a block, or else the root of its mean square, to a power of two."""
+    """Choose the factor on a tensor's learning rate: by its place in a block, or else its root mean square, rounded to
+    a power of two."""
     if _IN_BLOCK.match(name):
         return _OF_ZEROS if _LAST_MAP.search(name) else 1.0
     square = float(tensor.detach().square().mean())
@@ -100,7 +101,7 @@ def _scale(name: str, tensor: Tensor) -> float:
 
 
 def _muon(matrices: list[Tensor], options: TrainOptions) -> Optimizer:
-    """Muon (Jordan et al. 2024), torch's own."""
+    """Make torch's Muon optimiser (Jordan et al. 2024)."""
     kind = getattr(torch.optim, "Muon", None)
     if kind is None:
         raise VidtwinError(
@@ -117,13 +118,13 @@ def _muon(matrices: list[Tensor], options: TrainOptions) -> Optimizer:
 
 
 def rate_factor(step: int, progress: float, *, warmup: int, cooldown: float) -> float:
-    """Share of the full rate: a linear rise over ``warmup`` steps, then constant, then a linear fall to zero.
+    """Compute the share of the full learning rate, which rises linearly, stays constant, and falls linearly to zero.
 
     Args:
-        step: steps done before this one.
-        progress: share of the run done before this step, 0 to 1.
-        warmup: steps.
-        cooldown: share of the run.
+        step: number of steps before this one.
+        progress: share of the run before this step, 0 to 1.
+        warmup: steps over which it rises.
+        cooldown: share of the run over which it falls, 0 to 1.
     """
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
     fall = min(1.0, (1 - progress) / cooldown) if cooldown else 1.0
@@ -131,12 +132,12 @@ def rate_factor(step: int, progress: float, *, warmup: int, cooldown: float) -> 
 
 
 class Average:
-    """An exponential moving average of a network's weights, as a network of its own."""
+    """An exponential moving average of a network's weights, which is a network itself."""
 
     def __init__(self, model: VidTwin, decay: float) -> None:
         self.decay = decay
         self.model: VidTwin = copy.deepcopy(model).requires_grad_(False).eval()
-        # walking a network takes longer than the average itself; what never changes needs none
+        # walking through a network takes longer than averaging, and frozen parameters need no average
         pairs = [
             (mine, theirs)
             for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True)
@@ -147,6 +148,6 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step number ``step`` (from 0); the first steps count for more."""
+        """Average in the weights after step number ``step`` (from 0), with less decay in the first steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)

@@ -1,4 +1,4 @@
-"""What a training run may be told; the same for Python and for the command line."""
+"""Options of a training run, the same for Python and for the command line."""
 
 from __future__ import annotations
 
@@ -22,118 +22,122 @@ _FREE_TO_CHANGE = frozenset(
     {"data", "output", "steps", "minutes", "resume", "force", "cooldown", "eval_every", "device", "compile"}
     | {"recompute", "cache", "cache_gb", "data_on_device", "eval_data", "held_out", "storage", "name"}
 )
-"""What a resumed run may do differently: how long, where, and what it reports; the rest would make it another run.
-
-``data`` is free because folders move; the footage in it is compared by itself, as is what is held out of it.
-"""
+"""Options that a resumed run may change: how long and where it runs, and what it reports. Any other would make it
+another run. ``data`` is among them because folders move; the footage itself is compared."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Choices of :func:`vidtwin_codec.training.train`."""
+    """Options of :func:`vidtwin_codec.training.train`."""
 
     data: Path
-    """A folder of videos in any nesting, or of uint8 ``.npy`` files ``[frames, H, W, 3]``; or one such file."""
+    """A folder of videos and uint8 ``.npy`` files ``[frames, H, W, 3]``, at any depth; or one such file."""
     output: Path
-    """The ``.safetensors`` to write at the end. Beside it appear ``NAME.training/`` and the model card ``NAME.md``."""
+    """The ``.safetensors`` to write at the end; ``NAME.training/`` and the model card ``NAME.md`` lie beside it."""
     steps: int | None = None
-    """Train for so many steps. Give this or ``minutes``."""
+    """Number of steps, 1 or more. Either this or ``minutes`` must be given."""
     minutes: float | None = None
-    """Train for so long, evaluations included, decoding the videos and calibrating not."""
+    """Training time in minutes, more than 0: with evaluations, without decoding the videos and calibrating."""
     resume: bool = False
-    """Go on from the state that an earlier run with this output left."""
+    """Whether to continue from the state that an earlier run with this output saved."""
     force: bool = False
-    """Replace an existing output, or start anew although a state to resume from exists."""
+    """Whether to replace an existing output, or start anew although there is a state to resume from."""
 
     init: str | None = None
-    """Weights to start from: a name, a file or a digest. None: a new network."""
+    """Weights to start from: a name, a file or a digest. None starts with a new network."""
     preset: str = "compact"
-    """Sizes of a new network."""
+    """Sizes of a new network, one of :data:`PRESETS`."""
     config: Path | None = None
-    """Sizes of a new network, as JSON, in place of a preset."""
+    """JSON file with the sizes of a new network, in place of a preset."""
     size: int | None = None
-    """Change the preset: frame height and width in pixels."""
+    """Height and width of the network's frames in pixels; None keeps the preset's."""
     patch: int | None = None
-    """Change the preset: pixels of a patch."""
+    """Height and width of a patch in pixels; None keeps the preset's."""
     width: int | None = None
-    """Change the preset: channels of a token, a multiple of 64."""
+    """Channels of a token, a multiple of 64; None keeps the preset's."""
     encoder_depth: int | None = None
-    """Change the preset: blocks of the encoder. With ``init``: so many in all, those added doing nothing at first."""
+    """Transformer blocks of the encoder; None keeps the preset's. With ``init`` the total, where added blocks change
+    nothing at first."""
     decoder_depth: int | None = None
-    """The same of the decoder."""
+    """Transformer blocks of the decoder; otherwise as ``encoder_depth``."""
     train: str = "all"
-    """What may change: everything, the ``decoder``, or the decoder's transformer ``blocks`` alone. What the encoder
-    says, and takes, then stays as it is."""
+    """Which parameters learn: ``all``, the ``decoder``, or the decoder's transformer ``blocks``. With the last two,
+    latents and their bits stay as they are."""
 
     eval_data: Path | None = None
-    """Footage to measure on, as ``data``; in place of holding files out of the data."""
+    """Footage to measure on, in the form of ``data``; None holds files of the data out."""
     held_out: float = 0.02
-    """Share of the data's files to measure on and never train on; at least one file, if there are two."""
+    """Share of the data's files to measure on and never train on, 0 to 0.9; at least one file, if there are two."""
     short_side: int | None = None
-    """Pixels of the shorter side that videos are decoded to; crops are cut from that. None: 8/7 of the network's."""
+    """Shorter side in pixels to decode videos to, from which crops are cut; None for 8/7 of the network's."""
     max_stride: int = 2
-    """Clips take every frame, every second frame … up to every so manieth."""
+    """Largest step between the frames of a clip, 1 or more: each takes every n-th frame, n drawn from 1 to this."""
     cache: Path | None = None
-    """Folder of decoded frames. None: in the user's cache folder."""
+    """Folder for decoded frames; None for one in the user's cache."""
     cache_gb: float = 20.0
-    """Gigabytes (10**9) that folder may take."""
+    """Most gigabytes (10**9 bytes) that this folder may take."""
     data_on_device: bool = False
-    """Hold all footage in the accelerator's memory and cut crops there."""
+    """Whether to hold all footage in the accelerator's memory and cut crops there."""
 
     batch: int = 8
-    """Clips a step, over all processes together."""
+    """Clips of a step, over all processes together; 1 or more."""
     loss: str = "mse"
-    """Pixel loss: ``mse`` (times 100), ``psnr`` (decibels), ``l1`` (times 10), ``charbonnier`` (times 10)."""
+    """Pixel loss: ``mse`` (times 100), ``psnr`` (decibels), ``l1`` (times 10) or ``charbonnier`` (times 10)."""
     final_loss: str | None = None
-    """Pixel loss from the start of the cooldown; None: the same."""
+    """Pixel loss from the start of the cooldown; None keeps ``loss``."""
     objective: str = "kl"
-    """What the rate is: ``kl``, the posterior's divergence from a unit Gaussian; ``rate``, bits estimated for means
-    quantised to learned steps."""
+    """The rate term: ``kl``, the divergence of the posterior from a unit Gaussian, or ``rate``, an estimate of the bits
+    of means quantised to learned steps."""
     kl_weight: float = 0.03
-    """Weight of the rate, nats an element: more of it, fewer bits. 0 leaves the posterior's variances as they are."""
+    """Weight of the rate, which is in nats an element; more gives fewer bits. At 0 the posterior's variances stay as
+    they are."""
     noise: str | None = None
-    """What the decoder learns to bear: the posterior's ``gaussian`` samples, or ``uniform`` noise of the same variance,
-    as a quantiser of the base steps adds; with the objective ``rate``, ``uniform`` noise of its steps, or ``rounding``
-    to them. None: the first of these."""
+    """Noise on the latents that the decoder sees. With the objective ``kl``: ``gaussian``, samples of the posterior, or
+    ``uniform`` of the same variance, as quantising with the base steps adds. With ``rate``: ``uniform`` as wide as its
+    steps, or ``rounding`` to them. None takes the first of each."""
     noise_scale: float = 1.0
-    """What that noise, or those steps, are multiplied by: less for weights that are to be used at high quality."""
+    """Factor on that noise, or on those steps; less than 1 suits weights that are used at high quality."""
     noise_spread: float = 0.0
-    """Octaves by which that factor is drawn up or down for each clip: weights for a range of qualities."""
+    """Range in octaves, 0 or more: each clip's factor is drawn between 2**-spread and 2**spread times
+    ``noise_scale``, for weights that are used at a range of qualities."""
     optimizer: str = "adamw"
-    """``muon``: Muon for the blocks' matrices, AdamW for the rest."""
+    """``adamw``, or ``muon``: Muon for the matrices of the blocks, and AdamW for the rest."""
     lr: float = 5e-4
-    """AdamW's rate."""
+    """Learning rate of AdamW."""
     muon_lr: float = 0.02
-    """Muon's rate, before its factor for a matrix's shape."""
+    """Learning rate of Muon, before its factor for the shape of a matrix."""
     weight_decay: float = 0.01
-    """Of matrices; norms, biases and gates do not decay."""
+    """Weight decay of matrices; norms, biases and gates do not decay."""
     clip_norm: float = 5.0
-    """Longest gradient, over all tensors together."""
+    """Largest norm of the gradient over all tensors together; a longer one is scaled down."""
     warmup: int = 100
-    """Steps over which the rates rise."""
+    """Steps over which the learning rates rise linearly at the start."""
     cooldown: float = 0.3
-    """Last share of the run, over which the rates fall to zero."""
+    """Share of the run, 0 to 1, at its end over which the learning rates fall linearly to zero."""
     ema: float = 0.999
-    """Decay a step of the average of weights that is measured and kept."""
+    """Decay a step of the moving average of the weights, which is measured and stored; 0 to 0.999999."""
     seed: int = 0
+    """Seed of everything random in the run."""
 
     device: str = "auto"
+    """Torch device to run on."""
     precision: str = "auto"
-    """``bfloat16``: autocast, weights and sums in float32. ``auto``: bfloat16 where it is fast."""
+    """``float32``; ``bfloat16``, which is autocast with weights and sums in float32; or ``auto``, bfloat16 where it is
+    fast."""
     compile: bool | None = None
-    """``torch.compile``; None: on CUDA."""
+    """Whether to use ``torch.compile``; None does so on CUDA."""
     recompute: bool = False
-    """Gradient checkpointing: much less memory, a third more time."""
+    """Whether to use gradient checkpointing: much less memory, a third more time."""
     eval_every: int = 500
-    """Steps between measuring on held-out footage; the state is saved as often."""
+    """Steps between two measurements on held-out footage; the state is saved as often."""
     storage: str = "float16"
-    """How the output stores its numbers."""
+    """Type of the numbers in the output."""
     name: str | None = None
-    """What the weights are called; None: the output's own name."""
+    """Name of the weights; None for the output's own."""
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
-            raise VidtwinError("how long to train is not clear", "pass either --steps or --minutes")
+            raise VidtwinError("the length of the training is not clear", "pass either --steps or --minutes")
         self._check_choices()
         positive = ("steps", "minutes", "max_stride", "cache_gb", "batch", "lr", "muon_lr", "clip_norm", "eval_every")
         sizes = ("size", "patch", "width", "encoder_depth", "decoder_depth", "short_side")
@@ -177,28 +181,28 @@ class TrainOptions:
 
     @property
     def noise_drawn(self) -> str:
-        """The distribution of the noise that a step is given: ``gaussian`` or ``uniform``."""
+        """Distribution of the noise that is drawn for a step: ``gaussian`` or ``uniform``."""
         return "uniform" if self.objective == "rate" or self.noise == "uniform" else "gaussian"
 
     @property
     def folder(self) -> Path:
-        """Where the run keeps its state, log and plot."""
+        """Folder of the run's state, log and plot."""
         return self.output.with_suffix(".training")
 
     @property
     def weights_name(self) -> str:
-        """What the weights are called."""
+        """Name of the weights."""
         return self.name or self.output.stem
 
     def to_json(self) -> dict[str, Any]:
-        """Every choice, JSON-able."""
+        """Convert every option to what JSON can hold."""
         values = dataclasses.asdict(self)
         return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
 
 def differences(options: TrainOptions, saved: dict[str, Any]) -> list[str]:
-    """``--flag: before, now`` for each choice that a resumed run may not change, but does."""
-    # what an earlier version did not know, it did as by default
+    """List, as ``--flag: before, now``, each option that a resumed run changes but may not."""
+    # an option that an earlier version did not have had its default
     before = {field.name: saved.get(field.name, field.default) for field in dataclasses.fields(options)}
     return [
         f"{_flag(key)}: {before[key]}, now {value}"

@@ -1,4 +1,4 @@
-"""From the data folder to decoded footage and held-out clips."""
+"""Preparing the files of a run: decoded footage to train on, and held-out clips to measure on."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vidtwin_codec.training.footage import Footage, FoundFile, Say, open_array, 
 from vidtwin_codec.training.options import TrainOptions
 
 HELD_OUT_STARTS = (0, 2)
-"""Which clips of a held-out file are measured, counted in clips from its start: two moments of one scene."""
+"""Indices of the clips of a held-out file that are measured: two moments, often of one scene."""
 MAX_HELD_OUT = 256
-"""Clips."""
+"""Most clips to measure on."""
 
 
 def load_footage(files: list[FoundFile], config: VidTwinConfig, options: TrainOptions, say: Say) -> list[Footage]:
-    """Everything to train on: arrays as they are, videos through the cache. What cannot be used is reported.
+    """Load the footage to train on, arrays directly and videos through the cache; unusable files are reported.
 
     Raises:
         VidtwinError: nothing is left, or the cache cannot be written.
@@ -70,10 +70,10 @@ def _default_cache() -> Path:
 
 
 def held_out_clips(files: list[FoundFile], config: VidTwinConfig, say: Say) -> Tensor:
-    """Clips to measure on, uint8 ``[n, T, H, W, 3]``, as the paper prepares them.
+    """Load clips to measure on, uint8 ``[n, T, H, W, 3]``, prepared as in the paper.
 
-    Short side to the network's (bilinear, antialiased), centre crop; frames 0 to T−1 and 2 T to 3 T−1 of each
-    file. A file that ends early gives one clip, filled up with its last frame if need be.
+    The short side is scaled to the network's (bilinear, antialiased) and the centre cropped. Each file gives its frames
+    0 to T−1 and 2 T to 3 T−1. A file that ends early gives one clip, padded with its last frame if necessary.
     """
     clips = []
     for file in files:
@@ -109,7 +109,7 @@ def _video_pieces(file: FoundFile, config: VidTwinConfig) -> Iterator[NDArray[np
 
 
 def _array_pieces(file: FoundFile, config: VidTwinConfig) -> Iterator[NDArray[np.uint8]]:
-    open_array(file, config)  # that it has the right form
+    open_array(file, config)  # checks the form of the array
     array = np.load(file.path, mmap_mode="r")
     position = 0
 

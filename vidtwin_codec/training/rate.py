@@ -1,11 +1,11 @@
-"""How many bits quantised latents would take: a model of their sizes that learns beside the network.
+"""The rate model estimates the bits of quantised latents, and learns beside the network.
 
-A latent over its quantisation step, with uniform noise of that step in place of rounding, has a logistic density whose
-scale is a learned one of its channel plus shares of the sizes of what is coded before it: the place to the left and the
-one above, the slot before, and lower frequencies, or these places' other channels where channels are no frequencies. So
-the estimate falls where a coder's contexts would help. Sources: J. Balle, V. Laparra and E. Simoncelli, "End-to-end
-optimized image compression", ICLR 2017 (noise for rounding); D. Minnen, J. Balle and G. Toderici, "Joint autoregressive
-and hierarchical priors for learned image compression", NeurIPS 2018 (contexts).
+A latent over its quantisation step, with uniform noise of that step in place of rounding, has a logistic density. Its
+scale is a learned number of the channel, plus learned shares of the sizes of latents that are coded before: at the left
+and above, in the slot before, and at lower frequencies (or in other channels of these places, if channels are not
+frequencies). So the estimate is lower where a coder's contexts help. Sources: J. Balle, V. Laparra and E. Simoncelli,
+"End-to-end optimized image compression", ICLR 2017 (noise for rounding); D. Minnen, J. Balle and G. Toderici, "Joint
+autoregressive and hierarchical priors for learned image compression", NeurIPS 2018 (contexts).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from vidtwin_codec.model import Latents, VidTwinConfig
 
 _LEAST_SCALE = 0.02
 _SHARE = -3.0
-"""Of what the shares begin at, before softplus: 0.05."""
+"""Initial value of the shares before softplus, whose value there is 0.05."""
 _DEAD_ZONE = 0.33
-"""Rounding adds so much in place of a half where latents are nearly all zero, as a coder's choice of symbols does."""
+"""Offset of rounding in place of 0.5 where latents are nearly all zero, to imitate a coder's choice of symbols."""
 WIDTH_OF_NOISE = math.sqrt(12)
 """Width of uniform noise over its standard deviation."""
 
@@ -34,9 +34,9 @@ class _Part(nn.Module):
     """Steps and densities of one of the three latents.
 
     Args:
-        channels: shape that broadcasts to the latent, of one number a channel (and slot).
-        contexts: how many sizes the scale has a share of.
-        log_step: to begin with, of the shape ``channels``.
+        channels: shape of one number a channel (and slot), which broadcasts to the latent.
+        contexts: number of context sizes that the scale depends on.
+        log_step: initial logarithms of the steps, of the shape ``channels``.
     """
 
     def __init__(self, channels: tuple[int, ...], contexts: int, log_step: Tensor) -> None:
@@ -46,7 +46,7 @@ class _Part(nn.Module):
         self.share = nn.Parameter(torch.full((contexts, *channels), _SHARE))
 
     def nats(self, values: Tensor, contexts: list[Tensor]) -> Tensor:
-        """Minus the logarithm of the probability of each value's interval of width 1."""
+        """Compute the negative logarithm of the probability of each value's interval of width 1."""
         scale = self.log_scale.exp()
         for share, size in zip(functional.softplus(self.share), contexts, strict=True):
             scale = scale + share * size
@@ -58,12 +58,12 @@ class _Part(nn.Module):
 
 
 class RateModel(nn.Module):
-    """Estimated rate of latents, and the quantisation steps it is of.
+    """A model of the rate of latents, with the quantisation steps that the rate refers to.
 
     Args:
-        config: of the network.
-        steps: to begin with, structure ``[n_q, d_S]``, dynamics x ``[d_D]`` and y ``[d_D]``. They learn, except where
-            channels are patterns: there latents keep their scale, and steps their meaning for a quality.
+        config: configuration of the network.
+        steps: initial steps, structure ``[n_q, d_S]``, dynamics x ``[d_D]`` and y ``[d_D]``. They learn, unless
+            channels are patterns, whose latents keep their scale and whose steps are tied to qualities.
     """
 
     lower: Tensor
@@ -76,7 +76,7 @@ class RateModel(nn.Module):
         self.structure = _Part((slots, 1, 1, config.structure_channels), 3, structure)
         self.dynamics_x = _Part((dynamics, 1, 1), 2, x)
         self.dynamics_y = _Part((dynamics, 1, 1), 2, y)
-        # channel of the next lower frequency along rows and along columns; a last one more is zero
+        # channel of the next lower frequency along rows and along columns; one past the last channel stands for none
         lower = _lower(config) if self.sparse else torch.zeros(2, 0, dtype=torch.long)
         self.register_buffer("lower", lower, persistent=False)
         for part in self._parts:
@@ -87,22 +87,22 @@ class RateModel(nn.Module):
         return self.structure, self.dynamics_x, self.dynamics_y
 
     def steps(self) -> Latents:
-        """Steps in shapes that broadcast to the latents."""
+        """Return the steps, in shapes that broadcast to the latents."""
         return Latents(*(part.log_step.exp() for part in self._parts))
 
     @torch.no_grad()
     def channel_steps(self, factor: float) -> tuple[NDArray[np.float64], ...]:
-        """``factor`` times the steps, a number a channel: structure ``[n_q, d_S]``, dynamics x and y ``[d_D]``."""
+        """Return ``factor`` times the steps by channel: structure ``[n_q, d_S]``, dynamics x and y ``[d_D]``."""
         found = [step.squeeze((-2, -3) if step.ndim == 4 else (-1, -2)) for step in self.steps()]
         return tuple(factor * step.double().cpu().numpy() for step in found)
 
     def forward(self, latents: Latents) -> Tensor:
-        """Nats an element.
+        """Estimate the rate in nats an element.
 
         Args:
-            latents: over their steps, with noise of width 1.
+            latents: latents over their steps, with noise of width 1.
         """
-        sizes = [functional.relu(values.abs() - 0.5) for values in latents]  # nothing where a symbol would be 0
+        sizes = [functional.relu(values.abs() - 0.5) for values in latents]  # 0 where a symbol would be 0
         contexts = [self._around(sizes[0]), *([_before(size, 2), _before(size, 3)] for size in sizes[1:])]
         total = sum(
             part.nats(values, sizes).sum() for part, values, sizes in zip(self._parts, latents, contexts, strict=True)
@@ -111,7 +111,7 @@ class RateModel(nn.Module):
         return total / sum(values.numel() for values in latents)
 
     def _around(self, sizes: Tensor) -> list[Tensor]:
-        """Sizes of structure ``[B, n_q, h, w, d_S]`` that a coder would know before each element."""
+        """Compute the sizes of structure latents ``[B, n_q, h, w, d_S]`` that a coder knows before each element."""
         beside = (_before(sizes, 2) + _before(sizes, 3)) / 2
         earlier = _before(sizes, 1)
         if not self.sparse:
@@ -121,17 +121,17 @@ class RateModel(nn.Module):
 
     @torch.no_grad()
     def begin(self, means: Latents) -> None:
-        """Take the scales from some latents of the network."""
+        """Initialize the scales from some latents of the network."""
         for part, values, step in zip(self._parts, means, self.steps(), strict=True):
             sizes = (values / step).abs().mean(dim=(0, 2, 3), keepdim=True)[0]
             part.log_scale.copy_((sizes.view_as(part.log_scale) / 2).clamp_min(_LEAST_SCALE).log())
 
     def rounded(self, latents: Latents, factor: Tensor | float = 1.0) -> Latents:
-        """What a decoder would get, ``factor`` times the steps apart; its gradient is that of the latents.
+        """Round latents to multiples of ``factor`` times the steps; the gradient passes straight through.
 
         Args:
-            latents: of the network.
-            factor: on the steps; a number, or ``[B, 1, 1, 1]``.
+            latents: latents of the network.
+            factor: factor on the steps, a number or ``[B, 1, 1, 1]``.
         """
         offset = _DEAD_ZONE if self.sparse else 0.5
         found = []
@@ -142,12 +142,15 @@ class RateModel(nn.Module):
         return Latents(*found)
 
     def noisy(self, latents: Latents, noise: Tensor, factor: Tensor | float = 1.0) -> tuple[Latents, Latents]:
-        """Latents over their steps with noise, and the same in the latents' own measure.
+        """Add noise to latents.
 
         Args:
-            latents: of the network.
-            noise: uniform ``[B, elements]`` of variance 1.
-            factor: as for :meth:`rounded`.
+            latents: latents of the network.
+            noise: uniform noise of variance 1, ``[B, elements]``.
+            factor: factor on the steps, as for :meth:`rounded`.
+
+        Returns:
+            The noisy latents over their steps, and in their own unit.
         """
         parts = torch.split(noise / WIDTH_OF_NOISE, [values[0].numel() for values in latents], dim=1)
         ratios, restored = [], []
@@ -160,7 +163,7 @@ class RateModel(nn.Module):
 
 
 def _before(values: Tensor, dim: int) -> Tensor:
-    """What lies one place earlier along an axis; 0 at the first."""
+    """Shift values by one place along an axis, with 0 at the first place."""
     kept = values.narrow(dim, 0, values.shape[dim] - 1)
     return torch.cat([torch.zeros_like(values.narrow(dim, 0, 1)), kept], dim)
 
@@ -173,7 +176,7 @@ def _fitted(factor: Tensor | float, values: Tensor) -> Tensor | float:
 
 def _lower(config: VidTwinConfig) -> Tensor:
     assert config.patterns is not None
-    # only where it is needed: coding wants zstandard, which a bare accelerator machine does not have
+    # imported only here, because coding needs zstandard, which a machine for training may not have
     from vidtwin_codec.coding.patterns import Patterns
 
     frequencies = Patterns(config.patch_size, config.patterns).frequencies.tolist()

@@ -1,4 +1,4 @@
-"""What a run leaves to read: a log of JSON lines, a plot, and the model card."""
+"""Reports of a run: a log of JSON lines, a plot, and the model card."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from vidtwin_codec.text import valid
 
 
 class Log:
-    """One JSON object a line: ``{"step", "seconds", ...}``, of training (``loss``) or of measuring (``psnr``)."""
+    """A log with one JSON object a line, which has ``step``, ``seconds``, and ``loss`` (training) or ``psnr``."""
 
     def __init__(self, path: Path, step: int) -> None:
-        """Go on after ``step``; what a lost continuation wrote beyond it is dropped."""
+        """Continue the log after ``step``; records beyond it, from an interrupted run, are dropped."""
         self.path = path
         self.records = [record for record in read_log(path) if record["step"] <= step] if step else []
         with atomic_path(path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
 
     def add(self, record: dict[str, Any]) -> None:
-        """Append a line; it is on disk when this returns."""
+        """Append a record to the file."""
         self.records.append(record)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The log's records; a last line that was cut off is left out."""
+    """Read the records of a log; a last line that was cut off is left out."""
     if not path.exists():
         return []
     records = []
@@ -42,7 +42,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def plot(records: Sequence[Mapping[str, Any]], path: Path) -> bool:
-    """Loss and held-out PSNR over steps, as PNG; False when matplotlib is not installed."""
+    """Plot loss and held-out PSNR over steps, as PNG; returns False if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
@@ -66,7 +66,7 @@ def plot(records: Sequence[Mapping[str, Any]], path: Path) -> bool:
 
 
 def write_card(path: Path, name: str, rows: Sequence[tuple[str, str]], command: str) -> None:
-    """The model card's table, and the command that made the weights."""
+    """Write the model card, with a table and the command that made the weights."""
     cells = [(label, text.replace("|", "\\|").replace("\n", " ")) for label, text in rows]
     table = "\n".join(f"| {label} | {text} |" for label, text in cells)
     text = f"# {name}\n\n| | |\n|---|---|\n{table}\n\nMade with:\n\n    {command}\n"

@@ -1,4 +1,4 @@
-"""A whole training run: footage, network, steps, weights."""
+"""A whole training run, from footage to weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,25 @@ from vidtwin_codec.training.world import World, joined
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run made. Decibels of posterior means on held-out clips; None when nothing was held out."""
+    """The result of a finished run.
+
+    Attributes:
+        output: the weights file.
+        card: the model card.
+        folder: folder of state, log and plot.
+        sha256: digest of the weights file.
+        steps: number of steps.
+        minutes: training time in minutes.
+        psnr: PSNR on held-out clips in dB; None if nothing was held out.
+        bits: rate in bits an element, by the Kullback-Leibler divergence or estimated; None if the encoder did not
+            learn.
+        sources: number of files that were trained on.
+        frames: number of their frames.
+        parameters: number of parameters of the network.
+        compute_dtype: precision that the weights are marked for.
+        device: device and precision of the training.
+        notes: notes for the user.
+    """
 
     output: Path
     card: Path
@@ -37,7 +55,6 @@ class TrainResult:
     minutes: float
     psnr: float | None
     bits: float | None
-    """Rate, bits an element: by the Kullback-Leibler divergence, or estimated; None where the encoder did not learn."""
     sources: int
     frames: int
     parameters: int
@@ -46,28 +63,28 @@ class TrainResult:
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Every field, JSON-able."""
+        """Convert every field to what JSON can hold."""
         values = {key: getattr(self, key) for key in self.__dataclass_fields__}
         return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
 
 class InterruptedRunError(VidtwinError):
-    """The run was stopped by a signal; its state is saved."""
+    """The run was stopped by a signal, and its state is saved."""
 
 
 def train(options: TrainOptions, *, say: Say = lambda line: None, command: str | None = None) -> TrainResult | None:
     """Train weights as ``options`` say.
 
-    Under ``torchrun`` every process calls this; only the first one writes and gets a result.
+    Under ``torchrun`` every process calls this; only the first one writes files and gets a result.
 
     Args:
         options: see :class:`TrainOptions`.
-        say: is told, in lines, what happens.
-        command: how to do it again, for the model card; made up from the options if None.
+        say: receives lines about progress.
+        command: command that repeats the run, for the model card; None makes one from the options.
 
     Raises:
-        VidtwinError: the data, the weights or the options cannot be used; training diverged; a file cannot be
-            written; or it was interrupted (:class:`InterruptedRunError`) and can be resumed.
+        VidtwinError: the data, the weights or the options cannot be used, training diverged, a file cannot be
+            written, or the run was interrupted (:class:`InterruptedRunError`) and can be resumed.
     """
     _check_files(options)
     kind = select_device(options.device, options.precision, "bfloat16").device.type
@@ -81,7 +98,7 @@ def train(options: TrainOptions, *, say: Say = lambda line: None, command: str |
         state = _resumed(options, config) if options.resume else None
         setting = _setting(options, config, place, world, voice)
         if state is not None and state.footage != setting.footage:
-            voice("the footage differs from that of the interrupted run, which goes on with what there is now")
+            voice("the footage differs from that of the interrupted run, which continues with the new footage")
         new = world.first and state is None
         model = build(options, config, setting.sampler if new else None, place.device)
         rate = build_rate(options, config)
@@ -98,7 +115,7 @@ def train(options: TrainOptions, *, say: Say = lambda line: None, command: str |
         if not complete:
             raise InterruptedRunError(
                 f"interrupted after step {trainer.step}; the state is saved in {options.folder}",
-                "run the same command with --resume to go on",
+                "run the same command with --resume to continue",
             )
         made = _finished(trainer, command or f"vidtwin train  # {json.dumps(options.to_json())}")
         return TrainResult(
@@ -136,7 +153,7 @@ def _silent(line: str) -> None:
 
 
 def _check_files(options: TrainOptions) -> None:
-    """Before any work: can the outputs be written, and is there a state where one is wanted or in the way?"""
+    """Make sure before anything else that outputs can be written, and no saved state is in the way."""
     if options.output.suffix != ".safetensors":
         raise VidtwinError(f"{options.output}: weights are .safetensors files", f"name it {options.output}.safetensors")
     check_output(options.output, force=options.force)
@@ -144,7 +161,7 @@ def _check_files(options: TrainOptions) -> None:
     if state.exists() and not (options.resume or options.force):
         raise VidtwinError(
             f"{options.folder}: holds the state of an earlier run",
-            "pass --resume to go on with it, or --force to start anew",
+            "pass --resume to continue it, or --force to start anew",
         )
     if not options.resume:
         check_output(card_path(options.output), force=options.force)

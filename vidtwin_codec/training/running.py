@@ -1,4 +1,4 @@
-"""Means over steps that are added up on the device, and read without waiting for it."""
+"""Running means over steps, which are summed on the device and read without waiting for it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class Later:
-    """Numbers on their way from the device."""
+    """Numbers that are being copied from the device."""
 
     def __init__(self, values: Tensor) -> None:
-        """``values`` are not changed any more."""
+        """Begin to copy ``values``, which must not change any more."""
         self._event: torch.cuda.Event | None = None
         if values.is_cuda:
             self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
@@ -23,7 +23,7 @@ class Later:
             self._values = values
 
     def values(self) -> list[float]:
-        """The numbers; waits only if they are not there yet."""
+        """Return the numbers, after waiting if they have not arrived yet."""
         if self._event is not None:
             self._event.synchronize()
         found: list[float] = self._values.tolist()
@@ -34,19 +34,19 @@ class Means:
     """Means of some numbers over steps.
 
     Args:
-        count: of the numbers.
-        device: where they are.
+        count: how many numbers a step has.
+        device: device of the numbers.
     """
 
     def __init__(self, count: int, device: torch.device) -> None:
         self._sums = torch.zeros(count, device=device)
 
     def add(self, values: Sequence[Tensor]) -> None:
-        """Add those of a step."""
+        """Add the numbers of a step."""
         self._sums += torch.stack([value.float() for value in values])
 
     def take(self, steps: int) -> Later:
-        """Means over so many steps, and begin anew."""
+        """Return the means over ``steps`` steps, and start from zero."""
         means = self._sums / steps
         self._sums.zero_()
         return Later(means)

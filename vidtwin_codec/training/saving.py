@@ -1,4 +1,4 @@
-"""Saving beside the steps: a copy is taken at once, and written by a thread."""
+"""Saving while training goes on: a copy is taken at once, and a thread writes it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every number is finite, found with one wait for the device."""
+    """Whether all numbers are finite, with a single wait for the device."""
     norms = torch._foreach_norm([tensor.detach() for tensor in tensors], torch.inf)
     return bool(torch.isfinite(torch.stack([norm.float() for norm in norms])).all())
 
 
 def copied(values: Any) -> Any:
-    """The same with a copy of every tensor, on its own device: quick, and free of what steps do meanwhile."""
+    """Copy every tensor on its own device, so that later steps do not change what is written."""
     if isinstance(values, Tensor):
         return values.detach().clone()
     if isinstance(values, dict):
@@ -28,22 +28,22 @@ def copied(values: Any) -> Any:
 
 
 class Saver:
-    """Writes one thing at a time in a thread; what goes wrong there is raised here, by the next call."""
+    """A saver writes one thing at a time in a thread; the next call raises the errors of that thread."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="saving")
         self._last: Future[None] | None = None
 
     def put(self, write: Callable[[], None]) -> None:
-        """Begin to write, once what was written before is done."""
+        """Start writing, once everything before is written."""
         self.wait()
         self._last = self._pool.submit(write)
 
     def wait(self) -> None:
-        """Until everything is written.
+        """Wait until everything is written.
 
         Raises:
-            VidtwinError: something could not be.
+            VidtwinError: something could not be written.
         """
         last, self._last = self._last, None
         if last is not None:

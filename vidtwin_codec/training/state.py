@@ -1,4 +1,4 @@
-"""Everything a run needs to go on where it stopped, in one file that is always whole."""
+"""The state of a run, with everything that resuming needs, in one file that is always complete."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ VERSION = 1
 
 @dataclass
 class State:
-    """A run between two steps. What is random follows from the seed and the step, so no generator is kept.
+    """The state of a run between two steps; random numbers follow from seed and step, so no generator is stored.
 
     Attributes:
-        step: steps done.
+        step: number of steps done.
         seconds: time they took, evaluations included.
         options: :meth:`~vidtwin_codec.training.options.TrainOptions.to_json` of the run.
-        config: of the network, as a dictionary.
-        footage: fingerprint of what it trains on.
-        model, average: the network's tensors by name, and their moving average.
-        optimizers: each optimiser's own state.
-        rate: tensors of the model of the rate, if there is one.
+        config: configuration of the network, as a dictionary.
+        footage: fingerprint of the training footage.
+        model: the network's tensors by name.
+        average: moving average of these tensors.
+        optimizers: state of each optimiser.
+        rate: tensors of the rate model, if there is one.
     """
 
     step: int
@@ -41,7 +42,7 @@ class State:
     rate: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write it under its name when complete.
+        """Write the state, which appears under its name once it is complete.
 
         Raises:
             VidtwinError: the disk is full or the folder cannot be written.
@@ -51,10 +52,10 @@ class State:
 
     @classmethod
     def load(cls, path: Path) -> State:
-        """Read it; tensors come to the CPU, and nothing in the file is executed.
+        """Read a state, with tensors on the CPU and without executing anything in the file.
 
         Raises:
-            VidtwinError: there is none, or it cannot be read.
+            VidtwinError: there is no such file, or it cannot be read.
         """
         try:
             values = torch.load(path, map_location="cpu", weights_only=True)

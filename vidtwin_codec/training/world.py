@@ -1,4 +1,4 @@
-"""One process or several (``torchrun``): who this one is, and how they agree."""
+"""Distributed training (``torchrun``): the place of this process among all, and agreement between them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ from vidtwin_codec.errors import VidtwinError
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=1)
-"""The first process decodes and measures while the others wait; should it die, torchrun ends them."""
+"""Longest time that processes wait for each other: the first one decodes and measures while the others wait. If it
+dies, torchrun ends them."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all. The first one reads, measures and writes; every one trains."""
+    """The place of this process among all. The first one reads, measures and writes; all of them train.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: number of processes.
+        local_rank: number of this process on its machine, from 0.
+    """
 
     rank: int = 0
     size: int = 1
@@ -33,7 +40,7 @@ class World:
         return self.rank == 0
 
     def share(self, value: T | None) -> T:
-        """The first process's value, in every process (the others pass None)."""
+        """Return the first process's value in every process; the others pass None."""
         box = [value]
         if self.size > 1:
             distributed.broadcast_object_list(box, src=0)
@@ -42,7 +49,7 @@ class World:
         return shared
 
     def agree(self, progress: float, stop: bool, device: torch.device) -> tuple[float, bool]:
-        """The first process's progress, and whether any process has been asked to stop."""
+        """Return the first process's progress, and whether any process has been asked to stop."""
         if self.size == 1:
             return progress, stop
         flags = torch.tensor([progress if self.first else 0.0, float(stop)], dtype=torch.float64, device=device)
@@ -50,7 +57,7 @@ class World:
         return float(flags[0]), bool(flags[1] > 0)
 
     def clips(self, batch: int) -> range:
-        """Which clips of a step are this process's.
+        """Choose the clips of a step that are this process's.
 
         Raises:
             VidtwinError: the batch cannot be shared out evenly.
@@ -63,7 +70,7 @@ class World:
 
 @contextmanager
 def joined(device_type: str) -> Iterator[World]:
-    """The processes that ``torchrun`` started, for as long as the block lasts; this one alone without it."""
+    """Join the processes that ``torchrun`` started while the block lasts; without it, this process is alone."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield World()
         return

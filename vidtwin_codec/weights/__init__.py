@@ -1,4 +1,4 @@
-"""Weights: names to files to digests. Nothing here imports torch."""
+"""Weights files: finding them by name, digest or path. Nothing here imports torch."""
 
 from vidtwin_codec.weights.hub import FETCHABLE
 from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata

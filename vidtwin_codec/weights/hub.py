@@ -1,4 +1,4 @@
-"""Checkpoints that can be had from the Hugging Face hub, by name."""
+"""Checkpoints that can be fetched from the Hugging Face hub, by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Remote:
-    """A checkpoint on the hub."""
+    """A checkpoint on the hub.
+
+    Attributes:
+        repository: owner and name of the repository.
+        file: path of the file in the repository.
+        description: description in a few words.
+        origin: origin that is noted in the weights.
+    """
 
     repository: str
     file: str

@@ -20,18 +20,18 @@ _IMPORT_HINT = "convert it with: vidtwin weights import FILE"
 
 @dataclass(frozen=True)
 class WeightsMetadata:
-    """The metadata of one of our ``.safetensors`` files.
+    """The metadata of a ``.safetensors`` file in this project's format.
 
     Attributes:
-        name: what its maker called it.
+        name: name that its maker gave it.
         config: ``VidTwinConfig.to_dict()`` of the network.
-        steps_json: base quantisation steps as stored, or None.
-        compute_dtype: ``"float32"`` or ``"bfloat16"``: the lowest precision without visible loss.
-        tf32: whether products whose factors are rounded to TF32's 10 bits are known to lose nothing visible.
-        origin: where the weights come from, in words.
-        description: what they are, in a few words; may be empty.
-        parameters: how many numbers the file holds, without those of sparse tensors that are zero.
-        storage: how most of them are stored, ``"float16"``, ``"bfloat16"`` or ``"float32"``.
+        steps_json: base quantisation steps as stored; None if there are none.
+        compute_dtype: lowest precision without visible loss, ``"float32"`` or ``"bfloat16"``.
+        tf32: whether rounding the factors of products to TF32's 10 bits is known to lose nothing visible.
+        origin: origin of the weights in words.
+        description: description of the weights in a few words; may be empty.
+        parameters: number of parameters, without the zeros of sparse tensors.
+        storage: type of most of them, ``"float16"``, ``"bfloat16"`` or ``"float32"``.
     """
 
     name: str
@@ -46,7 +46,7 @@ class WeightsMetadata:
 
     @property
     def steps(self) -> Steps | None:
-        """Base quantisation steps, one per channel."""
+        """Base quantisation steps, one for each channel; None if there are none."""
         if self.steps_json is None:
             return None
         from vidtwin_codec.coding import Steps
@@ -55,10 +55,10 @@ class WeightsMetadata:
 
 
 def read_metadata(path: str | Path) -> WeightsMetadata:
-    """Read the header of one of our weights files; fast, whatever the file's size.
+    """Read the metadata of a weights file, which takes no longer for large files.
 
     Raises:
-        VidtwinError: missing, truncated, not a safetensors file, not of this project's format, or from a
+        VidtwinError: the file is missing, truncated, not a safetensors file, not in this project's format, or in a
             newer version of it.
     """
     path = Path(path)
@@ -76,7 +76,7 @@ def read_metadata(path: str | Path) -> WeightsMetadata:
         raise VidtwinError(f"{path}: unknown compute_dtype {compute_dtype!r} in its metadata")
     counts: dict[str, int] = {}
     for tensor in header.tensors.values():
-        if tensor.dtype != "I32":  # places of numbers, not numbers
+        if tensor.dtype != "I32":  # I32 tensors hold places of parameters, not parameters
             counts[tensor.dtype] = counts.get(tensor.dtype, 0) + math.prod(tensor.shape)
     most = max(counts, key=lambda dtype: counts[dtype], default="")
     config = _object(path, metadata, "config")

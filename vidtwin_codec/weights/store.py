@@ -1,9 +1,8 @@
-"""Where weights lie, and which file a name, a digest or a path means.
+"""The store of weights, which finds the file that a name, a digest or a path means.
 
-Two places: the folder that ships with the program (``mini``), and the user's cache, where imported and
-fetched weights are kept as ``<name>-<first 12 digits of the SHA-256>.safetensors``. A later import under
-the same name takes the name over; the earlier file is still found by its digest, so what was encoded with
-it still decodes.
+There are two places: the folder that ships with the program, and the user's cache, where imported and fetched weights
+are kept as ``<name>-<first 12 digits of the SHA-256>.safetensors``. A later import under the same name takes the name
+over. The earlier file is still found by its digest, so what was encoded with it still decodes.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ _LEAST_DIGITS = 8
 
 @dataclass(frozen=True)
 class Entry:
-    """Weights that are here and ready to use.
+    """Weights on this machine that are ready to use.
 
     Attributes:
-        name: what the user calls them.
+        name: name of the weights for the user.
         path: the ``.safetensors`` file.
-        sha256: of the whole file, hexadecimal.
-        metadata: what the file says about itself.
-        embedded: whether they ship with the program.
+        sha256: SHA-256 of the whole file in hexadecimal.
+        metadata: metadata of the file.
+        embedded: whether the weights ship with the program.
     """
 
     name: str
@@ -47,18 +46,25 @@ class Entry:
 
     @property
     def origin(self) -> str:
-        """Where the weights come from, in words."""
+        """Origin of the weights in words."""
         return self.metadata.origin
 
     @property
     def description(self) -> str:
-        """What they are, in a few words; may be empty."""
+        """Description of the weights in a few words; may be empty."""
         return self.metadata.description
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What re-reading a weights file found; ``problem`` is None when it is sound."""
+    """The result of verifying a weights file.
+
+    Attributes:
+        name: name of the weights.
+        path: the file.
+        sha256: SHA-256 of the file in hexadecimal; None if it cannot be read.
+        problem: what is wrong with the file; None if nothing is.
+    """
 
     name: str
     path: Path
@@ -67,19 +73,19 @@ class Verdict:
 
 
 def cache_folder() -> Path:
-    """Where imported weights are kept: ``weights`` in the user's cache of this program."""
+    """Return the folder of imported weights, ``weights`` in the user's cache of this program."""
     return user_cache() / "weights"
 
 
 def resolve(spec: str | os.PathLike[str] | None = None) -> Entry:
-    """The weights that ``spec`` means.
+    """Find the weights that ``spec`` means.
 
     Args:
-        spec: a name (``mini``, ``base``, one's own), eight or more digits of a SHA-256, or a path to a
-            file of this project's format; None for the default. Names go before paths of the same spelling.
+        spec: a name (``mini``, ``base`` or the user's own), eight or more digits of a SHA-256, or a path to a file in
+            this project's format; None for the default. A name takes precedence over a path of the same spelling.
 
     Raises:
-        VidtwinError: nothing is called so, or the file cannot be used; says what to do.
+        VidtwinError: there are no such weights, or the file cannot be used; the hint says what to do.
     """
     text = DEFAULT_NAME if spec is None else os.fspath(spec)
     for path in _files():
@@ -101,7 +107,7 @@ def resolve(spec: str | os.PathLike[str] | None = None) -> Entry:
 
 
 def unknown_name(text: str) -> VidtwinError:
-    """The error for a name that means nothing here, with what would."""
+    """Make the error for an unknown name, which lists the known ones."""
     known = ", ".join(dict.fromkeys(_name_of(path) for path in _files())) or "none"
     if text in FETCHABLE:
         return VidtwinError(f"the weights {text!r} are not on this machine", f"get them: vidtwin weights fetch {text}")
@@ -112,7 +118,7 @@ def unknown_name(text: str) -> VidtwinError:
 
 
 def find_by_digest(sha256: str) -> Entry | None:
-    """The weights whose SHA-256 is, or begins with, ``sha256``; None when they are not here.
+    """Find the weights whose SHA-256 is, or begins with, ``sha256``; None if they are not here.
 
     Raises:
         VidtwinError: several files match a short digest.
@@ -121,7 +127,7 @@ def find_by_digest(sha256: str) -> Entry | None:
     matches: dict[str, Path] = {}
     for path in _files():
         cached = _CACHED.fullmatch(path.name)
-        # a cached file's name tells most others apart without reading them
+        # the names of cached files rule out most of them without reading
         if cached and not (wanted.startswith(cached["digest"]) or cached["digest"].startswith(wanted[:12])):
             continue
         digest = file_digest(path)
@@ -133,17 +139,17 @@ def find_by_digest(sha256: str) -> Entry | None:
 
 
 def whole_name(spec: str | None) -> str | None:
-    """``spec`` with a path made absolute, for a process in another folder."""
+    """Make a path in ``spec`` absolute, for a process in another folder; names stay as they are."""
     if spec is None or any(_name_of(path) == spec for path in _files()) or not Path(spec).is_file():
         return spec
     return os.path.abspath(spec)
 
 
 def same_weights(entry: Entry) -> Entry:
-    """The weights that ``entry`` tells of on another machine: those at the same place, or of the same digest here.
+    """Find the weights of another machine's ``entry`` on this one, at the same path or by their digest.
 
     Raises:
-        VidtwinError: they are not here, or under another name, which would go into files.
+        VidtwinError: they are not here, or have another name here, which would be written to files.
     """
     found = _entry(entry.path) if entry.path.is_file() else None
     if found is None or found.sha256 != entry.sha256:
@@ -161,21 +167,21 @@ def same_weights(entry: Entry) -> Entry:
 
 
 def list_entries() -> list[Entry]:
-    """All usable weights on this machine: the embedded ones, then the imported ones, newest first."""
+    """List all usable weights on this machine: the embedded ones, then the imported ones, newest first."""
     entries = []
     for path in _files():
         try:
             entries.append(_entry(path))
         except VidtwinError:
-            continue  # `verify` reports it; a damaged file must not hide the others
+            continue  # a damaged file must not hide the others; `verify` reports it
     return entries
 
 
 def verify(spec: str | None = None) -> list[Verdict]:
-    """Re-read and re-hash weights: all that are here, or those of one name, digest or path.
+    """Read and hash weights again: all that are here, or those of one name, digest or path.
 
     Raises:
-        VidtwinError: nothing is called so.
+        VidtwinError: there are no such weights.
     """
     paths = list(_files())
     if spec is not None:
@@ -199,7 +205,7 @@ def _verdict(path: Path) -> Verdict:
 
 
 def embedded_folder() -> Path | None:
-    """The folder of the weights that ship with the program: in the wheel, or beside the package in a checkout."""
+    """Find the folder of the weights that ship with the program, in the wheel or beside the package in a checkout."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "_weights", package.parent / "weights"):
         if any(folder.glob(f"{_EMBEDDED_PREFIX}*.safetensors")):
@@ -238,12 +244,12 @@ def _entry(path: Path) -> Entry:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a weights file.
+    """Compute the SHA-256 of a weights file.
 
-    A cached file's digest is read from the record beside it as long as the file is not newer than that.
+    For a file in the cache it is read from the record beside it, unless the file is newer than that.
 
     Raises:
-        VidtwinError: the file cannot be read, or is not the one that was stored under its name.
+        VidtwinError: the file cannot be read, or has changed since it was stored.
     """
     status = path.stat()
     return _digest(path, status.st_size, status.st_mtime_ns)
@@ -268,18 +274,18 @@ def _digest(path: Path, _size: int, modified: int) -> str:
 
 
 def record_path(path: Path) -> Path:
-    """The file beside a weights file that holds its digest, as ``sha256sum`` writes and checks it."""
+    """Path of the file beside a weights file that holds its digest, in the format of ``sha256sum``."""
     return path.with_name(path.name + ".sha256")
 
 
 def write_record(path: Path, digest: str) -> None:
-    """Note the digest of a weights file beside it."""
+    """Write the digest of a weights file to the record beside it."""
     with atomic_path(record_path(path)) as temporary:
         temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
 
 
 def _recorded_digest(path: Path) -> str | None:
-    """What a weights file's digest should be, or its first twelve digits; None when nothing says."""
+    """Find the recorded digest of a weights file, or its first twelve digits; None if there is no record."""
     try:
         record = record_path(path).read_text(encoding="utf-8", errors="replace")[:64]
         if re.fullmatch(r"[0-9a-f]{64}", record):

@@ -1,4 +1,4 @@
-"""What a process elsewhere must have in common with the one that gives it work: the program, the files, the folder."""
+"""A worker and its driver must agree on the program, the input files and the destination: checks of all three."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import vidtwin_codec
 from vidtwin_codec.batch.engine import Job
-from vidtwin_codec.batch.records import FOLDER, Stamp
+from vidtwin_codec.batch.records import FOLDER, FileStamp
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 
@@ -28,10 +28,11 @@ SHARE_HINT = "all machines must see SRC and DST at the same paths, on a file sys
 
 @dataclass(frozen=True)
 class Program:
-    """Which vidtwin this is.
+    """The identity of a vidtwin installation.
 
     Attributes:
-        version: as released. code: SHA-256 of its source files: checkouts of one version may differ.
+        version: the released version.
+        code: SHA-256 of the source files, because checkouts of one version may differ.
     """
 
     version: str
@@ -40,7 +41,7 @@ class Program:
     @classmethod
     @functools.cache
     def here(cls) -> Program:
-        """That of this process."""
+        """Return the program that this process runs."""
         folder = Path(vidtwin_codec.__file__).parent
         digest = hashlib.sha256()
         for path in sorted(folder.rglob("*.py")):
@@ -48,10 +49,10 @@ class Program:
         return cls(vidtwin_codec.__version__, digest.hexdigest())
 
     def check(self) -> None:
-        """Make sure that this process runs the same.
+        """Make sure that this process runs the same program.
 
         Raises:
-            VidtwinError: it does not.
+            VidtwinError: it runs another one.
         """
         here = Program.here()
         if here.version != self.version:
@@ -68,22 +69,23 @@ class Program:
 
 @dataclass(frozen=True)
 class SharedFiles:
-    """Files that every process must see as this one does.
+    """Files that every process must see as the driver does.
 
     Attributes:
-        token: a file below the destination. secret: what is in it.
-        samples: some of the inputs, as they are.
+        token: a file below the destination.
+        secret: the content of that file.
+        samples: some of the inputs, each with its size and time of modification.
     """
 
     token: Path
     secret: str
-    samples: tuple[tuple[Path, Stamp], ...]
+    samples: tuple[tuple[Path, FileStamp], ...]
 
     def check(self) -> None:
-        """Look at them, and write beside them.
+        """Make sure that this machine sees the files, and can write beside the token.
 
         Raises:
-            VidtwinError: they are not seen, or not as they should be.
+            VidtwinError: a file is missing or differs, or nothing can be written.
         """
         machine = platform.node()
         until = time.monotonic() + _PATIENCE_SECONDS
@@ -94,7 +96,7 @@ class SharedFiles:
             time.sleep(_POLL_SECONDS)
         for path, stamp in self.samples:
             try:
-                seen = Stamp.of(path)
+                seen = FileStamp.of(path)
             except VidtwinError as error:
                 raise VidtwinError(f"{path} cannot be read on {machine} ({error.message})", SHARE_HINT) from error
             if seen != stamp:
@@ -109,10 +111,11 @@ class SharedFiles:
 
 @contextmanager
 def shared_files(destination: Path, jobs: Sequence[Job]) -> Iterator[SharedFiles]:
-    """What others are to check while this lasts.
+    """Put a token below the destination for other machines to check, and remove it at the end of the block.
 
     Args:
-        destination: absolute. jobs: their inputs, absolute; some are taken.
+        destination: the batch's folder, as an absolute path.
+        jobs: the jobs, with absolute paths; a few of their inputs become the samples.
 
     Raises:
         VidtwinError: the destination cannot be written.

@@ -12,20 +12,20 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.machine import cores
 
 CORES = 4
-"""Of a worker on CPUs, where machines have so many: with a large one much is lost, and a small one holds a
-network for little work."""
+"""Cores of a worker on CPUs, where machines have so many. When a larger worker is lost, more has to be done again; a
+smaller one keeps a network in memory for little use."""
 GPU_CORES = 8
-"""At most, beside a GPU, for ffmpeg and for packing."""
+"""Most cores that a worker takes beside its GPU, for ffmpeg and for packing."""
 
 
 @dataclass(frozen=True)
 class RayOptions:
-    """Choices of the Ray engine.
+    """Options of the Ray engine.
 
     Attributes:
-        address: of the cluster; None: $RAY_ADDRESS, or else a new one on this machine.
-        cores: of each worker; None chooses.
-        split: seconds of video in a part of a long file; 0: files stay whole.
+        address: address of the cluster. None takes $RAY_ADDRESS, or else starts a cluster on this machine.
+        cores: CPU cores of each worker; None chooses.
+        split: shortest part of a long file, in seconds of video; 0 keeps files whole.
     """
 
     address: str | None = None
@@ -34,15 +34,17 @@ class RayOptions:
 
 
 class RayCluster(Closing):
-    """Connected from the beginning; what it started, it stops.
+    """A connection to a Ray cluster; a cluster that was started here ends with it.
 
     Args:
-        device: ``auto``, ``cpu`` or ``cuda``. ``auto`` takes the GPUs where there are any, and then nothing else: what
-            CPUs compute differs in the last bits.
+        options: address and cores.
+        device: ``auto``, ``cpu`` or ``cuda``. ``auto`` uses GPUs alone where there are any, because results of CPUs
+            differ from theirs in the last bits.
 
     Attributes:
-        ray: the module.
-        kind: ``cpu`` or ``cuda``. cores: of each worker.
+        ray: the module ``ray``.
+        kind: kind of device of the workers, ``cpu`` or ``cuda``.
+        cores: CPU cores of each worker.
 
     Raises:
         VidtwinError: Ray is not installed, there is no such cluster, or nothing in it fits a worker.
@@ -72,7 +74,7 @@ class RayCluster(Closing):
             raise
 
     def room(self) -> int:
-        """How many workers the machines that are up have room for when they do nothing else."""
+        """Count the workers that fit on the machines that are up, if these do nothing else."""
         total = 0
         for machine in self._machines():
             by_cores = int(machine.get("CPU", 0) // self.cores)
@@ -80,24 +82,25 @@ class RayCluster(Closing):
         return total
 
     def actor(self, kind: type) -> Any:
-        """That class as an actor, of which Ray starts one with ``remote()`` as soon as there is room."""
+        """Make an actor of a class; Ray starts one at each ``remote()``, as soon as there is room."""
         return self.ray.remote(kind).options(
             num_cpus=self.cores,
             num_gpus=int(self.kind == "cuda"),
-            max_restarts=0,  # a lost one is replaced by the pool, which knows what it had in hand
-            max_concurrency=2,  # it is told to close while it works
+            # the pool replaces a lost worker: it alone knows its jobs, and what it left on the disk
+            max_restarts=0,
+            max_concurrency=2,  # `close` is called while another call is running
             scheduling_strategy="SPREAD",
         )
 
     @property
     def memory_share(self) -> float:
-        """Of a machine's memory, for one worker: the least of all machines."""
+        """Share of a machine's memory that one worker may use: the smallest over all machines, in (0, 1]."""
         counts = [machine.get("GPU" if self.kind == "cuda" else "CPU", 0) for machine in self._machines()]
         workers = max(counts, default=1) // (1 if self.kind == "cuda" else self.cores)
         return 1 / max(1, workers)
 
     def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Disconnect; a cluster that was started here ends."""
         if self._connected:
             self._connected = False
             self.ray.shutdown()
@@ -106,7 +109,7 @@ class RayCluster(Closing):
         return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
 
     def _sound_cores(self, machines: list[dict[str, float]]) -> int:
-        """As many as the smallest machine has, or has beside each GPU, up to a point."""
+        """Choose as many cores as the smallest machine has (beside each GPU), up to a limit."""
         if self.kind == "cuda":
             shares = [machine.get("CPU", 0) // machine["GPU"] for machine in machines if machine.get("GPU", 0) >= 1]
             return int(max(1, min([*shares, GPU_CORES])))
@@ -114,9 +117,9 @@ class RayCluster(Closing):
 
 
 def _import_ray() -> Any:
-    # before it is imported: nothing is sent to anyone unless the user asks for it
+    # set before the import: Ray sends no usage statistics unless the user asks for it
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # it prints what raylets complain of to standard output, where --json goes; what matters of it the pool tells
+    # Ray prints messages of raylets to standard output, where --json goes; the pool reports those that matter
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         import ray
@@ -135,12 +138,12 @@ def _connect(ray: Any, address: str | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address in (None, "local"):
-            # Ray makes its workers yield to everything else; here they are all that is to be done
+            # Ray lowers the priority of its workers; here nothing else competes with them
             os.environ.setdefault("RAY_worker_niceness", "0")
             address, more = "local", {"num_cpus": cores(), "include_dashboard": False}
         else:
             more = {}
-        # ray.init sets handlers of its own; and what it starts here is told by this process when to stop
+        # ray.init sets signal handlers of its own, and this process stops what it starts here
         with signals.kept_from_children():
             ray.init(address=address, **more, **quiet)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

@@ -1,8 +1,8 @@
 """The Ray engine: the machines of a Ray cluster, which share a file system with this one.
 
-Each worker holds the network of one GPU, or of a few cores, and does jobs as the local engine does: locked, recorded
-and renamed into place by the very same code. What a lost worker had in hand is done elsewhere; should it have been
-finished all the same, its record says so.
+Each worker holds a network on one GPU, or on a few cores, and does jobs by the code of the local engine, which locks,
+records and renames outputs. Other workers do the jobs of a lost worker again; if it had finished one all the same, the
+record of that job says so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidtwin_codec.batch.engine import Event, Job, Perform
+from vidtwin_codec.batch.job_runner import JobRunner
 from vidtwin_codec.batch.lanes import AtOnce
 from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.ray.agreement import shared_files
@@ -23,17 +24,18 @@ from vidtwin_codec.batch.ray.pool import Pool
 from vidtwin_codec.batch.ray.schedule import Schedule
 from vidtwin_codec.batch.ray.worker import Setup
 from vidtwin_codec.batch.records import FOLDER
-from vidtwin_codec.batch.work import Worker
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.options import Reporter
 
 
 class RayEngine(Closing):
-    """A Ray cluster, connected until the engine is closed.
+    """An engine that does jobs on a Ray cluster, connected until it is closed.
 
     Args:
-        destination: of the batch. options: of the batch. choices: of this engine.
-        reporter: is told of workers that are lost or left out.
+        destination: the batch's folder.
+        options: the batch's options.
+        choices: options of this engine.
+        reporter: receives messages about workers that are lost or left out.
 
     Raises:
         VidtwinError: Ray is not installed, or there is no such cluster.
@@ -49,11 +51,11 @@ class RayEngine(Closing):
         self._folder = Path(os.path.abspath(destination))
         self._options, self._choices = options, choices or RayOptions()
         self._reporter = reporter or Reporter()
-        self._cluster = RayCluster(self._choices, options.work.device)
+        self._cluster = RayCluster(self._choices, options.file_options.device)
 
     @property
     def kind(self) -> str:
-        """Of the workers' devices."""
+        """Kind of the workers' devices."""
         return self._cluster.kind
 
     def close(self) -> None:
@@ -61,12 +63,16 @@ class RayEngine(Closing):
         self._cluster.close()
 
     def run(self, jobs: Sequence[Job], perform: Perform) -> Iterator[Event]:
-        """See :class:`Engine`; ``perform`` has to be a :class:`Worker`.
+        """Do the jobs as :class:`~vidtwin_codec.batch.engine.Engine` says.
+
+        Args:
+            jobs: what to do.
+            perform: does one job; it must be a :class:`~vidtwin_codec.batch.job_runner.JobRunner`.
 
         Raises:
             VidtwinError: a machine has another vidtwin, does not see the files, or no worker can be had.
         """
-        assert isinstance(perform, Worker)  # nothing else can be sent
+        assert isinstance(perform, JobRunner)  # nothing else can be sent
         if not jobs:
             return
         everywhere = [_absolute(job) for job in jobs]
@@ -75,7 +81,7 @@ class RayEngine(Closing):
             options, cores = self._options, self._cluster.cores
             at_once = AtOnce.choose(self.kind, cores, jobs=options.jobs, merge=options.merge)
             setup = Setup(
-                worker=perform,
+                runner=perform,
                 files=files,
                 device=self.kind,
                 threads=cores,

@@ -1,4 +1,4 @@
-"""The workers of a Ray cluster: started as there is room for them, given jobs, missed when they are gone."""
+"""The workers of a Ray cluster: starting them as there is room, giving them tasks, and noticing when one is lost."""
 
 from __future__ import annotations
 
@@ -11,40 +11,43 @@ from typing import Any
 
 from vidtwin_codec.batch.ray.agreement import Program
 from vidtwin_codec.batch.ray.cluster import RayCluster
-from vidtwin_codec.batch.ray.worker import Order, RayWorker, Ready, Refused, Setup, Told
+from vidtwin_codec.batch.ray.worker import RayWorker, Ready, Refused, Setup, Task, WorkerMessage
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.options import Reporter
 
 _LOOK_SECONDS = 5.0
-"""How often machines are counted: they may come and go."""
+"""Time between two counts of the machines, which may come and go."""
 _PATIENCE_SECONDS = 300.0
-"""How long there may be no worker at all."""
+"""Longest time without any worker."""
 _START_FAILURES = 3
-"""So many workers in a row that die before they are ready are no accident."""
+"""Workers in a row that may die before they are ready; the run fails at this number."""
 _CLOSE_SECONDS = 30.0
 
 
 @dataclass(eq=False)
-class Hand:
-    """A worker, seen from here.
+class WorkerHandle:
+    """The driver's view of a worker.
 
     Attributes:
-        mark: in the names of its temporary files. machine: where it is, once it is ready.
-        orders: in hand, by number; those in ``given`` it has not been told of yet.
+        actor: Ray's handle of the actor.
+        mark: a string in the names of its temporary files.
+        machine: name of its machine; None until it is ready.
+        tasks: unfinished tasks by number, those in ``unsent`` included.
+        unsent: tasks that have not been sent to it yet.
     """
 
     actor: Any
     mark: str
     machine: str | None = None
-    orders: dict[int, Order] = field(default_factory=dict)
-    given: list[Order] = field(default_factory=list)
+    tasks: dict[int, Task] = field(default_factory=dict)
+    unsent: list[Task] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker is gone, with what it had in hand."""
+    """A worker is gone, and its unfinished tasks with it."""
 
-    hand: Hand
+    worker: WorkerHandle
     reason: str
 
 
@@ -52,8 +55,9 @@ class Pool:
     """All workers of one run.
 
     Args:
-        setup: for each of them.
-        reporter: is told of what is worth knowing.
+        cluster: where they run.
+        setup: what each of them is prepared with.
+        reporter: receives warnings.
     """
 
     def __init__(self, cluster: RayCluster, setup: Setup, reporter: Reporter) -> None:
@@ -61,57 +65,58 @@ class Pool:
         self._setup = self._ray.put(pickle.dumps(setup))
         self._program = (Program.here().version, Program.here().code)
         self._actor = cluster.actor(RayWorker)
-        self._all: set[Hand] = set()
-        self._hands: dict[Any, Hand] = {}  # by what is waited for
+        self._all: set[WorkerHandle] = set()
+        self._pending: dict[Any, WorkerHandle] = {}  # by the reference of the running call
         self._looked = self._missed = float("-inf")
         self._room = self._refused = self._failures = 0
         self._lenient = False
 
     @property
-    def ready(self) -> list[Hand]:
-        """Workers that can be given jobs, the idlest first."""
-        return sorted((hand for hand in self._hands.values() if hand.machine), key=lambda hand: len(hand.orders))
+    def ready(self) -> list[WorkerHandle]:
+        """Workers that can be given tasks, those with the fewest first."""
+        ready = [worker for worker in self._pending.values() if worker.machine]
+        return sorted(ready, key=lambda worker: len(worker.tasks))
 
     @property
     def size(self) -> int:
-        """Workers, those included that are being started."""
+        """Number of workers, including those that are being started."""
         return len(self._all)
 
     def be_lenient(self) -> None:
-        """From now on a machine that does not fit is left out; before, it ends the run."""
+        """Leave unsuitable machines out from now on; until then one ends the run."""
         self._lenient = True
 
-    def hire(self, wanted: int) -> None:
-        """See that there are so many workers, as far as the machines that are up have room.
+    def start_workers(self, wanted: int) -> None:
+        """Start workers until ``wanted`` are there, or the machines that are up have no more room.
 
         Raises:
-            VidtwinError: there has been none for long.
+            VidtwinError: there has been no worker for too long.
         """
         now = time.monotonic()
         if now >= self._looked + _LOOK_SECONDS:
             self._looked, self._room = now, self._cluster.room()
-        while len(self._hands) < min(wanted, self._room - self._refused):
+        while len(self._pending) < min(wanted, self._room - self._refused):
             self._start()
         if self.ready or self._missed == float("-inf"):
             self._missed = now
         elif now > self._missed + _PATIENCE_SECONDS:
             raise VidtwinError(
                 f"the Ray cluster has had no worker for {_PATIENCE_SECONDS / 60:.0f} minutes",
-                "look at it with `ray status`; the same command goes on",
+                "look at it with `ray status`; running the same command again continues",
             )
 
-    def give(self, hand: Hand, order: Order) -> None:
-        """Have a job done by a worker that is ready."""
-        hand.orders[order.number] = order
-        hand.given.append(order)
+    def give(self, worker: WorkerHandle, task: Task) -> None:
+        """Assign a task to a worker that is ready."""
+        worker.tasks[task.number] = task
+        worker.unsent.append(task)
 
-    def wait(self) -> Iterator[tuple[Hand, Told] | Lost]:
-        """What workers tell, and which of them are gone; waits a moment for either.
+    def wait(self) -> Iterator[tuple[WorkerHandle, WorkerMessage] | Lost]:
+        """Wait up to a second for messages of workers and for losses, and yield them.
 
         Raises:
-            VidtwinError: a worker does not fit, or none can be started.
+            VidtwinError: a machine is not suitable, or no worker can be started.
         """
-        pending = list(self._hands)
+        pending = list(self._pending)
         if not pending:
             time.sleep(1)
             return
@@ -119,54 +124,54 @@ class Pool:
         if found and len(pending) > 1:
             found, _ = self._ray.wait(pending, num_returns=len(pending), timeout=0)
         for ref in found:
-            hand = self._hands.pop(ref)
+            worker = self._pending.pop(ref)
             try:
                 answer = self._ray.get(ref)
             except self._ray.exceptions.RayError as error:
                 reason = _reason(error)
-                if hand.machine is None:
+                if worker.machine is None:
                     self._count_failure(reason)
-                self._discard(hand)
-                yield Lost(hand, reason)
+                self._discard(worker)
+                yield Lost(worker, reason)
                 continue
             if isinstance(answer, Refused):
-                self._refuse(hand, answer)
+                self._refuse(worker, answer)
                 continue
             if isinstance(answer, Ready):
-                hand.machine, self._failures = answer.machine, 0
-            self._go_on(hand)
-            if isinstance(answer, Told):
-                yield hand, answer
+                worker.machine, self._failures = answer.machine, 0
+            self._go_on(worker)
+            if isinstance(answer, WorkerMessage):
+                yield worker, answer
 
-    def close(self) -> list[Hand]:
-        """Have all drop what they have in hand, and end them; gives those that were there."""
-        hands = list(self._all)
-        closing = [hand.actor.close.remote() for hand in hands if hand.machine]
-        self._hands.clear()
+    def close(self) -> list[WorkerHandle]:
+        """Have all workers drop their jobs, end them, and return them."""
+        workers = list(self._all)
+        closing = [worker.actor.close.remote() for worker in workers if worker.machine]
+        self._pending.clear()
         try:
             if closing:
                 self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_SECONDS)
         finally:
-            for hand in hands:
-                self._discard(hand)
-        return hands
+            for worker in workers:
+                self._discard(worker)
+        return workers
 
     def _start(self) -> None:
-        hand = Hand(self._actor.remote(), secrets.token_hex(4))
-        self._all.add(hand)
-        self._hands[hand.actor.prepare.remote(self._program, hand.mark, self._setup)] = hand
+        worker = WorkerHandle(self._actor.remote(), secrets.token_hex(4))
+        self._all.add(worker)
+        self._pending[worker.actor.prepare.remote(self._program, worker.mark, self._setup)] = worker
 
-    def _go_on(self, hand: Hand) -> None:
-        given, hand.given = hand.given, []
-        self._hands[hand.actor.work.remote(given)] = hand
+    def _go_on(self, worker: WorkerHandle) -> None:
+        unsent, worker.unsent = worker.unsent, []
+        self._pending[worker.actor.exchange.remote(unsent)] = worker
 
-    def _discard(self, hand: Hand) -> None:
-        """End what may be left of a worker."""
-        self._all.discard(hand)
-        self._ray.kill(hand.actor)
+    def _discard(self, worker: WorkerHandle) -> None:
+        """End the actor of a worker, if it still runs."""
+        self._all.discard(worker)
+        self._ray.kill(worker.actor)
 
-    def _refuse(self, hand: Hand, refused: Refused) -> None:
-        self._discard(hand)
+    def _refuse(self, worker: WorkerHandle, refused: Refused) -> None:
+        self._discard(worker)
         if not self._lenient:
             raise VidtwinError(refused.message, refused.hint)
         self._refused += 1
@@ -179,7 +184,7 @@ class Pool:
 
 
 def _reason(error: Exception) -> str:
-    """What Ray says at length, in short."""
+    """Shorten one of Ray's long error messages."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, Exception):
         return f"{type(cause).__name__}: {cause}"

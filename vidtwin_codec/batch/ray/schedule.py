@@ -1,4 +1,4 @@
-"""Which worker gets which job, and what becomes of jobs whose worker is lost."""
+"""Scheduling: which worker gets which job, and what happens to the jobs of a lost worker."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from pathlib import Path
 
 from vidtwin_codec.batch.engine import Ended, Event, Job, Progress, Row, Warned
 from vidtwin_codec.batch.options import BatchOptions
-from vidtwin_codec.batch.ray.pool import Hand, Lost, Pool
+from vidtwin_codec.batch.ray.pool import Lost, Pool, WorkerHandle
 from vidtwin_codec.batch.ray.splitting import PartJob, SplitJob, count_parts, split
-from vidtwin_codec.batch.ray.worker import Order, Told
+from vidtwin_codec.batch.ray.worker import Task, WorkerMessage
 from vidtwin_codec.batch.rows import DONE, SKIPPED
 from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.temporaries import remove_marked
 
 MOST_LOSSES = 3
-"""Workers that a file may cost. After the first one it is done alone, so that no other file is blamed for it."""
+"""Lost workers after which a file fails. After the first loss a worker gets nothing else beside it, so that no other
+file is blamed."""
 
 
 @dataclass(eq=False)
 class Unit:
-    """A job on its way.
+    """A job that has not ended.
 
     Attributes:
-        given: as the caller gave it. job: with absolute paths, for workers; perhaps a part, or all parts together.
-        wait: for another run that is at it. losses: workers that were lost with it.
-        whole: of which it is a part.
+        given: the job as the caller gave it.
+        job: the same for workers, with absolute paths: all of it, a part, or the joining of its parts.
+        wait: whether to wait for another run that holds the output.
+        losses: number of workers that were lost with it.
+        whole: the split job that it is a part of, or joins.
     """
 
     given: Job
@@ -39,13 +42,16 @@ class Unit:
 
 
 class Schedule:
-    """The jobs of one run: which wait, which are in hand, and what became of them.
+    """The jobs of one run: those that wait, and those that workers have.
 
     Args:
-        most: jobs in hand of each worker. reporter: is told of workers that are lost.
+        pool: the workers.
+        options: the batch's options.
+        most: most jobs that one worker has at once.
+        reporter: receives messages about lost workers.
 
     Attributes:
-        left: jobs that have not ended.
+        left: number of jobs that have not ended.
     """
 
     def __init__(self, pool: Pool, options: BatchOptions, most: int, reporter: Reporter) -> None:
@@ -58,116 +64,123 @@ class Schedule:
         self.left = 0
 
     def plan(self, jobs: Sequence[tuple[Job, Job]], workers: int, seconds: float, folder: Path) -> None:
-        """Take the jobs, as given and with absolute paths; the long ones in parts."""
+        """Take in all jobs, splitting the long ones.
+
+        Args:
+            jobs: each as the caller gave it, and with absolute paths.
+            workers: how many workers there is room for.
+            seconds: shortest part, in seconds of video; 0 splits nothing.
+            folder: where parts are written.
+        """
         self.left = len(jobs)
-        work = sum(job.work for job, _ in jobs)
+        total_cost = sum(job.cost for job, _ in jobs)
         for number, (given, job) in enumerate(jobs):
             self._folders.add(job.output.parent)
-            count = count_parts(job, self._options, seconds, workers, work)
+            count = count_parts(job, self._options, seconds, workers, total_cost)
             if count == 1:
                 self._add(Unit(given, job))
                 continue
-            assert isinstance(self._options.work, EncodeOptions)  # count_parts
-            parts = split(job, self._options.work, count, folder / str(number))
+            assert isinstance(self._options.file_options, EncodeOptions)  # count_parts
+            parts = split(job, self._options.file_options, count, folder / str(number))
             whole = SplitJob(job, parts)
             for part in parts:
                 self._add(Unit(given, part, whole=whole))
 
     def step(self) -> Iterator[Event]:
-        """Give jobs to workers, and hear from them."""
-        self._pool.hire(len(self._waiting) + len(self._suspects) + len(self._units))
-        self._hand_out()
+        """Assign tasks to workers, and yield what these report."""
+        self._pool.start_workers(len(self._waiting) + len(self._suspects) + len(self._units))
+        self._assign()
         for heard in self._pool.wait():
             if isinstance(heard, Lost):
                 yield from self._lose(heard)
             else:
-                yield from self._hear(*heard)
+                yield from self._receive(*heard)
 
     def stop(self) -> None:
-        """Drop what is in hand, without a trace."""
-        for hand in self._pool.close():
-            self._tidy(hand)
+        """Drop all unfinished jobs without leaving files behind."""
+        for worker in self._pool.close():
+            self._clean_up(worker)
 
     def _add(self, unit: Unit) -> None:
-        """The longest first; what another run is at, after everything else. What a worker was lost with, alone."""
+        """Queue a unit: joins first, then the longest, at last what another run holds; suspects in a queue apart."""
         if unit.losses:
             self._suspects.append(unit)
             return
         self._numbers += 1
         joins = bool(unit.job.segments)
-        heapq.heappush(self._waiting, (2 if unit.wait else 0 if joins else 1, -unit.job.work, self._numbers, unit))
+        heapq.heappush(self._waiting, (2 if unit.wait else 0 if joins else 1, -unit.job.cost, self._numbers, unit))
 
-    def _hand_out(self) -> None:
+    def _assign(self) -> None:
         reserved = 0
-        # not more than its share while others are about to come up, or run out of work
+        # a worker gets no more than its share while others are starting or about to run dry
         share = -(-(len(self._waiting) + len(self._units)) // max(1, self._pool.size))
         share = min(share, self._most)
-        for hand in self._pool.ready:
-            if any(self._units[number].losses for number in hand.orders):
+        for worker in self._pool.ready:
+            if any(self._units[number].losses for number in worker.tasks):
                 continue
             if len(self._suspects) > reserved:
-                # the idlest workers come first: they finish what they have, and get nothing else
+                # this worker finishes its tasks and gets no others, so that the suspect runs alone on it
                 reserved += 1
-                if not hand.orders:
+                if not worker.tasks:
                     reserved -= 1
-                    self._give(hand, self._suspects.popleft())
+                    self._give(worker, self._suspects.popleft())
                 continue
-            while self._waiting and len(hand.orders) < share:
-                self._give(hand, heapq.heappop(self._waiting)[-1])
+            while self._waiting and len(worker.tasks) < share:
+                self._give(worker, heapq.heappop(self._waiting)[-1])
 
-    def _give(self, hand: Hand, unit: Unit) -> None:
+    def _give(self, worker: WorkerHandle, unit: Unit) -> None:
         if isinstance(unit.job, PartJob) and unit.whole is not None and unit.whole.abandoned:
             return
         self._numbers += 1
         self._units[self._numbers] = unit
-        self._pool.give(hand, Order(self._numbers, unit.job, unit.wait))
+        self._pool.give(worker, Task(self._numbers, unit.job, unit.wait))
 
-    def _hear(self, hand: Hand, told: Told) -> Iterator[Event]:
-        for number, (stage, done, total) in told.progress.items():
+    def _receive(self, worker: WorkerHandle, message: WorkerMessage) -> Iterator[Event]:
+        for number, (stage, done, total) in message.progress.items():
             unit = self._units[number]
             if unit.whole is None:
                 yield Progress(unit.given, stage, done, total)
             elif isinstance(unit.job, PartJob) and not unit.whole.abandoned:
                 yield replace(unit.whole.advance(unit.job, stage, done), job=unit.given)
-        for number, text in told.warnings:
+        for number, text in message.warnings:
             yield Warned(self._units[number].given, text)
-        for number in told.busy:
-            self._add(replace(self._take(hand, number), wait=True))
-        for number, segment in told.segments.items():
-            unit = self._take(hand, number)
+        for number in message.busy:
+            self._add(replace(self._take(worker, number), wait=True))
+        for number, segment in message.segments.items():
+            unit = self._take(worker, number)
             assert unit.whole is not None
             assert isinstance(unit.job, PartJob)
             joined = unit.whole.finish(unit.job, segment)
             if joined is not None and not unit.whole.abandoned:
                 self._add(Unit(unit.given, joined, whole=unit.whole))
-        for number, row in told.rows.items():
-            yield self._end(self._take(hand, number), row, None)
-        for number, error in told.errors.items():
-            unit = self._take(hand, number)
+        for number, row in message.rows.items():
+            yield self._end(self._take(worker, number), row, None)
+        for number, error in message.errors.items():
+            unit = self._take(worker, number)
             if isinstance(unit.job, PartJob):
                 yield from self._abandon(unit, error)
             else:
                 yield self._end(unit, None, error)
 
     def _lose(self, lost: Lost) -> Iterator[Event]:
-        """Have what was in hand done elsewhere."""
-        self._tidy(lost.hand)
-        count = len(lost.hand.orders)
-        where = f" on {lost.hand.machine}" if lost.hand.machine else ""
-        self._reporter.said(f"a worker{where} was lost; others get the {count} jobs it had in hand ({lost.reason})")
-        untold = {order.number for order in lost.hand.given}
-        for number in list(lost.hand.orders):
-            unit = self._take(lost.hand, number)
-            unit.losses += number not in untold
+        """Queue the tasks of a lost worker again, or fail those that have cost too many workers."""
+        self._clean_up(lost.worker)
+        count = len(lost.worker.tasks)
+        where = f" on {lost.worker.machine}" if lost.worker.machine else ""
+        self._reporter.said(f"a worker{where} was lost; others get its {count} unfinished jobs ({lost.reason})")
+        unsent = {task.number for task in lost.worker.unsent}
+        for number in list(lost.worker.tasks):
+            unit = self._take(lost.worker, number)
+            unit.losses += number not in unsent
             if unit.losses < MOST_LOSSES:
                 self._add(unit)
             elif isinstance(unit.job, PartJob):
                 yield from self._abandon(unit, lost.reason)
             else:
-                yield self._end(unit, None, f"{MOST_LOSSES} workers were lost while they had it in hand: {lost.reason}")
+                yield self._end(unit, None, f"{MOST_LOSSES} workers were lost while they had this file: {lost.reason}")
 
     def _abandon(self, part: Unit, reason: str) -> Iterator[Event]:
-        """A part cannot be had: the file is encoded at once, which says what there is to say about it."""
+        """Give up splitting a file after one part failed; encoding it whole reports what is wrong with it."""
         assert part.whole is not None
         if not part.whole.abandoned:
             part.whole.abandoned = True
@@ -181,17 +194,17 @@ class Schedule:
             unit.whole.discard()
         if row is None:
             return Ended(unit.given, None, error)
-        # by the names that the caller knows; and what a lost worker had finished is none the less of this run
+        # the caller's own paths; and a job that a lost worker had finished counts as done by this run
         row = {**row, "source": str(unit.given.source), "output": str(unit.given.output)}
         if unit.losses and row["status"] == SKIPPED:
             row["status"] = DONE
         return Ended(unit.given, row)
 
-    def _take(self, hand: Hand, number: int) -> Unit:
-        del hand.orders[number]
+    def _take(self, worker: WorkerHandle, number: int) -> Unit:
+        del worker.tasks[number]
         return self._units.pop(number)
 
-    def _tidy(self, hand: Hand) -> None:
-        """Remove what a worker that did not come to its own end has left."""
+    def _clean_up(self, worker: WorkerHandle) -> None:
+        """Remove the temporary files of a worker that was ended."""
         for folder in self._folders:
-            remove_marked(folder, hand.mark)
+            remove_marked(folder, worker.mark)

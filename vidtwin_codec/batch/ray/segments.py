@@ -1,7 +1,7 @@
-"""A video in segments: each packed by itself, anywhere, and all joined without the network.
+"""Segments of a video: each is encoded by itself on any machine, and all are joined without the network.
 
-No group reaches across multiples of ``most_clips_per_group``, and nothing else leads from one group to the next. So
-segments that begin there are, one after the other, byte for byte what encoding the whole video gives.
+No group crosses a multiple of ``most_clips_per_group``, and groups do not depend on each other. So segments that begin
+at such multiples, one after the other, are byte for byte what encoding the whole video gives.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from vidtwin_codec.stages import Sink
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive groups of a video in a file of their own, one Zstandard frame after the other.
+    """Consecutive groups of a video in a file of their own, as consecutive Zstandard frames.
 
     Attributes:
-        path: of that file. groups: where each group lies in it.
-        warnings: what was remarkable about reading it, besides what is known of the whole video.
-        seconds: that making it took.
+        path: the file.
+        groups: where each group lies in it.
+        warnings: warnings while reading the video, besides those about the whole of it.
+        seconds: time that encoding it took.
     """
 
     path: Path
@@ -46,14 +47,14 @@ class Segment:
 
     @property
     def frames(self) -> tuple[int, int]:
-        """First frame, and one past the last."""
+        """Index of the first frame, and one past the last."""
         return self.groups[0].first_frame, self.groups[-1].span.end_frame
 
     def packed(self) -> Iterator[Packed]:
-        """Its groups.
+        """Read the groups.
 
         Raises:
-            VidtwinError: the file cannot be read, or is not what was written.
+            VidtwinError: the file cannot be read, or has changed since it was written.
         """
         try:
             with self.path.open("rb") as stream:
@@ -67,10 +68,10 @@ class Segment:
 
 
 def can_be_split(info: MediaInfo, options: EncodeOptions) -> bool:
-    """Whether a segment can be encoded as it would be within the whole video.
+    """Whether segments of a video are the same as if the whole of it were encoded.
 
-    Not so where a target needs the whole video, where its length is not known, and where pictures are made from those
-    before them: deinterlacing does that, and tone mapping keeps the brightness it first met.
+    They are not where a target needs the whole video, where its length is not known, and where frames depend on those
+    before them: deinterlacing does that, and tone mapping keeps the brightness it met first.
     """
     return options.target is None and info.frames is not None and not (info.interlaced or info.hdr)
 
@@ -85,17 +86,21 @@ def encode_segment(
     load: LoadNetwork,
     reporter: Reporter | None = None,
 ) -> Segment:
-    """Encode clips ``first`` … ``first + count - 1`` of a video (None: to its end).
+    """Encode consecutive clips of a video to a file of their own.
 
-    The frames before it are decoded and dropped: seeking does not find the same frame in every container.
+    The frames before them are decoded and dropped, because seeking does not find the same frame in every container.
 
     Args:
-        info: of a video that :func:`can_be_split`.
+        info: a video that :func:`can_be_split`.
         target: the file to write; replaced if it exists.
-        first: a multiple of ``Encoder.most_clips_per_group``. count: likewise.
+        options: options of the whole video.
+        first: index of the first clip, a multiple of ``Encoder.most_clips_per_group``.
+        count: number of clips, such a multiple, too; None for all to the end.
+        load: reads the network.
+        reporter: receives progress.
 
     Raises:
-        VidtwinError: the video cannot be read, the file not be written, or there are no such clips.
+        VidtwinError: the video cannot be read, the file cannot be written, or there are no such clips.
     """
     began = time.monotonic()
     entry = weights.resolve(options.weights)
@@ -128,10 +133,10 @@ def encode_segment(
 
 
 def joining(segments: Sequence[Segment]) -> WriteVideo:
-    """What writes a whole .vtw of segments that follow each other, without the network; see :func:`encode`.
+    """Make a function for :func:`encode` that writes a .vtw from segments, without the network.
 
     Args:
-        segments: the whole video, encoded with the options that the .vtw is written with.
+        segments: all of the video in order, encoded with the options that the .vtw is written with.
     """
 
     def write(stream: BinaryIO, encoder: Encoder, audio: AudioFile | None) -> Counts:

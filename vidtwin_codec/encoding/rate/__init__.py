@@ -1,1 +1,1 @@
-"""Rate control: the quality and the short side that bring a file to a wanted size, rate, ratio or PSNR."""
+"""Rate control: finding the quality and the short side for a target of size, bit rate, ratio or PSNR."""

@@ -1,4 +1,4 @@
-"""Encoding to a target: probe a sample, run the network once, pack until it fits."""
+"""Encoding of dense latents to a target: probe a sample, run the network once, pack until the target is met."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.encoding.rate.choose import (
     BYTES_SLOPE,
     PSNR_START,
-    Choice,
+    SizeChoice,
     choose_for_bytes,
     choose_for_psnr,
     logarithms,
@@ -30,19 +30,19 @@ from vidtwin_codec.encoding.rate.steering import Steered
 from vidtwin_codec.encoding.writing import Written, write_vtw
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.network.geometry import scaled_size
-from vidtwin_codec.options.target import Achieved, Band, Frame
+from vidtwin_codec.options.target import Achieved, Band, FrameSize
 
 _SIDE_CLIPS = (2, 4)
-"""Least and most clips that sizes are compared on: what they differ in varies little from clip to clip."""
+"""Least and most clips that short sides are compared on; their difference varies little from clip to clip."""
 _PSNR_CLIPS = (8, 32)
 """Least and most clips whose PSNR stands for the video's."""
 _SAMPLED = 8
-"""Between least and most, one clip in so many."""
+"""Between least and most, one of this number of clips is sampled."""
 _REPACKS = 6
 
 
 class Controller(Steered):
-    """Dense latents on their way to a target."""
+    """A controller that encodes dense latents to a target."""
 
     def __init__(self, *args: Any, **choices: Any) -> None:
         super().__init__(*args, **choices)
@@ -53,7 +53,7 @@ class Controller(Steered):
         """Write the .vtw.
 
         Args:
-            stream: open for writing, and can be sought and cut off: a file may be packed more than once.
+            stream: open for writing, seekable and truncatable, because a file may be packed more than once.
 
         Raises:
             VidtwinError: the video cannot be read, or the disk is full.
@@ -61,16 +61,16 @@ class Controller(Steered):
         first = self._encoder(self._info, 0)
         audio_bytes = write_vtw(nowhere(), first, [], quality=DEFAULT_QUALITY, audio=self._audio).audio_bytes
         frames = count_frames(self._info, first.fps)
-        frame = Frame(self._info.width, self._info.height, frames, first.fps, audio_bytes)
+        frame = FrameSize(self._info.width, self._info.height, frames, first.fps, audio_bytes)
         probes, sampled = self._probes(frame, _SIDE_CLIPS)
         if self._target.name == "psnr":
             return self._write_psnr(stream, frame, probes, sampled)
         if len(self._sides) > 1 or sampled:
-            # more sound than there is room for leaves nothing: the smallest is then the nearest
+            # if the sound alone takes more than the target, the smallest video is the nearest
             wanted = Band(*(max(value, 1.0) for value in self._target.video_bytes(frame)))
             choice = choose_for_bytes(probes, self._tiles, wanted)
         else:
-            choice = Choice(0, DEFAULT_QUALITY)
+            choice = SizeChoice(0, DEFAULT_QUALITY)
         tried: set[int] = set()
         while True:
             done, beyond = self._write_bytes(stream, choice)
@@ -78,14 +78,14 @@ class Controller(Steered):
             following = choice.side + beyond
             if not beyond or not 0 <= following < len(self._sides) or following in tried:
                 return self._explained(done)
-            # the sample misled: the next size takes more, or fewer, bytes
-            choice = Choice(following, DEFAULT_QUALITY)
+            # the sample was misleading, so the next size up or down is tried
+            choice = SizeChoice(following, DEFAULT_QUALITY)
 
-    def _write_bytes(self, stream: BinaryIO, choice: Choice) -> tuple[Written, int]:
-        """One size at the quality that fits best, and whether a smaller (-1) or larger (1) one would fit better."""
+    def _write_bytes(self, stream: BinaryIO, choice: SizeChoice) -> tuple[Written, int]:
+        """Write one size at its best quality; tell whether a smaller (-1) or a larger (1) size would fit better."""
         written = choice.quality
         counts, encoder, spool = self._first_pack(stream, choice)
-        frame = Frame(self._info.width, self._info.height, counts.frames, encoder.fps, counts.audio_bytes)
+        frame = FrameSize(self._info.width, self._info.height, counts.frames, encoder.fps, counts.audio_bytes)
         band = self._target.video_bytes(frame)
         known = {written: math.log(counts.video_bytes)}
 
@@ -103,15 +103,15 @@ class Controller(Steered):
             return done, 0
         return done, 1 if counts.video_bytes < band.aim else -1
 
-    def _write_psnr(self, stream: BinaryIO, frame: Frame, probes: Probes, sampled: bool) -> Written:
+    def _write_psnr(self, stream: BinaryIO, frame: FrameSize, probes: Probes, sampled: bool) -> Written:
         band = self._target.psnr_band
-        choice = Choice(0, PSNR_START)
+        choice = SizeChoice(0, PSNR_START)
         if len(self._sides) > 1:
             choice = choose_for_psnr(probes, len(self._sides), band)
-        if sampled:  # few clips compare sizes well, but clips differ in PSNR more than sizes do
+        if sampled:  # a few clips are enough to compare sizes, but not for the PSNR of the whole video
             probes, sampled = self._probes(frame, _PSNR_CLIPS)
         probe = probes.at(choice.side)
-        choice = Choice(choice.side, quality_for_psnr(probe, band, choice.quality))
+        choice = SizeChoice(choice.side, quality_for_psnr(probe, band, choice.quality))
         found = probe.measured(choice.quality)
         counts, encoder, _ = self._first_pack(stream, choice)
         clips = encoder.geometry.clips(counts.frames)
@@ -119,8 +119,8 @@ class Controller(Steered):
         achieved = Achieved(self._target, found.psnr, error)
         return self._explained(Written(counts, encoder, choice.quality, achieved))
 
-    def _first_pack(self, stream: BinaryIO, choice: Choice) -> tuple[Counts, Encoder, LatentSpool]:
-        """The network runs, unless its latents of this size are on the disk already, and packing goes along."""
+    def _first_pack(self, stream: BinaryIO, choice: SizeChoice) -> tuple[Counts, Encoder, LatentSpool]:
+        """Pack for the first time, running the network unless the latents of this size are on the disk already."""
         if choice.side in self._spools:
             encoder, spool = self._spools[choice.side]
             return self._pack(stream, encoder, spool, choice.quality), encoder, spool
@@ -131,8 +131,8 @@ class Controller(Steered):
         self._spools[choice.side] = encoder, spool
         return counts, encoder, spool
 
-    def _probes(self, frame: Frame, limits: tuple[int, int]) -> tuple[Probes, bool]:
-        """Probes, and whether they are of a sample: a short video stands for itself, and its latents are kept."""
+    def _probes(self, frame: FrameSize, limits: tuple[int, int]) -> tuple[Probes, bool]:
+        """Make probes, and tell whether they are of a sample; a short video is taken whole, and its latents kept."""
         clip_frames = self._network.model.config.frames
         least, most = limits
         wanted = min(max(frame.frames // clip_frames // _SAMPLED, least), most)
@@ -155,11 +155,11 @@ class Controller(Steered):
         if info is self._info:
             return self._encoder_at(self._sides[index])
         options = replace(self._options, short_side=self._sides[index])
-        # the sample has the rate it is coded at, and what is remarkable about it is not the user's doing
+        # the sample already has the coded frame rate, and warnings about it do not concern the user
         return Encoder(info, self._network, self._entry, replace(options, fps=None))
 
     def _candidates(self) -> tuple[list[int | None], list[int]]:
-        """Short sides, None for the video's own, and the tiles of each."""
+        """List the short sides, None for the video's own, and the tiles of each."""
         width, height = self._info.width, self._info.height
 
         def tiles(side: int | None) -> int:

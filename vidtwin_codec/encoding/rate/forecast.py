@@ -1,4 +1,4 @@
-"""Bytes of wide latents at any quality, from sizes of latents and from what packing has shown."""
+"""A forecast of the bytes of wide latents at any quality, from sizes of latents and corrected by real packing."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from vidtwin_codec.coding.effort import step_factor
 from vidtwin_codec.encoding.rate.tally import Tally
 
 BITS_PER_SYMBOL = 2.3
-"""At :data:`_USUAL`, about; a third of it where little moves, half as much again where all does."""
+"""Bits per nonzero symbol at quality :data:`_USUAL`, about: a third of it where little moves, 1.5 times where all
+moves."""
 _USUAL = 50.0
 _GROWTH = 0.012
-"""Of the logarithm of bits per symbol, with a point of quality: symbols that are not zero become larger."""
+"""Growth of the logarithm of bits per symbol with a point of quality, because nonzero symbols become larger."""
 
 
 class Forecast:
-    """What a stretch of video takes, groups alone.
+    """A forecast of the bytes of the groups of a stretch of video.
 
     Args:
-        tally: of its latents. effort: they are packed with.
+        tally: sizes of its latents.
+        effort: effort that it is packed with.
     """
 
     def __init__(self, tally: Tally, effort: int) -> None:
         self._tally, self._effort = tally, effort
-        self._known: dict[float, float] = {}  # quality → logarithm of what it took over what was foretold
+        self._known: dict[float, float] = {}  # quality → logarithm of real over forecast bytes
 
     def learn(self, quality: float, size: float) -> None:
-        """Take note of what a quality really takes, in bytes."""
+        """Learn the real number of bytes at a quality."""
         self._known[quality] = math.log(max(size, 1.0)) - self._plain(quality)
 
     def bytes(self, quality: float) -> float:
-        """Foretold; right at what is known, and between two such qualities off by what lies between their errors."""
+        """Forecast the bytes at a quality: exact where they are known, with interpolated corrections elsewhere."""
         qualities = sorted(self._known)
         error = float(np.interp(quality, qualities, [self._known[each] for each in qualities])) if qualities else 0.0
         return math.exp(self._plain(quality) + error)
 
     def quality_for(self, size: float) -> float:
-        """The quality that takes about so many bytes."""
+        """Find the quality that takes about ``size`` bytes."""
         return solve(self.bytes, size)
 
     def _plain(self, quality: float) -> float:
@@ -48,7 +50,7 @@ class Forecast:
 
 
 def solve(rising: Callable[[float], float], wanted: float) -> float:
-    """The quality, 0 to 100 in steps of 0.01, at which a function that rises with it comes nearest to a value."""
+    """Find the quality, 0 to 100 in steps of 0.01, at which an increasing function comes nearest to ``wanted``."""
     low, high = 0, 10_000
     while high - low > 1:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""A few clips decoded: they say what comes back of all clips, since errors of latents are known of all."""
+"""Estimating the PSNR of a video from a few decoded clips and the errors of the latents of all clips."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ _MAX_BYTES = 256 << 20
 
 
 class Judged(NamedTuple):
-    """One clip as it came back: PSNR in dB, mean over frames, and squared error of an element in [-1, 1]."""
+    """The quality of a decoded clip: PSNR in dB, mean over frames, and mean squared error of values in [-1, 1]."""
 
     psnr: float
     error: float
 
 
 class Judge:
-    """Clips spread over a video.
+    """A judge decodes clips that are spread over a video, and compares them.
 
     Args:
-        encoder: of the video. frames: it has. load: reads the decoder.
-        wanted: clips; fewer where frames are large.
+        encoder: the video's encoder.
+        frames: number of frames of the video.
+        load: reads the decoder.
+        wanted: number of clips; fewer are taken where frames are large.
 
     Attributes:
-        numbers: of the clips.
+        numbers: indices of the clips.
     """
 
     def __init__(self, encoder: Encoder, frames: int, load: LoadNetwork, wanted: int) -> None:
@@ -56,11 +58,12 @@ class Judge:
             return [reader.read_full(count) for _, count in self._runs]
 
     def prospect(self, symbols: Mapping[int, SparseGroup], steps: Steps, errors: list[float]) -> Prospect:
-        """Decode the clips and compare; what follows for all.
+        """Decode the clips, compare them with the source, and conclude for all clips.
 
         Args:
-            symbols: of each of :attr:`numbers`, a group of one clip. steps: of quantisation.
-            errors: of all clips' latents, for each element.
+            symbols: a group of one clip for each of :attr:`numbers`.
+            steps: quantisation steps.
+            errors: mean squared error of the latents of every clip.
         """
         layout, tiles = self._encoder.layout, len(self._encoder.geometry.tiles)
         clips = (symbols[number].clip(0, layout, tiles) for number in self.numbers)
@@ -71,7 +74,7 @@ class Judge:
         return Prospect(judged, self.numbers, errors)
 
     def beside(self) -> float:
-        """Squared error of an element in [-1, 1] that is there without quantisation: of one clip in the middle."""
+        """Measure the mean squared error of values in [-1, 1] without quantisation, on one clip in the middle."""
         source, geometry = self._sources[len(self._sources) // 2], self._encoder.geometry
         sized = resize_frames(torch.from_numpy(source), geometry.width, geometry.height).numpy()
         return self._compare(source, self._encoder.network.encode(sized, geometry)).error
@@ -82,35 +85,38 @@ class Judge:
         (decoded,) = network.decode_placed(latents, encoder.geometry, [placement])
         shown = torch.from_numpy(decoded[: len(source)])
         values = psnr(source, resize_frames(shown, encoder.info.width, encoder.info.height).numpy())
-        # of the frames' errors, not of their logarithms
+        # the mean is over errors of frames, not over their logarithms
         return Judged(float(values.mean()), 4 * float(np.mean(10.0 ** (-values / 10))))
 
 
 class Prospect:
-    """PSNR of a video at any quality, from errors of latents and from clips that were judged.
+    """A forecast of the PSNR of a video at any quality, from errors of latents and clips that were judged.
 
-    Errors of an orthonormal transform's latents are errors of its pixels, up to what the network leaves out in any case
-    and what clipping takes away again.
-
-    Scenes differ, so a clip is taken to be like the judged one that is nearest in time.
+    Errors of latents of an orthonormal transform are errors of pixels, but for what the network leaves out in any case
+    and for clipping. Scenes differ, so a clip is taken to be like the judged one that is nearest in time.
 
     Args:
-        judged: clips. numbers: of them. errors: of all clips' latents at that quality, for each element.
+        judged: the judged clips.
+        numbers: their indices.
+        errors: mean squared error of the latents of every clip, at the same quality.
+
+    Attributes:
+        deviation: root mean square error of the forecast in dB, as each judged clip tells of its neighbour.
     """
 
     def __init__(self, judged: list[Judged], numbers: list[int], errors: list[float]) -> None:
         self._numbers = np.array(numbers)
         self._beside = [clip.error - errors[number] for clip, number in zip(judged, numbers, strict=True)]
-        # frames differ within a clip: the mean of their PSNR is above that of their mean error
+        # frames of a clip differ, so the mean of their PSNR is above the PSNR of their mean error
         self._above = [clip.psnr - decibels(clip.error) for clip in judged]
-        # had the clip next to each not been judged itself
+        # the error of the forecast for each judged clip from the one beside it
         neighbours = [max(0, place - 1) or min(1, len(judged) - 1) for place in range(len(judged))]
         pairs = zip(judged, numbers, neighbours, strict=True)
         misses = [clip.psnr - self._like(other, errors[number]) for clip, number, other in pairs]
         self.deviation = float(np.sqrt(np.mean(np.square(misses))))
 
     def psnr(self, number: int, error: float) -> float:
-        """dB of a clip whose latents have this error for each element."""
+        """Forecast the PSNR in dB of a clip from the mean squared error of its latents."""
         return self._like(int(np.abs(self._numbers - number).argmin()), error)
 
     def _like(self, place: int, error: float) -> float:
@@ -118,5 +124,5 @@ class Prospect:
 
 
 def decibels(error: float) -> float:
-    """PSNR of a squared error in [-1, 1]."""
+    """Convert a mean squared error of values in [-1, 1] to PSNR in dB."""
     return 10 * math.log10(4 / max(error, 1e-9))

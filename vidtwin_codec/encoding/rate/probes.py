@@ -1,4 +1,4 @@
-"""A sample at one short side: encoded once, then packed and decoded at any quality, each quality once."""
+"""Probes: a sample at one short side is encoded once, then packed and decoded at any quality, each once."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import DecodeOptions, Reporter
 
 
-class Quality(NamedTuple):
-    """PSNR in dB, mean over frames, and the standard deviation of the means of clips."""
+class SampleQuality(NamedTuple):
+    """The quality of a decoded sample.
+
+    Attributes:
+        psnr: mean over frames, in dB.
+        deviation: standard deviation of the means of clips, in dB.
+        clips: number of clips.
+    """
 
     psnr: float
     deviation: float
@@ -30,7 +36,7 @@ class Quality(NamedTuple):
 
 
 class Nowhere(io.RawIOBase):
-    """A stream that only counts: for files whose size alone is of interest."""
+    """A stream that discards its data, for files of which only the size matters."""
 
     def writable(self) -> bool:
         return True
@@ -40,7 +46,7 @@ class Nowhere(io.RawIOBase):
 
 
 def nowhere() -> BinaryIO:
-    """A stream that forgets what it is given."""
+    """Open a stream that discards its data."""
     return cast(BinaryIO, Nowhere())
 
 
@@ -48,20 +54,22 @@ class Probe:
     """The sample at one short side.
 
     Args:
-        encoder: of the sample.
-        share: frames of the sample for each frame of the video.
-        load: reads the decoder. folder: for temporary files. reporter: is told when the network runs.
+        encoder: the sample's encoder.
+        share: frames of the sample per frame of the video, in (0, 1].
+        load: reads the decoder.
+        folder: folder for temporary files.
+        reporter: receives progress of the network.
     """
 
     def __init__(self, encoder: Encoder, share: float, load: LoadNetwork, folder: Path, reporter: Reporter) -> None:
         self.encoder, self._share, self._load = encoder, share, load
         self._folder, self._reporter = folder, reporter
         self._sizes: dict[float, int] = {}
-        self._psnrs: dict[float, Quality] = {}
+        self._psnrs: dict[float, SampleQuality] = {}
 
     @cached_property
     def latents(self) -> LatentSpool:
-        """The sample's clips; the network runs when they are first asked for."""
+        """Clips of the sample; the network runs at the first access."""
         path = self._folder / f"probe-{self.encoder.geometry.width}x{self.encoder.geometry.height}"
         spool = LatentSpool(path, self.encoder)
         for _ in spool.keeping(self.encoder.pieces(self._reporter)):
@@ -69,28 +77,28 @@ class Probe:
         return spool
 
     def video_bytes(self, quality: float) -> float:
-        """Bytes of latents that the whole video would take, by its share in the sample."""
+        """Estimate the bytes of the whole video's latents from those of the sample."""
         if quality not in self._sizes:
             counts = write_vtw(nowhere(), self.encoder, self.latents, quality=quality)
             self._sizes[quality] = counts.video_bytes
         return self._empty + (self._sizes[quality] - self._empty) / self._share
 
     def psnr(self, quality: float) -> float:
-        """dB of what comes back, at the video's own size, mean over the sample's frames."""
+        """Measure the PSNR in dB of the decoded sample at the video's own size, mean over frames."""
         return self.measured(quality).psnr
 
-    def measured(self, quality: float) -> Quality:
-        """PSNR and how much clips differ in it."""
+    def measured(self, quality: float) -> SampleQuality:
+        """Measure the PSNR, and how much it differs between clips."""
         if quality not in self._psnrs:
             self._psnrs[quality] = self._decode(quality)
         return self._psnrs[quality]
 
     @cached_property
     def _empty(self) -> int:
-        """Bytes that do not grow with the video."""
+        """Bytes that do not depend on the length of the video."""
         return write_vtw(nowhere(), self.encoder, [], quality=50).video_bytes
 
-    def _decode(self, quality: float) -> Quality:
+    def _decode(self, quality: float) -> SampleQuality:
         packed, options = self._folder / "probe.vtw", self.encoder.options
         with packed.open("wb") as stream:
             self._sizes[quality] = write_vtw(stream, self.encoder, self.latents, quality=quality).video_bytes
@@ -103,18 +111,18 @@ class Probe:
         packed.unlink()
         means = np.array([clip.mean() for clip in clips])
         deviation = float(means.std(ddof=1)) if len(means) > 1 else math.inf
-        return Quality(float(np.concatenate(clips).mean()), deviation, len(clips))
+        return SampleQuality(float(np.concatenate(clips).mean()), deviation, len(clips))
 
 
 class Probes:
-    """The sample at several short sides, each made when first asked for."""
+    """Probes of the sample at several short sides, each made at the first access."""
 
     def __init__(self, make: Callable[[int], Probe]) -> None:
         self._make = make
         self._made: dict[int, Probe] = {}
 
     def at(self, index: int) -> Probe:
-        """The probe at the short side of this index."""
+        """Return the probe at the short side of this index."""
         if index not in self._made:
             self._made[index] = self._make(index)
         return self._made[index]

@@ -1,21 +1,24 @@
-"""Why a target was missed, in one line that says what would help."""
+"""The reason why a target was missed, in one line that says what would help."""
 
 from __future__ import annotations
 
 from vidtwin_codec.options.target import Target
 
 _MUCH_SOUND = 0.5
-"""From this share of the wanted bytes on, sound is the first thing to save on."""
+"""Share of the wanted bytes from which sound is the first thing to save on."""
 
 
 def why_missed(
     target: Target, achieved: float, *, quality: float, short_side: int | None, chosen: bool, audio_share: float
 ) -> str:
-    """The line.
+    """Explain why a target was missed.
 
     Args:
-        target: what was wanted. achieved: in its unit.
-        quality, short_side: of the file. chosen: the short side was free.
+        target: what was wanted.
+        achieved: what the file has, in the target's unit.
+        quality: quality of the file, 0 to 100.
+        short_side: short side of the file in pixels; None for the video's own size.
+        chosen: whether the short side was chosen here, not by the user.
         audio_share: bytes of sound over the bytes that the whole file may have; 0 where sound does not count.
     """
     size = "the video's own size" if short_side is None else f"short side {short_side}"
@@ -24,7 +27,7 @@ def why_missed(
 
 
 def _remedy(target: Target, achieved: float, quality: float, chosen: bool, audio_share: float) -> str:
-    # of a ratio, less is more bytes
+    # a smaller ratio means more bytes
     larger = (achieved > target.value) != (target.name == "ratio")
     if target.name == "psnr":
         if not larger:

@@ -1,4 +1,4 @@
-"""One size of a video on its way to a target: the network runs over it once, whatever qualities are tried."""
+"""One size of a video that is encoded to a target: the network runs over it once, whatever qualities are tried."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from vidtwin_codec.network.following import placed_geometry
 from vidtwin_codec.options import Reporter
 
 _FIRST_CLIPS = 4
-"""What the first quality is foretold from, and tried on."""
+"""Clips from which the first quality is forecast, and on which it is tried."""
 _ROOM = 14.0
-"""By so much the first quality may turn out too coarse before the network has to run again."""
+"""Points of quality above the first one for which latents are kept; beyond them the network has to run again."""
 _FINEST = 100.0
 
 
 class WideRun:
-    """Clips of one size.
+    """The clips of one size, with statistics of those that have passed.
 
     Args:
-        encoder: where they come from. folder: for their latents. reporter: is told when the network runs.
+        encoder: where the clips come from.
+        folder: folder for their latents.
+        reporter: receives progress of the network.
 
     Attributes:
-        tallies: of each clip that has passed.
-        elements: of each one's pixels, three for each; energies: sums of squares of its latents. Both count a patch as
-            much as is seen of it.
+        tallies: a tally for each clip that has passed.
+        elements: number of values of each clip, three a pixel, each patch counted by the share of it that is seen.
+        energies: sum of squares of the latents of each clip, counted in the same way.
     """
 
     def __init__(self, encoder: Encoder, folder: Path, reporter: Reporter) -> None:
@@ -50,22 +52,22 @@ class WideRun:
                 break
 
     def close(self) -> None:
-        """Read no further."""
+        """Stop reading the video."""
         self._pieces.close()
 
     def steps(self, quality: float) -> Steps:
-        """Of quantisation."""
+        """Compute the quantisation steps of a quality."""
         return quality_steps(self._base, quality, self.encoder.options.effort)
 
     def total(self) -> Tally:
-        """Of all clips that have passed."""
+        """Add up the tallies of all clips that have passed."""
         whole = self.tallies[0]
         for tally in self.tallies[1:]:
             whole = whole + tally
         return whole
 
     def trial(self, quality: float) -> float:
-        """Bytes that the first clips take."""
+        """Code the first clips at a quality, and return their bytes."""
         layout, tiles = self.encoder.layout, len(self.encoder.geometry.tiles)
         coder = SparseGroupEncoder(layout, tiles, self.steps(quality), rdo=self.encoder.options.effort > 0)
         for piece in self._first:
@@ -74,7 +76,7 @@ class WideRun:
         return sum(coder.clip_bits) / 8
 
     def pieces(self, quality: float) -> Iterator[Piece]:
-        """All clips, exactly as far as packing at ``quality`` goes; from the network the first time."""
+        """Yield all clips, exact enough for packing at ``quality``: from the network first, then from the disk."""
         if self._spool is None:
             first, self._first = self._first, []
             yield from self._spooled(chain(first, self._counted(self._pieces)), min(_FINEST, quality + _ROOM))

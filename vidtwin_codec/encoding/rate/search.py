@@ -1,4 +1,4 @@
-"""Turning a dial until a value is right, in few measurements."""
+"""A search for the setting that gives a wanted value, in few measurements."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from vidtwin_codec.options.target import Band
 
 _STEP = 0.01
-"""Of the dial: a quality with two decimals can be typed in again."""
+"""Distance between settings; a quality with two decimals can be typed in again."""
 _MARGIN, _WIDE_MARGIN = 0.05, 0.3
-"""A guess keeps this far from both ends of its interval, so that every measurement narrows it; and the wider margin
-after two on the same side, which a bent curve makes of straight lines (the idea of the Illinois method)."""
+"""Least distance of a guess from both ends of its interval, as a share of it, so that every measurement narrows it. The
+wider margin holds after two guesses on the same side, which straight lines along a bent curve give (the idea of the
+Illinois method)."""
 
 
 def find(
@@ -24,18 +25,20 @@ def find(
     high: float = 100.0,
     tries: int = 8,
 ) -> float:
-    """The dial's position whose value lies in ``band``, or the nearest that was found.
+    """Find the position whose value lies in ``band``, or the nearest one that was measured.
 
-    Values are taken to grow with the dial about linearly (give logarithms of what grows exponentially), but nothing
-    breaks where they do not: whatever they are, there are at most ``tries`` measurements.
+    The search assumes that values grow about linearly with the position (pass logarithms of what grows exponentially).
+    Where they do not, the result is worse, but there are still at most ``tries`` measurements.
 
     Args:
-        measure: position → value. Not asked twice for the same position.
+        measure: position → value; not called twice for the same position.
         band: values that will do.
-        known: position → value of what has been measured; what is measured is added.
-        start: where to begin, unless something is known.
-        slope: how much a value grows with one step of the dial, until two measurements tell.
-        low, high: ends of the dial. tries: most measurements.
+        known: position → value of earlier measurements; new ones are added.
+        start: first position, if nothing is known.
+        slope: growth of the value per unit of the position, until two measurements tell.
+        low: lowest position.
+        high: highest position.
+        tries: most measurements.
     """
     for _ in range(tries):
         guess = _guess(band, known, start, slope, low, high)
@@ -54,7 +57,7 @@ def _guess(band: Band, known: dict[float, float], start: float, slope: float, lo
     below = [position for position, value in known.items() if value < band.aim]
     above = [position for position, value in known.items() if value >= band.aim]
     if below and above:
-        # the values nearest to the aim on both sides: their positions are in order unless noise has its way
+        # the values nearest to the aim on both sides; their positions are in order but for noise
         left, right = max(below, key=known.__getitem__), min(above, key=known.__getitem__)
         share = (band.aim - known[left]) / (known[right] - known[left])
         last = list(known)[-2:]
@@ -65,7 +68,7 @@ def _guess(band: Band, known: dict[float, float], start: float, slope: float, lo
 
 
 def _rise(known: dict[float, float], slope: float) -> float:
-    """What the outermost two measurements say, where that is believable."""
+    """Compute the slope between the outermost two measurements, within 1/4 to 4 times ``slope``."""
     first, last = min(known), max(known)
     if first == last:
         return slope

@@ -1,22 +1,22 @@
-"""Which short sides are worth trying, and a climb along them."""
+"""Candidates for the short side, and hill climbing along them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 _FEWER = 0.7
-"""The next smaller size has at most this part of the tiles; sizes closer together hardly differ in bytes."""
+"""Share of the tiles that the next smaller size has at most; sizes closer together hardly differ in bytes."""
 
 
 def candidate_sides(short_side: int, tiles: Callable[[int], int]) -> list[int]:
-    """Short sides, smallest first; the last is the video's own.
+    """List short sides worth trying, smallest first; the last is the video's own.
 
-    Bytes go with tiles, so of all sizes cut into the same number of tiles only the largest counts. The smallest fits
-    into one tile.
+    Bytes are about proportional to tiles, so of all sizes with the same number of tiles only the largest is listed. The
+    smallest one fits into one tile.
 
     Args:
-        short_side: of the video, in pixels.
-        tiles: of a frame whose short side has so many pixels.
+        short_side: short side of the video in pixels.
+        tiles: short side in pixels → number of tiles of a frame.
     """
     found = [short_side]
     for side in range(short_side - 1, 0, -1):
@@ -28,11 +28,12 @@ def candidate_sides(short_side: int, tiles: Callable[[int], int]) -> list[int]:
 
 
 def climb(better: Callable[[int, int], bool], count: int, start: int) -> int:
-    """The best index, of ``count``, on a curve with one peak; looks at no more than it needs.
+    """Find the best index on a curve with one peak, in as few comparisons as possible.
 
     Args:
-        better: whether its first argument is better than its second.
-        count: of indices. start: where to begin.
+        better: says whether its first argument is better than its second.
+        count: number of indices.
+        start: index to begin with.
     """
     best = start
     for step in (1, -1):

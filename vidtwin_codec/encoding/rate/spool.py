@@ -1,4 +1,4 @@
-"""Latents on disk: the network runs once, however often they are packed."""
+"""A spool of latents on disk, so that the network runs once, however often they are packed."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.files import explain_os_error
 
 KEPT = 0.45
-"""Of a step: what is smaller becomes no symbol, however symbols are chosen."""
+"""Share of a step below which a latent becomes 0, however symbols are chosen."""
 _NOTHING = LatentArrays(*(np.empty(0, np.float32),) * 3)
 _SIZES = struct.Struct("<QQ")
 
 
 class LatentSpool:
-    """Clips in a file, to be packed at qualities up to ``finest`` exactly as if they came from the network.
+    """Clips in a file, which are packed at qualities up to ``finest`` exactly as if they came from the network.
 
-    Dense latents are kept as they are, about a 75th of the raw frames they stand for. Of wide ones only those are kept
-    that can become symbols, which is a hundredth at usual qualities.
+    Dense latents are kept as they are, about a 75th of the bytes of the raw frames. Of wide latents only those are kept
+    that can become nonzero symbols, about a hundredth at usual qualities.
 
     Args:
-        path: of the file, in a folder that whoever made it deletes.
+        path: the file, in a folder that its maker deletes.
         encoder: where the clips come from.
-        finest: quality.
+        finest: highest quality that the latents are packed at.
     """
 
     def __init__(self, path: Path, encoder: Encoder, finest: float = 100.0) -> None:
@@ -44,7 +44,7 @@ class LatentSpool:
         self._sieve = None if encoder.layout.patterns is None else _Sieve(encoder, finest)
 
     def keeping(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """The same clips, kept as they pass.
+        """Yield the same clips, writing them to the file as they pass.
 
         Raises:
             VidtwinError: the disk is full.
@@ -74,11 +74,11 @@ def _read(stream: BinaryIO) -> LatentArrays:
 
 
 class _Sieve:
-    """Writes those of wide latents that can become symbols, and reads them back among zeros.
+    """A filter that writes those wide latents that can become nonzero symbols, and fills in zeros when it reads.
 
-    The first slot is predicted from the clip before and, its constants, from neighbours. There, a latent that is small
-    by itself may be far from its prediction: constants are always kept, other places from the first time on that
-    something is kept there, until a group must end or a canvas leaves them.
+    The first slot is predicted from the clip before, and its constant channels from neighbours, too. There a latent
+    that is small by itself may be far from its prediction. So constant channels are always kept, and other places from
+    the first time on that something is kept there, until a group must end or a canvas leaves them.
     """
 
     def __init__(self, encoder: Encoder, finest: float) -> None:
@@ -98,7 +98,7 @@ class _Sieve:
         for number, clip in enumerate(piece.clips, piece.span.first_clip):
             structure = clip.structure
             self._ever = self._carried(piece.placement, structure, afresh=number % self._most_clips == 0)
-            # what is not a number is kept, so that packing finds it
+            # NaN is kept, so that packing reports it
             wanted = ~(np.abs(structure) < self._least)
             self._ever |= wanted[:, 0]
             wanted[:, 0] = self._ever
@@ -111,7 +111,7 @@ class _Sieve:
             stream.write(_SIZES.pack(len(packed), len(data)) + packed + data)
 
     def _carried(self, placement: Placement | None, structure: NDArray[np.float32], afresh: bool) -> NDArray[np.bool_]:
-        """Where something of the first slot was kept before, ``[tiles, rows, columns, channels]``, on this canvas."""
+        """Mark where the first slot was kept before, ``[tiles, rows, columns, channels]``, moved to this canvas."""
         ever = np.zeros((len(structure), *structure.shape[2:]), bool)
         ever[..., self._constants] = True
         origin = (0, 0) if placement is None else (placement.top, placement.left)
@@ -125,7 +125,7 @@ class _Sieve:
         return ever
 
     def read(self, stream: BinaryIO, piece: Piece) -> LatentArrays:
-        """The clips of a piece."""
+        """Read the clips of a piece."""
         shapes = (self._layout if piece.placement is None else piece.placement.grid(self._layout)).shapes()
         arrays = LatentArrays(*(np.zeros((piece.span.clips * self._tiles, *shape), np.float32) for shape in shapes))
         reader = zstandard.ZstdDecompressor()

@@ -1,4 +1,4 @@
-"""What all rate control has in common: a video, its target, files that are written again, and what is said."""
+"""The base of both rate controllers: a video, its target, writing the file again, and explaining a miss."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from vidtwin_codec.encoding.writing import AudioFile, Written, write_vtw
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.network.runner import LoadNetwork, NetworkCache, NetworkRunner
 from vidtwin_codec.options import EncodeOptions, Reporter
-from vidtwin_codec.options.target import Frame, Target
+from vidtwin_codec.options.target import FrameSize, Target
 
 
 class Steered:
-    """One video on its way to a target.
+    """The base of controllers that encode one video to a target.
 
     Args:
-        info: of the video. network: the network's encoder. entry: its weights.
-        options: with a target; with a short side, only the quality is chosen.
-        audio: already extracted, so that its bytes are known. load: reads the decoder.
-        folder: for temporary files. reporter, warned: are told of progress and of what is remarkable.
+        info: what probing the video found.
+        network: the network's encoder.
+        entry: the network's weights.
+        options: options with a target; if they have a short side, only the quality is chosen.
+        audio: the extracted audio, so that its bytes are known.
+        load: reads the decoder.
+        folder: folder for temporary files.
+        reporter: receives progress.
+        warned: receives warnings.
     """
 
     def __init__(
@@ -62,14 +67,14 @@ class Steered:
         quality: float,
         watch: Watch | None = None,
     ) -> Counts:
-        """Write the file anew."""
+        """Write the file from its start."""
         stream.seek(0)
         stream.truncate()
         return write_vtw(stream, encoder, pieces, quality=quality, audio=self._audio, watch=watch)
 
     def _explained(self, done: Written) -> Written:
-        """With the reason for a miss, which is also said."""
-        assert done.achieved is not None  # every file here is steered
+        """Add the reason to a result that misses the target, and warn of it."""
+        assert done.achieved is not None  # every file here has a target
         if self._target.met_by(done.achieved.value):
             return done
         reason = why_missed(
@@ -84,15 +89,15 @@ class Steered:
         return replace(done, achieved=replace(done.achieved, reason=reason))
 
     def _audio_share(self, done: Written) -> float:
-        """Bytes of sound over all bytes that the target allows."""
+        """Compute the bytes of sound over all bytes that the target allows."""
         if self._target.name in ("psnr", "ratio"):
             return 0.0
         audio_bytes, counts = done.counts.audio_bytes, done.counts
-        frame = Frame(self._info.width, self._info.height, counts.frames, done.encoder.fps, audio_bytes)
+        frame = FrameSize(self._info.width, self._info.height, counts.frames, done.encoder.fps, audio_bytes)
         return audio_bytes / max(1.0, self._target.video_bytes(frame).most + audio_bytes)
 
     def _warn_once(self, text: str) -> None:
-        """A video that is read more than once is as remarkable as one that is read once."""
+        """Pass a warning on the first time; a video that is read more than once repeats its warnings."""
         if text not in self._said:
             self._said.add(text)
             self._warned(text)

@@ -1,8 +1,8 @@
-"""What wide latents will cost and lose at any quality, foretold from how many there are of each size.
+"""Histograms of the sizes of wide latents, from which bytes and errors at any quality are forecast.
 
-Symbols that are not zero are most of the bytes, and what is not coded is most of the error; both follow from the sizes
-of the latents over their steps. Neither is exact: one quality that is really packed says how far off they are, and by
-how much that is changes slowly with quality.
+Nonzero symbols take most of the bytes, and latents that become zero make most of the error; both follow from the sizes
+of the latents over their steps. Neither forecast is exact, but packing at one quality tells how far off they are, and
+that changes slowly with quality.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ Weights = NDArray[np.float32]
 
 _PER_OCTAVE = 8
 _LOW, _HIGH = -6, 16
-"""Octaves of latents over the weights' own steps."""
+"""Range of the histogram, in octaves of latents over the weights' own steps."""
 _BINS = (_HIGH - _LOW) * _PER_OCTAVE
 _FROM = 0.62
-"""Of a step: from here on, most latents become symbols that are not zero."""
+"""Share of a step from which most latents become nonzero symbols."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Sizes of the structure latents of some clips.
+    """A histogram of the sizes of the structure latents of some clips.
 
     Attributes:
-        counts: latents of each size, from small to large. areas: sums of their squared steps. squares: of themselves.
-        rest: sum of squares of all that are smaller.
+        counts: number of latents in each bin, from small to large.
+        areas: sum of their squared steps in each bin.
+        squares: sum of their squares in each bin.
+        rest: sum of squares of all latents that are too small for the histogram.
     """
 
     counts: NDArray[np.float64]
@@ -41,7 +43,7 @@ class Tally:
 
     @classmethod
     def of(cls, latents: LatentArrays, base: Steps, least: float) -> Tally:
-        """Of latents that are at least ``least`` of the weights' steps ``base``."""
+        """Make the histogram of latents that are at least ``least`` times the weights' steps ``base``."""
         steps = np.broadcast_to(broadcast_steps(base)[0], latents.structure.shape)
         values = np.abs(latents.structure)
         places = np.flatnonzero(values >= least * steps)
@@ -62,17 +64,17 @@ class Tally:
         )
 
     def symbols(self, scale: float) -> float:
-        """About how many are not zero at so many times the weights' steps; never 0."""
+        """Estimate the number of nonzero symbols at ``scale`` times the weights' steps; never 0."""
         at = (np.log2(_FROM * scale) - _LOW) * _PER_OCTAVE
         above = np.concatenate([np.cumsum(self.counts[::-1])[::-1], [0.0]])
         return 0.5 + float(np.interp(at, np.arange(len(above)), above))
 
     def error(self, scale: float) -> float:
-        """About the sum of squared errors at so many times the weights' steps."""
+        """Estimate the sum of squared errors at ``scale`` times the weights' steps."""
         places = np.arange(_BINS)
         ratios = 2.0 ** ((places + 0.5) / _PER_OCTAVE + _LOW) / scale
         nearest = np.maximum(1, np.floor(ratios + 1 - _FROM))
-        # large ones lie anywhere between two symbols; of the others the size is known well enough
+        # large latents lie anywhere between two symbols; for small ones the bin gives the error well enough
         parts = np.where(nearest > 3, 1 / 12, (ratios - nearest) ** 2)
         dropped = np.clip((np.log2(_FROM * scale) - _LOW) * _PER_OCTAVE - places, 0, 1)
         coded = float((self.areas * parts * (1 - dropped)).sum()) * scale**2
@@ -84,20 +86,24 @@ def _sums(bins: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.f
 
 
 def seen_energy(latents: LatentArrays, weights: Weights | None) -> float:
-    """Sum of squares of structure latents ``[tiles, …]``, each patch counting as much as is seen of it.
+    """Sum the squares of structure latents, each patch counted by the share of it that is seen.
 
     Args:
-        weights: ``[rows, columns]``, 0 to 1; None: all of it.
+        latents: latents of a clip, ``[tiles, …]``.
+        weights: the shares, ``[rows, columns]``, 0 to 1; None if all of every patch is seen.
     """
     squares = np.einsum("nfrcd,nfrcd->rc", latents.structure, latents.structure, dtype=np.float64)
     return float(squares.sum() if weights is None else np.vdot(squares, weights))
 
 
 class ClipError:
-    """Sum of squared errors of each clip's structure, as it was really coded.
+    """The sum of squared errors of the structure latents of each clip, as they were coded.
 
     Args:
-        steps: that its symbols count in.
+        steps: quantisation steps of the symbols.
+
+    Attributes:
+        sums: a sum for each clip.
     """
 
     def __init__(self, steps: Steps) -> None:
@@ -108,9 +114,10 @@ class ClipError:
         """Take the next clip.
 
         Args:
-            latents: those that can have become symbols. symbols: of them.
-            energy: sum of squares of all latents of the clip, weighted likewise.
-            weights: how much of each patch is seen; see `seen_energy`.
+            latents: latents of the clip; those that cannot become nonzero symbols may be 0.
+            symbols: symbols that were chosen for them.
+            energy: sum of squares of all latents of the clip, from :func:`seen_energy` with the same weights.
+            weights: share of each patch that is seen; None if all of it is.
         """
         places = np.flatnonzero(symbols.structure)
         wide = np.broadcast_to(broadcast_steps(self._steps)[0], symbols.structure.shape)

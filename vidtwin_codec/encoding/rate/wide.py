@@ -1,8 +1,8 @@
-"""Wide latents to a target: the quality scale is long enough for nearly any, so that only the quality is looked for.
+"""Encoding of wide latents to a target, mostly by the quality alone, whose scale is long enough for nearly any target.
 
-What a quality will cost and lose is foretold from how many latents there are of each size, and corrected by what
-packing says. So the network runs once, the first pack is near and the second one mostly right. A smaller size is tried
-only where the coarsest quality takes more bytes than are wanted.
+Bytes and errors of a quality are forecast from histograms of the latents' sizes, and corrected by packing. So the
+network runs once, the first packing comes near the target, and the second one mostly meets it. A smaller short side is
+tried only if the lowest quality takes more bytes than are wanted.
 """
 
 from __future__ import annotations
@@ -24,41 +24,47 @@ from vidtwin_codec.encoding.rate.sample import count_frames
 from vidtwin_codec.encoding.rate.steering import Steered
 from vidtwin_codec.encoding.rate.tally import ClipError
 from vidtwin_codec.encoding.writing import Written, write_vtw
-from vidtwin_codec.options.target import Achieved, Band, Frame
+from vidtwin_codec.options.target import Achieved, Band, FrameSize
 
 _NEAR = 0.035
-"""Once this near a target of bytes, a file is not packed again."""
+"""Relative distance from a target of bytes within which a file is not packed again."""
 _PACKS = 4
 _NEAR_PSNR = 0.07
+"""Distance from a target PSNR, in dB, within which a file is not packed again."""
 _UNEVEN = 0.12
-"""dB that clips may differ from their neighbours by, where few are to stand for all."""
+"""Deviation of the forecast in dB up to which a few judged clips are enough."""
 _PSNR_PACKS = 3
 _CODED_ERROR = 1.28
-"""Times the error of rounding: choosing symbols by their bits adds some."""
+"""Error of coded latents over that of rounding; choosing symbols by their bits adds some."""
 _HOPELESS = 1.25
-"""Bytes of the coarsest quality over those wanted, as tried on a few clips, beyond which a smaller size is taken."""
+"""Bytes of the lowest quality over those wanted, on a few clips, beyond which a smaller size is taken."""
 _LEAST_SIDE = 16
 _SIZES = 6
 _AREA_POWER = 0.8
-"""Bytes grow about as this power of the area."""
+"""Power of the frame's area that bytes are about proportional to."""
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What one size came to; ``excess``: its least bytes over the most that will do."""
+    """The result of one size.
+
+    Attributes:
+        done: the file, if it was written.
+        excess: bytes of the lowest quality over the most that will do; 0 if a higher quality was possible.
+    """
 
     done: Written | None
     excess: float
 
 
 class WideController(Steered):
-    """Wide latents on their way to a target."""
+    """A controller that encodes wide latents to a target."""
 
     def write(self, stream: BinaryIO) -> Written:
         """Write the .vtw.
 
         Args:
-            stream: open for writing, and can be sought and cut off: a file may be packed more than once.
+            stream: open for writing, seekable and truncatable, because a file may be packed more than once.
 
         Raises:
             VidtwinError: the video cannot be read, or the disk is full.
@@ -81,7 +87,7 @@ class WideController(Steered):
         run = WideRun(self._encoder_at(side), self._folder, self._reporter)
         encoder, effort = run.encoder, run.encoder.options.effort
         frame, empty = self._frame(run)
-        if not run.tallies:  # no frames at all: packing says so
+        if not run.tallies:  # no frames at all, which packing reports
             counts = self._pack(stream, encoder, run.pieces(DEFAULT_QUALITY), DEFAULT_QUALITY)
             return _Outcome(Written(counts, encoder, DEFAULT_QUALITY), 0.0)
         band = _less(self._target.video_bytes(frame, _NEAR), empty)
@@ -96,8 +102,8 @@ class WideController(Steered):
                 run.close()
                 return _Outcome(None, excess)
         counts, written = self._pack(stream, encoder, run.pieces(quality), quality), quality
-        # the frames are counted now
-        frame = Frame(frame.width, frame.height, counts.frames, frame.fps, frame.audio_bytes)
+        # now the number of frames is known
+        frame = FrameSize(frame.width, frame.height, counts.frames, frame.fps, frame.audio_bytes)
         band = _less(self._target.video_bytes(frame, _NEAR), empty)
         forecast, known = Forecast(run.total(), effort), {quality: counts}
         while not band.holds(counts.video_bytes - empty) and len(known) < _PACKS:
@@ -122,15 +128,15 @@ class WideController(Steered):
         few, many = (Judge(encoder, frames, self._load, wanted) for wanted in (FEW, MANY))
         judge = few
 
-        def foretold(quality: float) -> float:
-            """dB, from the latents alone."""
+        def forecast_psnr(quality: float) -> float:
+            """Forecast the PSNR in dB from the latents alone."""
             scale = step_factor(quality, effort)
             pairs = zip(run.tallies, run.elements, strict=True)
             errors = [_CODED_ERROR * tally.error(scale) / elements + beside for tally, elements in pairs]
             return sum(map(decibels, errors)) / len(errors)
 
         beside = judge.beside()
-        quality = solve(foretold, self._target.value) if run.tallies else DEFAULT_QUALITY
+        quality = solve(forecast_psnr, self._target.value) if run.tallies else DEFAULT_QUALITY
         tried: dict[float, float] = {}
         while True:
             counts, errors, symbols = self._watched_pack(stream, run, quality, {*few.numbers, *many.numbers})
@@ -141,7 +147,7 @@ class WideController(Steered):
                 prospect = judge.prospect(symbols, run.steps(quality), per_element)
             value = _mean_psnr(prospect, per_element, counts, geometry.clip_frames)
             tried[quality] = value
-            # as rounding has it, times what choosing symbols made of that
+            # real error over that of rounding, for each clip
             pairs, scale = zip(per_element, run.tallies, strict=True), step_factor(quality, effort)
             shares = [error / max(tally.error(scale), 1e-9) for error, tally in pairs]
             expected = partial(self._expected, run, prospect, shares, counts)
@@ -157,7 +163,7 @@ class WideController(Steered):
         return Written(counts, encoder, best, Achieved(self._target, tried[best], spread))
 
     def _expected(self, run: WideRun, prospect: Prospect, shares: list[float], counts: Counts, quality: float) -> float:
-        """dB at a quality, each clip's error being its share of what rounding leaves."""
+        """Forecast the PSNR in dB at a quality, from each clip's ratio of real error to that of rounding."""
         scale = step_factor(quality, run.encoder.options.effort)
         errors = [share * tally.error(scale) for share, tally in zip(shares, run.tallies, strict=True)]
         return _mean_psnr(prospect, errors, counts, run.encoder.geometry.clip_frames)
@@ -165,7 +171,7 @@ class WideController(Steered):
     def _watched_pack(
         self, stream: BinaryIO, run: WideRun, quality: float, wanted: set[int]
     ) -> tuple[Counts, list[float], dict[int, SparseGroup]]:
-        """Counts, the error of each clip's latents, and the symbols of those that are wanted."""
+        """Pack; return the counts, the error of each clip's latents, and the symbols of the clips wanted."""
         errors, kept = ClipError(run.steps(quality)), dict[int, SparseGroup]()
 
         def watch(latents: LatentArrays, clip: PlacedClip) -> None:
@@ -177,26 +183,26 @@ class WideController(Steered):
         counts = self._pack(stream, run.encoder, run.pieces(quality), quality, watch)
         return counts, errors.sums, kept
 
-    def _frame(self, run: WideRun) -> tuple[Frame, int]:
-        """What bytes are set against, and bytes of latents that a file without clips takes."""
+    def _frame(self, run: WideRun) -> tuple[FrameSize, int]:
+        """Compute the frame size that targets refer to, and the bytes of a file without clips, sound left out."""
         counts = write_vtw(nowhere(), run.encoder, [], quality=DEFAULT_QUALITY, audio=self._audio)
         frames = count_frames(self._info, run.encoder.fps)
-        frame = Frame(self._info.width, self._info.height, frames, run.encoder.fps, counts.audio_bytes)
+        frame = FrameSize(self._info.width, self._info.height, frames, run.encoder.fps, counts.audio_bytes)
         return frame, counts.video_bytes
 
 
 def _less(band: Band, taken: int) -> Band:
-    """What is left when some bytes are gone; more sound than there is room for leaves next to nothing."""
+    """Subtract bytes that are taken already from a band, down to 1 byte at least."""
     return Band(*(max(1.0, value - taken) for value in band))
 
 
 def _miss(band: Band, size: float) -> float:
-    """How far a size is from what is wanted; what is too large is worse."""
+    """Rate the distance of a size from the band's aim; a size above the band is worse than any other."""
     return abs(math.log(max(size, 1.0) / band.aim)) + (1.0 if size > band.most else 0.0)
 
 
 def _mean_psnr(prospect: Prospect, errors: list[float], counts: Counts, clip_frames: int) -> float:
-    """Over frames: the last clip may have fewer."""
+    """Forecast the mean PSNR over frames; the last clip may have fewer frames than the others."""
     lengths = [min(clip_frames, counts.frames - number * clip_frames) for number in range(len(errors))]
     pairs = enumerate(zip(errors, lengths, strict=True))
     return sum(prospect.psnr(number, error) * length for number, (error, length) in pairs) / counts.frames

@@ -1,4 +1,4 @@
-"""vidtwin beside conventional codecs: the same frames, comparable bytes, the same metrics."""
+"""``vidtwin compare``: vidtwin beside conventional codecs, on equal frames, at comparable bytes, by equal metrics."""
 
 from vidtwin_codec.evaluation.compare.codecs import CODECS, ConventionalCodec, Gop
 from vidtwin_codec.evaluation.compare.options import CompareOptions

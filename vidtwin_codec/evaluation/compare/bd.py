@@ -1,4 +1,4 @@
-"""Bjøntegaard deltas of vidtwin against another codec, each with the overlap it rests on."""
+"""Bjøntegaard deltas of vidtwin against another codec, each with the overlap that it is computed from."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from vidtwin_codec.evaluation.compare.curves import ascending, hull, value
 from vidtwin_codec.evaluation.compare.results import Clip, Point, Variant
 
 LEAST_POINTS = 4
-"""As the method was defined."""
+"""Fewest points of a curve; the method was defined for four."""
 METHOD = "pchip"
-"""Piecewise cubic without overshoot, as in the common test conditions of HEVC and VVC."""
+"""Interpolation: piecewise cubic without overshoot, as in the common test conditions of HEVC and VVC."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Where two curves can be compared: an interval, and its share of the interval that either covers."""
+    """The interval over which two curves can be compared.
+
+    Attributes:
+        low: lower end.
+        high: upper end.
+        share: its length over that of the union of both curves' intervals.
+    """
 
     low: float
     high: float
@@ -30,15 +36,16 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Delta:
-    """vidtwin against an anchor, by one metric.
+    """The deltas of vidtwin against an anchor, by one metric.
 
     Attributes:
-        rate: BD-rate in percent: how many more bytes vidtwin takes for equal quality. None without overlap.
-        quality: BD-PSNR, or the same of another metric: how much better vidtwin is at equal bytes. None likewise.
-        rate_overlap: the interval of the metric that ``rate`` is a mean over.
-        quality_overlap: the interval of bits per pixel that ``quality`` is a mean over.
+        rate: BD-rate, by which percentage vidtwin takes more bytes at equal quality; None without overlap.
+        quality: BD-PSNR, or its analogue for another metric: by how much vidtwin is better at equal bytes; None without
+            overlap.
+        rate_overlap: interval of the metric that ``rate`` is a mean over.
+        quality_overlap: interval of bits per pixel that ``quality`` is a mean over.
         reason: why ``rate`` or ``quality`` is None.
-        outside: where ``rate`` is None for want of overlap: ``better`` or ``worse``, as all of the anchor is.
+        outside: ``better`` or ``worse`` if all of the anchor's curve is so, and ``rate`` is None for that reason.
     """
 
     rate: float | None
@@ -51,9 +58,19 @@ class Delta:
 
 @dataclass(frozen=True)
 class MeanDelta:
-    """Means over the clips that have a value, how many those are, and in how many the anchor is beyond reach.
+    """Means of deltas over the clips that have a value.
 
-    ``reason`` says why a clip has no value, if one has none.
+    Attributes:
+        clips: number of clips with the codec.
+        rate: mean BD-rate in percent.
+        rate_clips: number of clips with a BD-rate.
+        quality: mean BD-PSNR, or its analogue for another metric.
+        quality_clips: number of clips with such a value.
+        rate_overlap: mean share of the overlap in the metric.
+        quality_overlap: mean share of the overlap in bits per pixel.
+        all_better: number of clips where all of the anchor's curve is better.
+        all_worse: number of clips where all of the anchor's curve is worse.
+        reason: why a clip has no value, if there is one.
     """
 
     clips: int
@@ -69,7 +86,12 @@ class MeanDelta:
 
 
 def delta(anchor: Sequence[Point], test: Sequence[Point], metric: str) -> Delta:
-    """Compare two sets of points.
+    """Compute the deltas between two sets of points.
+
+    Args:
+        anchor: points of the other codec.
+        test: points of vidtwin.
+        metric: key of the metric.
 
     Raises:
         VidtwinError: the package bjontegaard is not installed.
@@ -86,7 +108,7 @@ def delta(anchor: Sequence[Point], test: Sequence[Point], metric: str) -> Delta:
         outside = "better" if values[0][0] >= values[1][-1] else "worse"
     package = _package()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of little overlap, which is stated beside the value
+        warnings.simplefilter("ignore")  # it warns of small overlaps, which are stated beside the values
         arguments: dict[str, Any] = {"method": METHOD, "require_matching_points": False, "min_overlap": 0}
         sets = (rates[0], values[0], rates[1], values[1])
         rate = float(package.bd_rate(*sets, **arguments)) if rate_overlap else None
@@ -96,13 +118,13 @@ def delta(anchor: Sequence[Point], test: Sequence[Point], metric: str) -> Delta:
 
 
 def clip_delta(clip: Clip, codec: str, variant: Variant, metric: str) -> Delta | None:
-    """The convex hull of vidtwin's ladder against one codec on one clip; None if that has no points."""
+    """Compare the convex hull of vidtwin's ladder with one codec on one clip; None if that has no points."""
     anchor = clip.of(codec, variant)
     return None if anchor is None else delta(anchor.points, hull(clip.vidtwin.points, metric), metric)
 
 
 def mean_delta(clips: Sequence[Clip], codec: str, variant: Variant, metric: str) -> MeanDelta | None:
-    """Arithmetic means over clips, as is usual; None if no clip has the codec."""
+    """Compute arithmetic means over clips, as is usual; None if no clip has the codec."""
     found = [one for clip in clips if (one := clip_delta(clip, codec, variant, metric)) is not None]
     if not found:
         return None
@@ -123,12 +145,12 @@ def mean_delta(clips: Sequence[Clip], codec: str, variant: Variant, metric: str)
 
 
 def check_installed() -> None:
-    """Fail now rather than after hours of encoding.
+    """Make sure before hours of encoding that the package for the deltas is installed.
 
     Raises:
         VidtwinError: the package bjontegaard is not installed.
     """
-    # looked for, not imported: it brings matplotlib and scipy along
+    # found without being imported, because it imports matplotlib and scipy
     if find_spec("bjontegaard") is None:
         raise _missing()
 
@@ -143,7 +165,7 @@ def _overlap(one: Sequence[float], other: Sequence[float]) -> Overlap | None:
 def _package() -> Any:
     try:
         with warnings.catch_warnings():
-            # its plots pull in matplotlib, whose deprecations are none of ours
+            # it imports matplotlib, whose deprecation warnings do not concern the user
             warnings.simplefilter("ignore")
             import bjontegaard
     except ImportError as error:

@@ -1,8 +1,7 @@
-"""How ffmpeg is told to run each conventional codec, as fairly as its encoder allows.
+"""Options of ffmpeg for each conventional codec, as fair as its encoder allows.
 
-Every encoder is tuned for PSNR where it has such a tuning (psychovisual tools would cost it PSNR that vidtwin does not
-spend), may use all cores and all its look-ahead, and writes a bare elementary stream without messages that decoding
-does not need.
+Every encoder is tuned for PSNR if it can be (psychovisual tools would cost it PSNR), may use all cores and all its
+look-ahead, and writes an elementary stream without messages that decoding does not need.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ PRESETS = ("medium", "slow")
 
 
 class Gop(StrEnum):
-    """Where key frames are."""
+    """The placement of key frames."""
 
     SEQUENCE = "sequence"
-    """At the start, and where the encoder finds a cut: the codec at its best."""
+    """Key frames at the start and where the encoder finds a cut: the codec at its best."""
     CLIP = "clip"
-    """A closed GOP as long as a clip of the network: what a clip of a .vtw is, decodable alone."""
+    """Closed GOPs as long as a clip of the network, which can be decoded alone like clips of a .vtw."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +31,18 @@ class ConventionalCodec:
     """One encoder of ffmpeg.
 
     Attributes:
-        name: as on the command line.
-        label: as in the report.
-        encoder: ffmpeg's name.
-        muxer: of the elementary stream; the demuxer has the same name.
-        pix_fmt: what the encoder is given.
-        coarsest: the largest CRF (or QP); the smallest used is 1, because 0 means lossless to some.
-        step: in which CRFs are chosen.
-        halving: how much CRF about halves the bytes, for a first guess.
+        name: name on the command line.
+        label: name in the report.
+        encoder: ffmpeg's name of the encoder.
+        muxer: muxer of the elementary stream; the demuxer has the same name.
+        pix_fmt: pixel format that the encoder gets.
+        coarsest: largest CRF (or QP). The smallest in use is 1, because some encoders take 0 for lossless.
+        step: distance between CRFs.
+        halving: increase in CRF that about halves the bytes, for a first guess.
         presets: preset of the report → the encoder's own options.
         rate: CRF → options.
         key_frames: GOP and frames of a clip → options.
-        frame_overhead: bytes of every frame that no container stores and a decoder does not need.
+        frame_overhead: bytes of every frame that containers do not store and decoders do not need.
     """
 
     name: str
@@ -60,17 +59,17 @@ class ConventionalCodec:
     frame_overhead: int = 0
 
     def arguments(self, preset: str, gop: Gop, clip_frames: int, crf: float) -> tuple[str, ...]:
-        """Everything between ffmpeg's input and the name of its output."""
+        """List ffmpeg's options between its input and the name of its output."""
         chosen = (*self.presets[preset], *self.rate(crf), *self.key_frames(gop, clip_frames))
         return ("-c:v", self.encoder, *_joined(chosen), "-pix_fmt", self.pix_fmt, "-f", self.muxer)
 
     @property
     def dial(self) -> str:
-        """What its quality setting is called."""
+        """Name of its quality setting."""
         return "QP" if self.encoder == "libvvenc" else "CRF"
 
     def missing(self) -> str | None:
-        """Why this ffmpeg cannot run it; None when it can."""
+        """Say why this ffmpeg cannot run the codec; None if it can."""
         if self.encoder in video_encoders():
             return None
         return f"this ffmpeg was built without {self.encoder}"
@@ -93,7 +92,7 @@ def _x265_keys(gop: Gop, frames: int) -> tuple[str, ...]:
 
 
 def _svt_rate(crf: float) -> tuple[str, ...]:
-    # ffmpeg's own -crf knows whole numbers up to 63; the library goes on to 70, in quarters
+    # ffmpeg's own -crf takes whole numbers up to 63; the library takes up to 70, in quarters
     return _crf(crf) if crf == int(crf) <= _SVT_FFMPEG_COARSEST else ("-svtav1-params", f"crf={crf:g}")
 
 
@@ -106,7 +105,7 @@ def _svt_keys(gop: Gop, frames: int) -> tuple[str, ...]:
 def _vvenc_keys(gop: Gop, frames: int) -> tuple[str, ...]:
     if gop is Gop.SEQUENCE:
         return ("-vvenc-params", "intraperiod=-1")
-    # no gopsize of 16, though it would seem natural: with it, libvvenc at times gives not one packet for 32 frames
+    # gopsize is not set to 16, although it would fit, because libvvenc then sometimes gives no packet for 32 frames
     return ("-vvenc-params", f"intraperiod={frames}:decodingrefreshtype=idr_no_radl")
 
 
@@ -161,13 +160,13 @@ CODECS = {
 
 
 def coarsest(codec: ConventionalCodec) -> int:
-    """The largest CRF this ffmpeg's build of the encoder takes: older SVT-AV1 ends at 63."""
+    """Find the largest CRF that this ffmpeg's encoder takes; older versions of SVT-AV1 end at 63."""
     return codec.coarsest if codec.encoder != "libsvtav1" or _svt_takes(codec.coarsest) else _SVT_FFMPEG_COARSEST
 
 
 @functools.cache
 def _svt_takes(crf: int) -> bool:
-    """Found by encoding one small picture."""
+    """Whether SVT-AV1 takes a CRF, found by encoding one small frame."""
     picture = ("-f", "lavfi", "-i", "color=s=64x64:d=0.04")
     arguments = CODECS["svt-av1"].arguments("medium", Gop.CLIP, 16, crf)
     command = [executable(), "-v", "quiet", "-nostdin", *picture, *arguments, "-y", "pipe:1"]
@@ -176,7 +175,7 @@ def _svt_takes(crf: int) -> bool:
 
 
 def _joined(options: tuple[str, ...]) -> tuple[str, ...]:
-    """Options that name the same ``-…-params`` twice, with their values joined: ffmpeg would only heed the last."""
+    """Join the values of options that name the same ``-NAME-params`` twice, because ffmpeg obeys only the last."""
     found: dict[str, str] = {}
     for name, value in zip(options[::2], options[1::2], strict=True):
         found[name] = f"{found[name]}:{value}" if name in found and name.endswith("-params") else value

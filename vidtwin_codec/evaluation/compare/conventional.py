@@ -1,15 +1,15 @@
-"""One conventional codec on one clip: rates found by search, then each decoded and measured."""
+"""Running one conventional codec on one clip: rates are found by search, then each is decoded and measured."""
 
 from __future__ import annotations
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.compare.codecs import ConventionalCodec, Gop, coarsest
-from vidtwin_codec.evaluation.compare.job import Job
+from vidtwin_codec.evaluation.compare.job import ClipJob
 from vidtwin_codec.evaluation.compare.measuring import MEASURING, Measured, measure
 from vidtwin_codec.evaluation.compare.results import Point, Series, Variant
 from vidtwin_codec.evaluation.compare.search import RateSearch, choose_rates
 from vidtwin_codec.evaluation.compare.streams import Encoded, decode_seconds, decode_stream, encode_stream
-from vidtwin_codec.evaluation.compare.work import code_digest
+from vidtwin_codec.evaluation.compare.work_folder import code_digest
 
 _CODE = (*MEASURING, "evaluation/compare/streams")
 
@@ -17,7 +17,7 @@ _CODE = (*MEASURING, "evaluation/compare/streams")
 def sweep(
     codec: ConventionalCodec,
     variant: Variant,
-    job: Job,
+    job: ClipJob,
     ladder: Series,
     *,
     clip_frames: int,
@@ -29,13 +29,13 @@ def sweep(
     A codec that fails gives a series without points and a note that says why.
 
     Args:
-        codec: which.
+        codec: the codec.
         variant: preset and GOP.
         job: the clip.
         ladder: vidtwin's points on the same frames.
         clip_frames: frames of a closed GOP.
-        rates: encodings to measure.
-        machine: what speeds and encoders depend on.
+        rates: number of encodings to measure.
+        machine: description of the ffmpeg and the processor, on which results depend.
     """
     assert ladder.matched is not None
     goal = ladder.points[ladder.matched].bytes
@@ -68,19 +68,21 @@ def sweep(
 
 
 class _Streams:
-    """Encodings of one clip by one codec, run in one way: each made when it is needed, and measured once."""
+    """Encodings of one clip by one codec and variant, each made when it is needed, and measured once."""
 
-    def __init__(self, codec: ConventionalCodec, variant: Variant, job: Job, clip_frames: int, machine: str) -> None:
+    def __init__(
+        self, codec: ConventionalCodec, variant: Variant, job: ClipJob, clip_frames: int, machine: str
+    ) -> None:
         self._codec, self._variant, self._job, self._clip_frames = codec, variant, job, clip_frames
         self._same = {"codec": codec.name, "machine": machine, "code": code_digest(*_CODE)}
         self._made: dict[float, Encoded] = {}
 
     def size(self, crf: float) -> int:
-        """Bytes of the encoding at ``crf``."""
+        """Return the bytes of the encoding at ``crf``."""
         return self._job.size(self._key(crf), lambda: self._encoded(crf).bytes)
 
     def measured(self, crf: float, *, viewed: bool) -> tuple[Point, Measured]:
-        """The encoding at ``crf``, decoded and compared."""
+        """Decode and measure the encoding at ``crf``; keep frames for viewing if ``viewed``."""
 
         def take(wanted: list[int]) -> tuple[Point, Measured]:
             codec, reference, encoded = self._codec, self._job.reference, self._encoded(crf)
@@ -97,7 +99,7 @@ class _Streams:
         return self._job.once(self._key(crf), take, viewed=viewed)
 
     def delete(self) -> None:
-        """Remove every stream."""
+        """Delete all streams."""
         for encoded in self._made.values():
             encoded.path.unlink(missing_ok=True)
 
@@ -116,7 +118,7 @@ class _Streams:
 
 
 def _reach(search: RateSearch, low: int, high: int) -> list[str]:
-    """What of the ladder's range the codec cannot reach."""
+    """Note which part of the ladder's range of bytes the codec cannot reach."""
     notes = []
     if search.fewest > high:
         notes.append(

@@ -1,4 +1,4 @@
-"""Rate-distortion curves: which points make one, and what lies between them."""
+"""Rate-distortion curves: choosing their points, and interpolating between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vidtwin_codec.evaluation.compare.results import Point
 
 
 def ascending(points: Sequence[Point], metric: str) -> list[Point]:
-    """The points that have a value and are better than every smaller one, smallest first.
+    """Choose the points that have a value and are better than every smaller one, smallest first.
 
     Codecs are not strictly monotonic, but interpolation needs curves that are.
     """
@@ -23,10 +23,10 @@ def ascending(points: Sequence[Point], metric: str) -> list[Point]:
 
 
 def hull(points: Sequence[Point], metric: str) -> list[Point]:
-    """The corners of the upper convex hull over bytes, from the smallest point to the best.
+    """Find the corners of the upper convex hull over bytes, from the smallest point to the best.
 
     Metrics are means over frames, so coding a part of a video with one setting and the rest with another gives every
-    point on the line between the two: a setting below such a line is never worth using.
+    point on the line between the two. A setting below such a line is therefore never worth using.
     """
     corners: list[Point] = []
     for point in ascending(points, metric):
@@ -37,7 +37,7 @@ def hull(points: Sequence[Point], metric: str) -> list[Point]:
 
 
 def interpolate(points: Sequence[Point], metric: str, size: float) -> float | None:
-    """The metric at ``size`` bytes, along straight lines over the logarithm of the bytes; None outside the points."""
+    """Interpolate a metric at ``size`` bytes, linearly over the logarithm of the bytes; None outside the points."""
     curve = ascending(points, metric)
     for left, right in pairwise(curve):
         if left.bytes <= size <= right.bytes:
@@ -47,7 +47,7 @@ def interpolate(points: Sequence[Point], metric: str, size: float) -> float | No
 
 
 def value(point: Point, metric: str) -> float:
-    """A metric that is known to be there; NaN where it is not."""
+    """Return a metric of a point; NaN if it has none."""
     found = point.metrics.get(metric)
     return math.nan if found is None else found
 

@@ -1,4 +1,4 @@
-"""One clip on the bench: its frames, room for files, and what is known of it from before."""
+"""One clip of a comparison: its frames, a folder for files, and finished measurements from earlier runs."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Any
 from vidtwin_codec.evaluation.compare.measuring import Measured
 from vidtwin_codec.evaluation.compare.reference import Reference
 from vidtwin_codec.evaluation.compare.results import Point
-from vidtwin_codec.evaluation.compare.work import Work
+from vidtwin_codec.evaluation.compare.work_folder import WorkFolder
 from vidtwin_codec.options import Reporter
 
 
 @dataclass(frozen=True)
-class Job:
-    """What every codec needs to be run on one clip.
+class ClipJob:
+    """What every codec needs to run on one clip.
 
     Attributes:
         reference: the frames.
-        folder: for files that are deleted on the way.
-        wanted: indices of frames to keep of each codec's matched point.
-        work: remembers what is finished.
-        reporter: is told of each encoding that is measured.
+        folder: folder for temporary files.
+        wanted: indices of the frames of each codec's matched point to keep for viewing.
+        work: keeps finished measurements.
+        reporter: receives a line for each encoding that is measured.
     """
 
     reference: Reference
     folder: Path
     wanted: list[int]
-    work: Work
+    work: WorkFolder
     reporter: Reporter
 
     def once(
         self, key: Mapping[str, Any], take: Callable[[list[int]], tuple[Point, Measured]], *, viewed: bool
     ) -> tuple[Point, Measured]:
-        """A finished measurement from before, or else a new one, remembered.
+        """Return a finished measurement from an earlier run, or else make and keep a new one.
 
         Args:
-            key: everything that decides about it, but for the frames.
-            take: measures and keeps the frames it is given.
-            viewed: whether frames are wanted of this point.
+            key: everything that the result depends on, except the frames.
+            take: makes the measurement, and keeps the frames of the given indices.
+            viewed: whether frames of this point are kept for viewing.
         """
         wanted = self.wanted if viewed else []
         key = self._key(key, measured=True, views=wanted)
@@ -52,7 +52,7 @@ class Job:
         return point, measured
 
     def size(self, key: Mapping[str, Any], encode: Callable[[], int]) -> int:
-        """Bytes of an encoding, from before or by making it."""
+        """Return the bytes of an encoding, from an earlier run or by making it."""
         key = self._key(key, measured=False)
         if (found := self.work.recall(key)) is not None:
             return int(found.values["bytes"])

@@ -1,4 +1,4 @@
-"""vidtwin's side: every quality at every short side. The network encodes once for each size; all else is done anew."""
+"""vidtwin's ladder: every quality at every short side. The network encodes once for each size; the rest is repeated."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vidtwin_codec.decoding.decoder import Decoder
 from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.writing import write_vtw
-from vidtwin_codec.evaluation.compare.job import Job
+from vidtwin_codec.evaluation.compare.job import ClipJob
 from vidtwin_codec.evaluation.compare.measuring import MEASURING, Measured, measure
 from vidtwin_codec.evaluation.compare.options import CompareOptions
 from vidtwin_codec.evaluation.compare.results import VIDTWIN, Point, Series
-from vidtwin_codec.evaluation.compare.work import code_digest
+from vidtwin_codec.evaluation.compare.work_folder import code_digest
 from vidtwin_codec.files import atomic_path
 from vidtwin_codec.media import probe
 from vidtwin_codec.metrics import Frames
@@ -40,7 +40,7 @@ _CODE = (
 
 @dataclass(frozen=True)
 class Rung:
-    """One setting of the ladder; ``short_side`` in pixels, or None for the native size."""
+    """One setting of the ladder; ``short_side`` is in pixels, None for the native size."""
 
     quality: float
     short_side: int | None
@@ -51,31 +51,31 @@ class Rung:
 
 
 def rungs(options: CompareOptions, width: int, height: int) -> list[Rung]:
-    """Settings that differ on frames of this size: a short side that would not shrink it is the native one."""
+    """List the distinct settings for frames of this size; a short side that would not shrink them is the native one."""
     short = min(width, height)
     sides = dict.fromkeys(None if side is None or side >= short else side for side in options.short_sides)
     return [Rung(quality, side) for side in sides for quality in options.qualities]
 
 
 def most_rungs(options: CompareOptions) -> int:
-    """Settings on frames that are larger than every short side."""
+    """Count the settings for frames that are larger than every short side."""
     return len(options.short_sides) * len(options.qualities)
 
 
-def climb(job: Job, options: CompareOptions, load: LoadNetwork, machine: str) -> tuple[Series, dict[str, str]]:
+def climb(job: ClipJob, options: CompareOptions, load: LoadNetwork, machine: str) -> tuple[Series, dict[str, str]]:
     """Encode, decode and measure every rung.
 
     Args:
         job: the clip.
         options: the ladder and the network.
         load: reads the networks.
-        machine: what speeds depend on.
+        machine: description of the device, on which speeds depend.
 
     Returns:
         The series, with its matched point (see :func:`matched_rung`), and metrics that could not be computed.
 
     Raises:
-        VidtwinError: the weights cannot be read or the device is not there.
+        VidtwinError: the weights cannot be read, or there is no such device.
     """
     reference = job.reference
     steps = rungs(options, reference.width, reference.height)
@@ -101,17 +101,17 @@ def climb(job: Job, options: CompareOptions, load: LoadNetwork, machine: str) ->
 
 
 def matched_rung(steps: list[Rung]) -> Rung:
-    """The setting whose bytes the viewer's other codecs come near to: the default quality, or the middle one."""
+    """Choose the setting whose bytes other codecs match in the viewer: the default quality, or the middle one."""
     first_side = [step for step in steps if step.short_side == steps[0].short_side]
     ordered = sorted(first_side, key=lambda step: step.quality)
     return next((step for step in ordered if step.quality == DEFAULT_QUALITY), ordered[len(ordered) // 2])
 
 
 class _Coded:
-    """The reference as latents of one size, computed when first needed and packed at any quality."""
+    """Latents of the reference at one size, computed when first needed and packed at any quality."""
 
     def __init__(
-        self, job: Job, entry: weights.Entry, options: CompareOptions, side: int | None, load: LoadNetwork
+        self, job: ClipJob, entry: weights.Entry, options: CompareOptions, side: int | None, load: LoadNetwork
     ) -> None:
         self._reference, self._entry, self._load = job.reference, entry, load
         self._finest = max(options.qualities)
@@ -122,7 +122,7 @@ class _Coded:
 
     @cached_property
     def _latents(self) -> tuple[Encoder, LatentSpool, float]:
-        """With the seconds that reading and the network took."""
+        """Encoder, latents, and the seconds that reading and the network took."""
         network = self._load(self._entry, self._encoding, "encoder")
         encoder = Encoder(probe(self._reference.rgb), network, self._entry, self._encoding)
         began = time.perf_counter()
@@ -135,7 +135,7 @@ class _Coded:
         """Write a .vtw.
 
         Returns:
-            Its bytes, and the seconds that encoding took: reading, network and packing, one after the other.
+            Its bytes, and the seconds of encoding, where reading and network come first, then packing.
         """
         encoder, spool, seconds = self._latents
         began = time.perf_counter()
@@ -147,7 +147,7 @@ class _Coded:
         return Decoder(packed, self._decoding, load=self._load)
 
 
-def _measure(step: Rung, coded: _Coded, job: Job, wanted: list[int]) -> tuple[Point, Measured]:
+def _measure(step: Rung, coded: _Coded, job: ClipJob, wanted: list[int]) -> tuple[Point, Measured]:
     packed, stopwatch = job.folder / "rung.vtw", _Stopwatch()
     size, encode_seconds = coded.pack(packed, step.quality)
     with coded.decoder(packed) as decoder:
@@ -165,13 +165,13 @@ def _measure(step: Rung, coded: _Coded, job: Job, wanted: list[int]) -> tuple[Po
 
 
 class _Stopwatch:
-    """Counts only the time inside, not what others do with what comes out."""
+    """A stopwatch that counts the time inside an iterator, not that of its consumer."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def watch(self, frames: Iterator[Frames]) -> Iterator[Frames]:
-        """The same frames."""
+        """Yield the same frames, counting the time that they take."""
         while True:
             began = time.perf_counter()
             piece = next(frames, None)

@@ -1,4 +1,4 @@
-"""One decoded version beside the reference: its metrics, and the frames to look at."""
+"""Measuring one decoded version against the reference: its metrics, and frames for viewing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from vidtwin_codec.evaluation.compare.results import METRICS, Image, Point
 from vidtwin_codec.metrics import Frames, MetricSet
 
 MEASURING = ("evaluation/compare/measuring", "evaluation/compare/reference", "media", "metrics")
-"""The code that decides about what any codec's measurement finds."""
+"""Packages and modules on which the measurement of any codec depends."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Means over frames (None with a reason where there is none), and the frames asked for."""
+    """The result of a measurement.
+
+    Attributes:
+        metrics: means over frames; None where a metric cannot be computed.
+        reasons: metric → why it cannot be computed.
+        views: the frames that were asked for, uint8 ``[H, W, 3]``.
+    """
 
     metrics: dict[str, float | None]
     reasons: dict[str, str]
@@ -32,7 +38,7 @@ class Measured:
         decode_seconds: float,
         short_side: int | None = None,
     ) -> Point:
-        """The point of a curve that ``size`` bytes and these metrics make."""
+        """Make a point of a curve from these metrics and ``size`` bytes."""
         return Point(
             setting=setting,
             bytes=size,
@@ -49,8 +55,8 @@ def measure(reference: Reference, decoded: Iterator[Frames], wanted: Collection[
     """Compare frame by frame, by index.
 
     Args:
-        reference: what it should look like.
-        decoded: uint8 ``[n, height, width, 3]`` of the reference's size, in pieces of any length.
+        reference: the original frames.
+        decoded: decoded frames in pieces of any length, uint8 ``[n, height, width, 3]`` of the reference's size.
         wanted: indices of decoded frames to keep.
 
     Raises:
@@ -71,7 +77,7 @@ def measure(reference: Reference, decoded: Iterator[Frames], wanted: Collection[
 
 
 def _in_step(left: Iterator[Frames], right: Iterator[Frames]) -> Iterator[tuple[Frames, Frames]]:
-    """Pieces of equal length, until either has no more."""
+    """Yield pairs of pieces of equal length, until either side has no more."""
     ahead: Frames | None = None
     for piece in left:
         behind = piece

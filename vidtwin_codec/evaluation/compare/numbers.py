@@ -1,4 +1,4 @@
-"""Everything a comparison found, for ``--also-json``."""
+"""All numbers of a comparison, for ``--also-json``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vidtwin_codec.evaluation.compare.results import CURVES, Comparison
 
 
 def all_numbers(comparison: Comparison) -> dict[str, Any]:
-    """The comparison's own values, and under ``deltas`` the Bjøntegaard deltas of every codec, way and metric."""
+    """Collect the comparison's values, and as ``deltas`` the Bjøntegaard deltas by codec, variant and metric."""
     return {**comparison.to_json(), "deltas": _deltas(comparison)}
 
 

@@ -1,4 +1,4 @@
-"""What a comparison may be asked for."""
+"""Options of a comparison."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ DEFAULT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class CompareOptions(NetworkOptions):
-    """Choices of :func:`vidtwin_codec.evaluation.compare.run.compare`."""
+    """Options of :func:`vidtwin_codec.evaluation.compare.run.compare`."""
 
     against: tuple[str, ...] = ("x264", "x265", "svt-av1", "vvenc")
-    """Names of conventional codecs, of :data:`CODECS`."""
+    """Conventional codecs, by their names in :data:`CODECS`."""
     presets: tuple[str, ...] = ("medium",)
+    """Presets of conventional codecs."""
     gops: tuple[Gop, ...] = tuple(Gop)
+    """Placements of key frames of conventional codecs."""
     qualities: tuple[float, ...] = (10, 25, 50, DEFAULT_QUALITY, 100)
     short_sides: tuple[int | None, ...] = (None, 224)
-    """vidtwin's ladder is every quality at every short side; None is the native size."""
+    """Short sides in pixels; None is the native size. vidtwin's ladder has every quality at every short side."""
     camera: bool = True
     """Let vidtwin's windows and tiles follow the camera."""
     frames: int | None = None
-    """Compare at most so many frames of each source; None: ``seconds`` decide."""
+    """Most frames of each source that are compared; None takes ``seconds``."""
     seconds: float = DEFAULT_SECONDS
+    """Most seconds of each source that are compared."""
     start: float = 0.0
-    """Seconds of each source to skip."""
+    """Seconds of each source that are skipped at its start."""
     rates: int = 6
-    """Encodings of each conventional codec that are measured, at least 5."""
+    """Number of encodings of each conventional codec that are measured, 5 or more."""
 
     def __post_init__(self) -> None:
         _known("codec", self.against, tuple(CODECS))

@@ -1,4 +1,4 @@
-"""The frames that every codec gets: read once, kept without loss."""
+"""The reference frames that every codec gets, read once and kept without loss."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ from vidtwin_codec.metrics import Frames
 
 @dataclass(frozen=True)
 class Reference:
-    """Frames of a source.
+    """The frames of a stretch of a source.
 
     Attributes:
-        rgb: lossless 8-bit RGB, which vidtwin encodes and all metrics compare with.
-        yuv: the same as raw 4:2:0 (BT.709, limited range), which conventional codecs encode; an odd side is filled up
-            to an even one by repeating the last row or column.
-        width, height, frames, fps: of ``rgb``.
-        coded_width, coded_height: of ``yuv``.
-        digest: SHA-256 over the frames, their size and rate: the same for the same frames, whatever file they are from.
-        warnings: of reading the source.
+        rgb: file of lossless 8-bit RGB, which vidtwin encodes and all metrics compare with.
+        yuv: file of the same as raw 4:2:0 (BT.709, limited range), which conventional codecs encode; an odd side is
+            padded to an even one by repeating the last row or column.
+        width: width of ``rgb`` in pixels.
+        height: height of ``rgb`` in pixels.
+        frames: number of frames.
+        fps: frame rate, in frames a second.
+        coded_width: width of ``yuv`` in pixels.
+        coded_height: height of ``yuv`` in pixels.
+        digest: SHA-256 over the frames, their size and rate, which does not depend on the file.
+        warnings: warnings while reading the source.
     """
 
     rgb: Path
@@ -48,11 +52,11 @@ class Reference:
 
     @property
     def pixels(self) -> int:
-        """Of all frames together."""
+        """Number of pixels of all frames together."""
         return self.width * self.height * self.frames
 
     def read(self) -> Iterator[Frames]:
-        """The frames, uint8 ``[n, height, width, 3]``, a few at a time."""
+        """Read the frames, uint8 ``[n, height, width, 3]``, a few at a time."""
         with closing(FrameReader(self._info)) as reader:
             yield from pieces(reader)
 
@@ -65,10 +69,10 @@ def prepare(source: str | Path, folder: Path, *, frames: int | None, seconds: fl
     """Write a stretch of a source into ``folder``, in both forms.
 
     Args:
-        source: a video.
-        folder: for the two files.
-        frames: of the stretch, at most; None: ``seconds`` decide.
-        seconds: of the stretch, at most.
+        source: the video.
+        folder: where both files are written.
+        frames: most frames; None takes ``seconds``.
+        seconds: most seconds.
         start: seconds to skip.
 
     Raises:
@@ -93,7 +97,7 @@ def _write_rgb(
 
 
 def _write_yuv(rgb: Path, target: Path, width: int, height: int) -> None:
-    # the pad repeats the edge: black would cost the encoder bytes, and the metrics a row
+    # the padding repeats the edge, because black would take bytes
     info = probe(rgb)
     right, bottom = width - info.width, height - info.height
     even = f"pad=w={width}:h={height},fillborders=right={right}:bottom={bottom}:mode=smear," if right or bottom else ""
@@ -112,5 +116,5 @@ def _failure(target: Path, reason: str) -> VidtwinError:
 
 
 def frame_indices(frames: int, count: int) -> list[int]:
-    """``count`` (or fewer) frames spread evenly, none at the very ends."""
+    """Choose ``count`` or fewer evenly spread frames by index, none at the very ends."""
     return sorted({int(position) for position in (np.arange(count) + 0.5) / count * frames})

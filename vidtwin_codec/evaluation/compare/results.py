@@ -1,4 +1,4 @@
-"""What a comparison finds: points, the series they form, clips, and the whole. Plain values that JSON can hold."""
+"""Results of a comparison, as plain values that JSON can hold: points, the series they form, clips, and the whole."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 METRICS = ("psnr", "psnr_y", "ssim", "vmaf")
-"""Measured for every point; means over frames."""
+"""Metrics of every point, as means over frames."""
 CURVES = ("psnr", "ssim", "vmaf")
-"""Those that have rate-distortion curves and Bjøntegaard deltas."""
+"""Metrics that have rate-distortion curves and Bjøntegaard deltas."""
 VIDTWIN = "vidtwin"
 Image = NDArray[np.uint8]
 
@@ -22,13 +22,14 @@ class Point:
     """One encoding of a clip, decoded and measured at the source's size.
 
     Attributes:
-        setting: in words, such as ``CRF 32`` or ``quality 75, 224 px``.
-        bytes: of the elementary stream, or of the whole .vtw (which holds no sound).
+        setting: the setting in words, such as ``CRF 32`` or ``quality 75, 224 px``.
+        bytes: bytes of the elementary stream, or of the whole .vtw (which holds no sound).
         bits_per_pixel: 8 · bytes over the source's pixels, all frames together.
-        kbps: kilobits a second.
-        metrics: of :data:`METRICS`; None where one cannot be computed.
-        encode_seconds, decode_seconds: wall clock.
-        short_side: of vidtwin's points: pixels of the shorter side that was coded.
+        kbps: bit rate in kilobits (1000) a second.
+        metrics: values of :data:`METRICS`; None where one cannot be computed.
+        encode_seconds: wall time of encoding in seconds.
+        decode_seconds: wall time of decoding in seconds.
+        short_side: shorter side in pixels at which vidtwin coded; None for other codecs.
     """
 
     setting: str
@@ -43,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Variant:
-    """How conventional codecs were run: one choice of preset and GOP for all of them."""
+    """One choice of preset and GOP, with which all conventional codecs are run."""
 
     preset: str
     gop: str
@@ -55,16 +56,16 @@ class Variant:
 
 @dataclass
 class Series:
-    """All points of one codec, run in one way, on one clip.
+    """All points of one codec and variant on one clip.
 
     Attributes:
         codec: ``vidtwin`` or a name of :data:`~vidtwin_codec.evaluation.compare.codecs.CODECS`.
-        label: for people.
-        variant: None for vidtwin, which has one way.
-        points: by bytes, smallest first.
+        label: name in the report.
+        variant: preset and GOP; None for vidtwin, which has no variants.
+        points: the points, smallest bytes first.
         matched: index of the point that comes nearest to the bytes of vidtwin's matched point.
-        notes: what could not be reached or failed.
-        views: frames of the matched point for looking at, uint8 ``[H, W, 3]``, at :attr:`Clip.view_frames`.
+        notes: what failed, or could not be reached.
+        views: frames of the matched point for viewing, uint8 ``[H, W, 3]``, at :attr:`Clip.view_frames`.
     """
 
     codec: str
@@ -78,14 +79,18 @@ class Series:
 
 @dataclass
 class Clip:
-    """One source and everything made of it.
+    """The results of one source.
 
     Attributes:
-        name: file name, with folders where another has the same.
-        width, height, frames, fps: of what was compared; ``fps`` as a fraction.
-        vidtwin: the ladder, every quality at every short side.
-        others: conventional codecs, codec by codec and variant by variant.
+        name: file name, with folders if another source has the same.
+        width: width of the compared frames in pixels.
+        height: height of the compared frames in pixels.
+        frames: number of compared frames.
+        fps: frame rate, in frames a second, as a fraction in text.
+        vidtwin: vidtwin's ladder, every quality at every short side.
+        others: series of conventional codecs, by codec and then by variant.
         reasons: metric → why it could not be computed.
+        warnings: warnings about the source, and codecs that failed on it.
         view_frames: indices of the frames in ``views``.
         views: the source's frames at those indices.
     """
@@ -103,7 +108,7 @@ class Clip:
     views: list[Image] = field(default_factory=list, repr=False)
 
     def of(self, codec: str, variant: Variant) -> Series | None:
-        """The series of a conventional codec, if it has points."""
+        """Find the series of a conventional codec; None if it has no points."""
         for series in self.others:
             if (series.codec, series.variant) == (codec, variant) and series.points:
                 return series
@@ -112,17 +117,18 @@ class Clip:
 
 @dataclass
 class Comparison:
-    """Every clip, and what was used.
+    """The results of all sources, and what was used.
 
     Attributes:
+        clips: results by source.
         codecs: conventional codecs that ran, name → label.
-        variants: ways they were run.
-        missing: label of a codec → why it was left out altogether.
+        variants: choices of preset and GOP that they ran with.
+        missing: label of a codec → why it was left out of the comparison.
         failed: source → why it could not be compared.
-        settings: label and variant key → ffmpeg's options, with CRF standing for the number.
+        settings: label and variant key → ffmpeg's options, with the word CRF (or QP) in place of the number.
         clip_frames: frames of a clip of the network, and of a closed GOP.
         excerpt: how much of each source is compared at most, in words.
-        used: versions, weights and machine, for people.
+        used: versions, weights and machine, in words.
     """
 
     clips: list[Clip]
@@ -140,7 +146,7 @@ class Comparison:
         return f"<Comparison of {len(self.clips)} clips with {against}; {len(self.failed)} failed>"
 
     def to_json(self) -> dict[str, Any]:
-        """Every number, without the images."""
+        """Convert everything but the images to what JSON can hold."""
         values = _plain(self)
         assert isinstance(values, dict)
         return values

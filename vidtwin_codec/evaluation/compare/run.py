@@ -1,4 +1,4 @@
-"""The whole comparison: sources one after the other, each through vidtwin and every conventional codec."""
+"""A whole comparison: one source after the other goes through vidtwin and every conventional codec."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.compare import bd
 from vidtwin_codec.evaluation.compare.codecs import CODECS, ConventionalCodec, Gop
 from vidtwin_codec.evaluation.compare.conventional import sweep
-from vidtwin_codec.evaluation.compare.job import Job
+from vidtwin_codec.evaluation.compare.job import ClipJob
 from vidtwin_codec.evaluation.compare.ladder import climb, most_rungs
 from vidtwin_codec.evaluation.compare.options import CompareOptions
 from vidtwin_codec.evaluation.compare.reference import Reference, frame_indices, prepare
 from vidtwin_codec.evaluation.compare.results import Clip, Comparison, Image, Series, Variant
 from vidtwin_codec.evaluation.compare.sources import titles
-from vidtwin_codec.evaluation.compare.work import Work
+from vidtwin_codec.evaluation.compare.work_folder import WorkFolder
 from vidtwin_codec.files import temporary_folder
 from vidtwin_codec.machine import cores
 from vidtwin_codec.media.ffmpeg import executable
@@ -31,29 +31,29 @@ from vidtwin_codec.network.runner import LoadNetwork, NetworkCache
 from vidtwin_codec.options import Reporter
 
 VIEW_FRAMES = 3
-"""Frames of each clip that can be looked at."""
+"""Number of frames of each clip that are kept for viewing."""
 
 
 def compare(
     sources: Sequence[str | os.PathLike[str]],
     options: CompareOptions | None = None,
     *,
-    work: Work | None = None,
+    work: WorkFolder | None = None,
     reporter: Reporter | None = None,
 ) -> Comparison:
-    """Put the same frames of every source through vidtwin and through each conventional codec.
+    """Compare vidtwin with conventional codecs on the same frames of every source.
 
     Args:
-        sources: videos.
+        sources: the videos.
         options: defaults for everything left out.
-        work: remembers finished measurements, and has those of before; None remembers nothing.
-        reporter: is told of encodings that are finished, and of what went wrong and was worked around.
+        work: keeps finished measurements, and has those of earlier runs; None keeps nothing.
+        reporter: receives lines about progress, and warnings about what is left out.
 
     Returns:
-        Every number, and the frames to look at. A source that cannot be compared is named in ``failed``.
+        All numbers, and frames for viewing. A source that cannot be compared is named in ``failed``.
 
     Raises:
-        VidtwinError: no source could be compared, no codec is there, the weights cannot be read, or the package
+        VidtwinError: no source could be compared, no codec can be run, the weights cannot be read, or the package
             bjontegaard is missing.
     """
     options, reporter = options or CompareOptions(), reporter or Reporter()
@@ -85,7 +85,7 @@ def compare(
     for number, (source, name) in enumerate(names.items(), 1):
         reporter.said(f"{name} ({number} of {len(names)})")
         try:
-            clip = _Run(comparison, codecs, options, load, work or Work(), reporter).clip(source, name)
+            clip = _Run(comparison, codecs, options, load, work or WorkFolder(), reporter).clip(source, name)
         except VidtwinError as error:
             comparison.failed[name] = error.message
             reporter.warned(f"{name} is left out: {error.message}")
@@ -100,22 +100,22 @@ def compare(
 
 @dataclass(frozen=True)
 class _Run:
-    """What all clips have in common."""
+    """What the runs of all clips have in common."""
 
     comparison: Comparison
     codecs: Sequence[ConventionalCodec]
     options: CompareOptions
     load: LoadNetwork
-    work: Work
+    work: WorkFolder
     reporter: Reporter
 
     def clip(self, source: str, title: str) -> Clip:
-        """Every codec on one source."""
+        """Run every codec on one source."""
         options, used = self.options, self.comparison.used
         with temporary_folder() as folder:
             reference = prepare(source, folder, frames=options.frames, seconds=options.seconds, start=options.start)
             wanted = frame_indices(reference.frames, VIEW_FRAMES)
-            job = Job(reference, folder, wanted, self.work, self.reporter)
+            job = ClipJob(reference, folder, wanted, self.work, self.reporter)
             ladder, reasons = climb(job, options, self.load, f"{used['device']}, {self._machine}")
             clip = Clip(
                 name=title,
@@ -137,7 +137,7 @@ class _Run:
                         clip.warnings.append(f"{codec.label} {variant.preset}, {variant.gop}: {failure}")
         return clip
 
-    def _series(self, codec: ConventionalCodec, variant: Variant, job: Job, ladder: Series) -> Series:
+    def _series(self, codec: ConventionalCodec, variant: Variant, job: ClipJob, ladder: Series) -> Series:
         return sweep(
             *(codec, variant, job, ladder),
             clip_frames=self.comparison.clip_frames,
@@ -166,10 +166,10 @@ def _views(reference: Reference, wanted: Sequence[int]) -> list[Image]:
 
 
 def _settings(codec: ConventionalCodec, variants: Sequence[Variant], clip_frames: int) -> dict[str, str]:
-    """Variant key → options, as one would type them."""
+    """Write the options of each variant, by its key, as one would type them."""
     found = {}
     for variant in variants:
-        # a whole number that no other option holds, put back as a word
+        # the placeholder is a number that no other option contains, and is replaced by a word
         arguments = codec.arguments(variant.preset, Gop(variant.gop), clip_frames, _PLACEHOLDER)
         found[variant.key] = " ".join(arguments).replace(str(_PLACEHOLDER), codec.dial)
     return found

@@ -1,4 +1,4 @@
-"""Finding the CRF that gives a wanted number of bytes, in few encodings."""
+"""A search for the CRF that gives a wanted number of bytes, in few encodings."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import math
 from collections.abc import Callable
 
 TOLERANCE = 0.05
-"""Of the bytes: closer is not worth another encoding."""
+"""Relative difference of bytes within which no further encoding is made."""
 TRIES = 4
 
 
 class RateSearch:
-    """Bytes over CRF, learnt by trying: about exponential, so that its logarithm is followed by straight lines.
+    """A search over CRFs. Bytes are about exponential in CRF, so their logarithm is interpolated linearly.
 
     Args:
         encode: CRF → bytes.
         coarsest: largest CRF; the smallest is 1.
-        step: CRFs are multiples of it.
-        halving: how much CRF about halves the bytes, until two encodings tell.
+        step: distance between CRFs.
+        halving: increase in CRF that about halves the bytes, until two encodings tell.
 
     Attributes:
-        sizes: CRF → bytes of everything tried.
+        sizes: CRF → bytes of all encodings so far.
     """
 
     def __init__(self, encode: Callable[[float], int], *, coarsest: float, step: float, halving: float) -> None:
@@ -29,18 +29,18 @@ class RateSearch:
         self.sizes: dict[float, int] = {}
 
     def bytes_at(self, crf: float) -> int:
-        """Bytes of the encoding at ``crf``, made if need be."""
+        """Return the bytes of the encoding at ``crf``, making it if necessary."""
         if crf not in self.sizes:
             self.sizes[crf] = self._encode(crf)
         return self.sizes[crf]
 
     @property
     def fewest(self) -> int:
-        """Bytes at the coarsest setting: no wanted size below can be had."""
+        """Bytes at the coarsest setting, below which no size can be reached."""
         return self.bytes_at(self._coarsest)
 
     def nearest(self, wanted: float) -> float:
-        """The CRF whose bytes come nearest to ``wanted`` (as a ratio), as far as a few encodings show."""
+        """Find the CRF whose bytes come nearest to ``wanted`` (as a ratio), in a few encodings."""
         for _ in range(TRIES):
             crf = self._guess(wanted)
             if crf in self.sizes or abs(math.log(self.bytes_at(crf) / wanted)) < TOLERANCE:
@@ -48,7 +48,7 @@ class RateSearch:
         return min(self.sizes, key=lambda tried: (abs(math.log(self.sizes[tried] / wanted)), tried))
 
     def reaching(self, wanted: float, *, larger: bool) -> float:
-        """The CRF nearest to ``wanted`` bytes on one side: at least (or at most) so many, as far as the codec goes."""
+        """Find the CRF nearest to ``wanted`` bytes on one side: at least as many if ``larger``, else at most."""
         crf = self.nearest(wanted)
         for _ in range(TRIES):
             beyond = crf + (-self._step if larger else self._step)
@@ -64,7 +64,7 @@ class RateSearch:
         if not tried:
             return self._round(self._coarsest - 2 * self._halving)
         slope = -math.log(2) / self._halving
-        # the two neighbours around the wanted size, or the outermost two on the side where it lies
+        # the two neighbours of the wanted size, or the outermost two on its side
         place = bisect.bisect_left([-size for _, size in tried], -wanted)
         first = min(max(place - 1, 0), max(len(tried) - 2, 0))
         left, right = tried[first], tried[min(first + 1, len(tried) - 1)]
@@ -79,7 +79,7 @@ class RateSearch:
 
 
 def log_spaced(low: float, high: float, count: int) -> list[float]:
-    """``count`` sizes from ``low`` to ``high`` with equal ratios."""
+    """List ``count`` sizes from ``low`` to ``high`` with equal ratios."""
     if count == 1 or low >= high:
         return [low]
     ratio = math.log(high / low) / (count - 1)
@@ -87,16 +87,17 @@ def log_spaced(low: float, high: float, count: int) -> list[float]:
 
 
 def choose_rates(search: RateSearch, low: float, high: float, count: int, included: float) -> list[float]:
-    """CRFs of at least ``count`` encodings that cover ``low`` to ``high`` bytes as far as the codec reaches.
+    """Choose at least ``count`` CRFs that cover ``low`` to ``high`` bytes, as far as the codec can.
 
-    Where its coarsest setting takes more than ``low``, the range begins there; should too little of the range be left,
-    it goes on above ``high``, so that there is a curve at all.
+    If its coarsest setting takes more than ``low``, the range begins there. If too little of the range is left, it
+    continues above ``high``, so that there is a curve at all.
 
     Args:
-        search: of this codec and clip.
-        low, high: bytes.
-        count: wanted encodings.
-        included: a CRF that is wanted in any case.
+        search: the search of this codec and clip.
+        low: smallest bytes wanted.
+        high: largest bytes wanted.
+        count: number of encodings wanted.
+        included: a CRF that is included in any case.
 
     Returns:
         CRFs, finest first.
@@ -104,15 +105,15 @@ def choose_rates(search: RateSearch, low: float, high: float, count: int, includ
     begin = max(low, search.fewest)
     spaced = log_spaced(begin, max(begin, high), count)
     if len(spaced) > 2:
-        # the included one does for the wanted size next to it, unless that is an end of the range
+        # the included CRF replaces the wanted size next to it, unless that is an end of the range
         size = search.bytes_at(included)
         spaced.remove(min(spaced[1:-1], key=lambda wanted: abs(math.log(wanted / size))))
     inner = map(search.nearest, spaced[1:-1])
-    # ends that lie a little inside the range would leave its ends without a value to compare with
+    # both ends must lie at or outside the range's ends, which would otherwise have no value to compare with
     ends = (search.reaching(begin, larger=False), search.reaching(max(begin, high), larger=True))
     chosen = {included, *inner, *ends}
     wanted = max(begin, high)
-    # at the finest setting nothing larger is to be had; each round asks for half as much again
+    # each round asks for half as much again; at the finest setting there is nothing larger
     for _ in range(4 * count):
         if len(chosen) >= count:
             break

@@ -1,4 +1,4 @@
-"""Which videos are compared, and what the report calls them."""
+"""The videos that are compared, and their names in the report."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vidtwin_codec.files import VIDEO_SUFFIXES, files_in
 
 
 def find_videos(sources: Sequence[str]) -> list[str]:
-    """Files as they are named, and every video in folders (at any depth), by name.
+    """List files as they are named, and all videos in folders, at any depth, in the order of their names.
 
     Raises:
-        VidtwinError: a folder has no videos, or cannot be read; a file is named twice.
+        VidtwinError: a folder has no videos or cannot be read, or a file is named twice.
     """
     found = [
         video for name in sources for video in files_in(name, VIDEO_SUFFIXES, "no videos in it, by their extensions")
@@ -29,13 +29,13 @@ def find_videos(sources: Sequence[str]) -> list[str]:
 
 
 def titles(videos: Sequence[str]) -> dict[str, str]:
-    """Video → its name in the report: with as few of its folders as tell it from the others."""
+    """Give each video a name in the report, with as few of its folders as tell it from the others."""
     found: dict[str, str] = {}
     left, parts = list(videos), 1
     while left:
         shown = {video: str(Path(*Path(video).parts[-parts:])) for video in left}
         times = Counter(shown.values())
-        # a path that has no more folders to show is whole
+        # a path without further folders is shown whole
         done = [video for video in left if times[shown[video]] == 1 or parts >= len(Path(video).parts)]
         found |= {video: shown[video] for video in done}
         left, parts = [video for video in left if video not in found], parts + 1

@@ -1,4 +1,4 @@
-"""Conventional codecs at work: a raw file to an elementary stream and back to frames, timed."""
+"""Encoding with conventional codecs to elementary streams, and decoding to frames, with the time of each."""
 
 from __future__ import annotations
 
@@ -22,12 +22,18 @@ _TO_RGB = (
 )
 
 _CHUNK = 16
-"""Frames in memory at once."""
+"""Number of frames in memory at once."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """An elementary stream: ``bytes`` are those that count, without what no container stores."""
+    """An elementary stream.
+
+    Attributes:
+        path: its file.
+        bytes: its size without the overhead that containers do not store.
+        seconds: wall time of encoding.
+    """
 
     path: Path
     bytes: int
@@ -40,7 +46,7 @@ def encode_stream(
     """Encode the reference's 4:2:0 frames.
 
     Raises:
-        VidtwinError: the encoder failed; its reason is the message.
+        VidtwinError: the encoder failed; the message holds its reason.
     """
     arguments = codec.arguments(preset, gop, clip_frames, crf)
     began = time.perf_counter()
@@ -53,7 +59,7 @@ def encode_stream(
 
 
 def decode_seconds(codec: ConventionalCodec, stream: Path) -> float:
-    """How long decoding takes, to 4:2:0 pictures that go nowhere.
+    """Measure the seconds that decoding takes, to 4:2:0 frames that are discarded.
 
     Raises:
         VidtwinError: this ffmpeg cannot decode it.
@@ -64,7 +70,7 @@ def decode_seconds(codec: ConventionalCodec, stream: Path) -> float:
 
 
 def decode_stream(codec: ConventionalCodec, stream: Path, reference: Reference) -> Iterator[Frames]:
-    """Frames as RGB of the reference's size, uint8 ``[n, height, width, 3]``, a few at a time; as many as there are."""
+    """Decode all frames to RGB of the reference's size, uint8 ``[n, height, width, 3]``, a few at a time."""
     crop = f"crop={reference.width}:{reference.height}:0:0:exact=1"
     size = reference.height * reference.width * 3
     to_rgb = ["-vf", f"{_TO_RGB},{crop}", "-fps_mode", "passthrough"]
@@ -79,7 +85,7 @@ def _input(codec: ConventionalCodec, stream: Path) -> list[str]:
 
 
 def _exactly(child: Child, count: int) -> bytes:
-    """``count`` bytes, fewer only at the end."""
+    """Read ``count`` bytes, or fewer at the end."""
     parts = []
     while count and (part := child.stdout.read(count)):
         parts.append(part)

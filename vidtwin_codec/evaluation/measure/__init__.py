@@ -1,1 +1,1 @@
-"""``vidtwin measure``: a video against what comes back from its .vtw, or from the network alone."""
+"""``vidtwin measure``: comparing a video with what its .vtw decodes to, or with the network's output alone."""

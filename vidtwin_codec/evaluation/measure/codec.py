@@ -1,4 +1,4 @@
-"""Protocol ``codec``: the frames of a .vtw against those of its source, at the source's own size and rate."""
+"""The protocol ``codec``: frames of a .vtw are compared with those of its source, at the source's size and rate."""
 
 from __future__ import annotations
 
@@ -34,12 +34,17 @@ def measure_codec(
     reporter: Reporter,
     load: LoadNetwork = NetworkRunner.load,
 ) -> Measurement:
-    """Measure one .vtw, or what encoding ``source`` with these options would give; see :func:`vidtwin_codec.measure`.
+    """Measure one .vtw, or what encoding ``source`` would give; see :func:`vidtwin_codec.measure`.
 
-    ``load`` reads the networks.
+    Args:
+        source: the video.
+        vtw: what it was encoded to; None encodes it to a temporary file.
+        options: options of the measurement, and of encoding if there is no .vtw.
+        reporter: receives progress and warnings.
+        load: reads the networks.
 
     Raises:
-        VidtwinError: a file cannot be read, or they do not belong together.
+        VidtwinError: a file cannot be read, or the two do not belong together.
     """
     began = time.monotonic()
     with ExitStack() as stack:
@@ -88,7 +93,7 @@ def measure_codec(
 def _compare(
     decoder: Decoder, info: MediaInfo, matrix: str, options: MeasureOptions, reporter: Reporter, name: str
 ) -> Scores:
-    """Both streams side by side, a clip at a time, the metrics on a thread of their own."""
+    """Compare both streams a clip at a time, with the metrics on a thread of their own."""
     width, height, fps = decoder.width, decoder.height, decoder.header.fps
     with ExitStack() as stack:
         metrics = stack.enter_context(MetricSet(options.metrics, width, height, fps=fps, matrix=matrix))
@@ -124,11 +129,11 @@ def _check_size(decoder: Decoder, info: MediaInfo, name: PathLike) -> None:
 
 
 def _part(options: Mapping[str, Any]) -> dict[str, float]:
-    """Which part of its source a .vtw was made from, where its header says so."""
+    """Find the part of its source that a .vtw was made from, if its header states one."""
     part = {name: _number(options.get(name)) for name in ("start", "duration")}
     return {name: value for name, value in part.items() if value is not None and 0 < value < math.inf}
 
 
 def _number(value: Any) -> Any:
-    """A number from the header's free JSON; None for anything else another encoder may have put there."""
+    """Take a number from the header's options; None for anything else that another encoder may have put there."""
     return value if isinstance(value, int | float) else None

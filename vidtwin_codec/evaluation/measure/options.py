@@ -1,4 +1,4 @@
-"""What a caller may choose to measure, and what comes back."""
+"""Options and result of a measurement."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ KEYS = (
     *(*COUNTS, *RATES, "quality", "short_side", "weights", "device", "seconds"),
     *(*METRICS, "luma_matrix", *BOUNDARIES, "reasons", "warnings"),
 )
-"""Of the JSON, in order; the columns of the CSV."""
+"""Keys of the JSON in order, and columns of the CSV."""
 NOT_ASKED = "not asked for"
 NOT_PACKED = "the vidtwin protocol packs no bytes"
 
 
 @dataclass(frozen=True)
 class MeasureOptions(EncodeOptions):
-    """Choices of :func:`vidtwin_codec.measure`; those of encoding count where no .vtw is given."""
+    """Options of :func:`vidtwin_codec.measure`; those of encoding matter where no .vtw is given."""
 
     protocol: Literal["codec", "vidtwin"] = "codec"
     metrics: tuple[str, ...] = METRICS
     side_by_side: str | None = None
-    """Write source, decoded and amplified difference beside each other to this video; ``force`` replaces it."""
+    """Video to write, with source, decoded and amplified difference side by side; ``force`` replaces it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +44,7 @@ class MeasureOptions(EncodeOptions):
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of one .vtw: all of it, its latents (headers and index included), its sound."""
+    """Bytes of one .vtw: of the whole file, of its latents (headers and index included), and of its sound."""
 
     vtw_bytes: int
     video_bytes: int
@@ -53,22 +53,28 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Measurement(Extent):
-    """One video, measured. Sizes in pixels and bytes, times in seconds.
+    """The result of measuring one video.
 
     Attributes:
-        output: the .vtw that was given; None where one was made for the purpose, or none at all.
-        width: of the frames compared.
-        height: of the frames compared.
-        frames: compared; those that fill up a last clip left out.
-        clips: how many the network coded.
-        fps: of the frames compared.
-        sizes: None under the vidtwin protocol.
-        quality: what the .vtw was encoded with, where it says so.
-        short_side: the same.
-        scores: of all metrics asked for.
-        boundaries: None for a video shorter than a clip, or without PSNR.
-        luma_matrix: by which luma was made for psnr_y, vmaf and xpsnr.
-        seconds: everything, encoding included.
+        source: the video.
+        output: the .vtw that was given; None if it was temporary, or there was none.
+        protocol: ``codec`` or ``vidtwin``.
+        width: width of the compared frames in pixels.
+        height: height of the compared frames in pixels.
+        frames: number of compared frames, without those that pad the last clip.
+        clips: number of clips that the network coded.
+        fps: frame rate of the compared frames, in frames a second.
+        source_bytes: bytes of the source file; None if unknown.
+        sizes: bytes of the .vtw; None under the vidtwin protocol.
+        quality: quality of the .vtw, if it states it.
+        short_side: short side of the .vtw in pixels, if it states it.
+        weights: name of the weights.
+        device: device that the network ran on.
+        seconds: time of the measurement, encoding included.
+        scores: values of the metrics that were asked for.
+        boundaries: PSNR at the ends of clips; None for a video shorter than a clip, or without PSNR.
+        luma_matrix: matrix by which luma was computed for psnr_y, vmaf and xpsnr.
+        warnings: warnings about the files.
     """
 
     source: str
@@ -97,7 +103,7 @@ class Measurement(Extent):
         return self._line(", ".join([*rate, *means]) or "nothing measured", self.warnings)
 
     def to_json(self) -> dict[str, Any]:
-        """The values of :data:`KEYS`; what cannot be given is None and has its reason in ``reasons``."""
+        """List the values of :data:`KEYS`; a value that is not known is None, with its reason in ``reasons``."""
         plain = ("source", "output", "protocol", "width", "height", "frames", "clips", "duration", "source_bytes")
         other = ("raw_bytes", "quality", "short_side", "weights", "device", "seconds", "luma_matrix", "warnings")
         values = {name: getattr(self, name) for name in (*plain, *other)}
@@ -121,7 +127,7 @@ class Measurement(Extent):
 
 
 def rates(values: dict[str, Any]) -> dict[str, float | None]:
-    """:data:`RATES` from counts: of one file, or sums over several."""
+    """Compute :data:`RATES` from the counts of one file, or from sums over several."""
     pixels = values["raw_bytes"] / 3
     source = values["source_bytes"]
     return {

@@ -1,9 +1,9 @@
-"""Protocol ``vidtwin``: the evaluation of the paper (arXiv 2412.17726), of the network alone.
+"""The protocol ``vidtwin``: the evaluation of the paper (arXiv 2412.17726), of the network alone.
 
-Short side to the network's (224) by antialiased bilinear, centre crop, 25 frames a second, clips of 16 one after the
-other, the last one filled up with its last frame; latents are the posterior means, not quantised; what the network
-gives is compared as it is, not rounded to 8 bits. PSNR and SSIM are means over frames, then over clips, then over
-videos; frames that fill up a clip count like all others.
+The short side is scaled to the network's (224) by antialiased bilinear interpolation, and the centre is cropped. Frames
+are taken at 25 a second, in consecutive clips of 16, of which the last is padded with its last frame. Latents are the
+posterior means, not quantised, and the network's output is compared without rounding to 8 bits. PSNR and SSIM are means
+over frames, then over clips, then over videos; frames that pad a clip count like all others.
 """
 
 from __future__ import annotations
@@ -39,13 +39,16 @@ Clip = NDArray[np.uint8]
 
 
 class Network:
-    """Weights at work on clips of exactly their own size.
+    """A network that codes clips of exactly its own size.
 
     Attributes:
-        entry: the weights. runner: the network on its device. size: ``(height, width)`` of a clip. frames: of a clip.
+        entry: the weights.
+        runner: the network on its device.
+        size: ``(height, width)`` of a clip in pixels.
+        frames: frames of a clip.
 
     Raises:
-        VidtwinError: the weights cannot be read, or the device is not there.
+        VidtwinError: the weights cannot be read, or there is no such device.
     """
 
     def __init__(self, options: NetworkOptions) -> None:
@@ -59,7 +62,7 @@ class Network:
 
     @torch.inference_mode()
     def encode(self, clips: NDArray[np.uint8]) -> LatentArrays:
-        """Posterior means of uint8 ``[n, T, H, W, 3]``."""
+        """Compute the posterior means of uint8 clips ``[n, T, H, W, 3]``."""
         device, levels = self.runner.device, torch.from_numpy(clips).permute(0, 4, 1, 2, 3)
 
         def run(piece: slice) -> tuple[torch.Tensor, ...]:
@@ -72,7 +75,7 @@ class Network:
 
     @torch.inference_mode()
     def decode(self, latents: LatentArrays) -> NDArray[np.float32]:
-        """float32 ``[n, T, H, W, 3]`` in [0, 1]: clipped, not rounded."""
+        """Decode latents to float32 clips ``[n, T, H, W, 3]`` in [0, 1], clipped but not rounded."""
         device, tensors = self.runner.device, [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
 
         def run(piece: slice) -> torch.Tensor:
@@ -87,11 +90,13 @@ class Network:
 def clips_of(
     info: MediaInfo, size: tuple[int, int], frames: int, fps: Fraction | None = None
 ) -> Iterator[tuple[Clip, int]]:
-    """Each clip of a video in order, and how many frames of it are the video's own.
+    """Yield the clips of a video in order, each with its number of frames that are not padding.
 
     Args:
-        info: of the video. size: ``(height, width)`` of a clip. frames: of a clip.
-        fps: rate at which frames are taken; the video's own if None.
+        info: what probing the video found.
+        size: ``(height, width)`` of a clip in pixels.
+        frames: frames of a clip.
+        fps: frame rate at which frames are taken; None for the video's own.
     """
     with FrameReader(info, fps=fps) as reader:
         while len(piece := reader.read_full(frames)):
@@ -119,7 +124,7 @@ def measure_paper(
             start=options.start,
             duration=options.duration,
         )
-        # what it says of the rate does not hold: frames are taken at 25 a second from the times they have
+        # a warning about the frame rate does not apply, because frames are taken at 25 a second by their times
         warnings = [text for text in info.warnings if not text.startswith("variable frame rate")]
         for text in warnings:
             reporter.warned(text)

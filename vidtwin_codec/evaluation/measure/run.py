@@ -1,4 +1,4 @@
-"""One video or many: which .vtw belongs to which source, and the mean over all."""
+"""Measuring one video or many: which .vtw belongs to which source, and the mean over all."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vidtwin_codec.options import Reporter
 PathLike = str | os.PathLike[str]
 
 
-class Job(NamedTuple):
+class MeasureJob(NamedTuple):
     """A video, and its .vtw if there is one."""
 
     source: str
     vtw: str | None
 
 
-Measurer = Callable[[Job, Reporter], Measurement]
+Measurer = Callable[[MeasureJob, Reporter], Measurement]
 
 
 def measure(
@@ -33,33 +33,35 @@ def measure(
     *,
     reporter: Reporter | None = None,
 ) -> Measurement:
-    """How close a video is to what comes back from its .vtw.
+    """Measure how close a video is to what its .vtw decodes to.
 
-    Under the protocol ``codec`` the .vtw (made for the purpose where none is given) is decoded in memory and compared
-    with the source frame by frame, at the source's own size and rate. Under the protocol ``vidtwin`` there is no .vtw:
-    the network alone is measured as the paper does it. Memory does not grow with duration, but for 8 bytes a frame
-    and metric.
+    Under the protocol ``codec`` the .vtw (a temporary one if none is given) is decoded in memory and compared with the
+    source frame by frame, at the source's own size and rate. Under the protocol ``vidtwin`` there is no .vtw; the
+    network alone is measured as the paper does it. Memory does not grow with duration, except by 8 bytes a frame and
+    metric.
 
     Args:
         source: a video, an image sequence (``frames_%04d.png``) or ``-`` for standard input.
         vtw: what it was encoded to.
         options: defaults for everything left out.
-        reporter: is told of progress and warnings.
+        reporter: receives progress and warnings.
 
     Raises:
-        VidtwinError: a file cannot be read, they do not belong together, or the side-by-side video cannot be written.
+        VidtwinError: a file cannot be read, the two do not belong together, or the side-by-side video cannot be
+            written.
     """
     options = options or MeasureOptions()
-    job = Job(os.fspath(source), None if vtw is None else os.fspath(vtw))
+    job = MeasureJob(os.fspath(source), None if vtw is None else os.fspath(vtw))
     check(options, [job])
     return measurer(options)(job, reporter or Reporter())
 
 
-def check(options: MeasureOptions, jobs: Sequence[Job]) -> None:
-    """Refuse what cannot be done, before any work.
+def check(options: MeasureOptions, jobs: Sequence[MeasureJob]) -> None:
+    """Refuse jobs that cannot be done, before anything is computed.
 
     Raises:
-        VidtwinError: a .vtw under the vidtwin protocol, one side-by-side video of several, or it cannot be written.
+        VidtwinError: there is a .vtw under the vidtwin protocol, or a side-by-side video for several files, or it
+            cannot be written.
     """
     if options.protocol == "vidtwin" and any(job.vtw for job in jobs):
         raise VidtwinError("the vidtwin protocol measures the network alone", "leave the .vtw files out")
@@ -72,10 +74,10 @@ def check(options: MeasureOptions, jobs: Sequence[Job]) -> None:
 
 
 def measurer(options: MeasureOptions) -> Measurer:
-    """What measures one file after the other.
+    """Make a function that measures one file after the other, and reads its networks once.
 
     Raises:
-        VidtwinError: the weights cannot be read, or the device is not there.
+        VidtwinError: the weights cannot be read, or there is no such device.
     """
     if options.protocol == "vidtwin":
         from vidtwin_codec.evaluation.measure.paper import Network, measure_paper
@@ -89,27 +91,27 @@ def measurer(options: MeasureOptions) -> Measurer:
     return lambda job, reporter: measure_codec(job.source, job.vtw, options, reporter, load)
 
 
-def pair(source: str, files: Sequence[str], say: Callable[[str], None] = lambda _: None) -> list[Job]:
-    """What to measure.
+def pair(source: str, files: Sequence[str], say: Callable[[str], None] = lambda _: None) -> list[MeasureJob]:
+    """Match .vtw files with their videos.
 
     Args:
-        source: a video, or a folder of them (at any depth).
-        files: .vtw files, or folders of them. Of one video all are measured; of a folder, each belongs to the video of
-            the same name but for the extension. None: every video is to be encoded.
-        say: told of videos that have no .vtw.
+        source: a video, or a folder of videos at any depth.
+        files: .vtw files, or folders of them. With one video all of them are measured; with a folder, each belongs to
+            the video of the same name but for the extension. Without any, every video is to be encoded.
+        say: receives a message about videos without a .vtw.
 
     Raises:
-        VidtwinError: nothing to measure, a second video, or a .vtw that belongs to no video, or to two.
+        VidtwinError: there is nothing to measure, a second video, or a .vtw that belongs to no video or to several.
     """
     packed = [path for name in files for path in files_in(name, {".vtw"}, "no .vtw files in it")]
     for path in packed:
         if Path(path).suffix.lower() in VIDEO_SUFFIXES:
             raise VidtwinError(f"{path}: is no .vtw, and only the first name is a video", "name a folder of videos")
     if not Path(source).is_dir():
-        return [Job(source, path) for path in packed] or [Job(source, None)]
+        return [MeasureJob(source, path) for path in packed] or [MeasureJob(source, None)]
     videos = files_in(source, VIDEO_SUFFIXES, "no videos in it, by their extensions")
     if not packed:
-        return [Job(video, None) for video in videos]
+        return [MeasureJob(video, None) for video in videos]
     by_stem: dict[str, list[str]] = {}
     for video in videos:
         by_stem.setdefault(Path(video).stem, []).append(video)
@@ -120,7 +122,7 @@ def pair(source: str, files: Sequence[str], say: Callable[[str], None] = lambda 
         if len(found) != 1:
             several = f"{len(found)} videos are" if found else "no video is"
             raise VidtwinError(f"{path}: {several} called {stem} in {source}", "name one video and its .vtw files")
-        jobs.append(Job(found[0], path))
+        jobs.append(MeasureJob(found[0], path))
     left_out = len(videos) - len({job.source for job in jobs})
     if left_out:
         say(f"{left_out} of {len(videos)} videos have no .vtw and are left out")
@@ -128,7 +130,7 @@ def pair(source: str, files: Sequence[str], say: Callable[[str], None] = lambda 
 
 
 def summarize(source: str, measured: Sequence[Measurement]) -> dict[str, Any]:
-    """The set of all files under the same keys: counts added up, rates of those sums, metrics averaged over files."""
+    """Summarize all files under the same keys: sums of counts, rates of those sums, and means of metrics over files."""
     each = [one.to_json() for one in measured]
     values: dict[str, Any] = dict.fromkeys(KEYS)
     values |= {"source": source, "files": len(each), "reasons": {}, "warnings": []}

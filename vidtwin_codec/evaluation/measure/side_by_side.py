@@ -1,4 +1,4 @@
-"""A video to look at: source, decoded, and their difference, amplified."""
+"""A video for looking at: source, decoded frames and their amplified difference, side by side."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from vidtwin_codec.metrics import Frames
 from vidtwin_codec.metrics.frames import as_levels
 
 DIFFERENCE_GAIN = 4
-"""An error of 8 levels is hard to see, 32 beside a plain grey are not; errors of 32 and more are clipped."""
+"""Factor on differences: an error of 8 levels is hard to see, but 32 levels beside grey are not. Errors of 32 levels
+and more are clipped."""
 _GREY = 128
 
 
 def panels(reference: Frames, decoded: Frames) -> NDArray[np.uint8]:
-    """``[n, H, W, 3]`` each → ``[n, H, 3 · W, 3]``: source | decoded | decoded − source, times 4, around grey."""
+    """Put frames ``[n, H, W, 3]`` side by side to ``[n, H, 3 · W, 3]``: source, decoded, 4 · difference + grey."""
     one, other = as_levels(reference), as_levels(decoded)
     shown = np.clip((other.astype(np.int16) - one) * DIFFERENCE_GAIN + _GREY, 0, 255).astype(np.uint8)
     return np.concatenate([one, other, shown], axis=2)
 
 
 class SideBySide:
-    """Takes pairs of frames in pieces; made by :func:`side_by_side`."""
+    """A writer of pairs of frames, made by :func:`side_by_side`."""
 
     def __init__(self, writer: FrameWriter | None) -> None:
         self._writer = writer
@@ -53,15 +54,15 @@ def side_by_side(
     *,
     force: bool = True,
 ) -> Iterator[SideBySide]:
-    """Open the video that appears at ``output`` when all went well; without one, frames are taken and dropped.
+    """Open a side-by-side video, which appears at ``output`` once it is complete; without one, frames are discarded.
 
     Args:
         output: the video to write; None for none.
-        width: of one panel, in pixels.
-        height: of one panel, in pixels.
-        fps: of the video.
-        sample_aspect: of the video's pixels.
-        force: replace ``output`` if it exists.
+        width: width of one panel in pixels.
+        height: height of one panel in pixels.
+        fps: frame rate of the video, in frames a second.
+        sample_aspect: aspect ratio of its pixels.
+        force: whether to replace ``output`` if it exists.
 
     Raises:
         VidtwinError: no video has this extension, or it cannot be written.

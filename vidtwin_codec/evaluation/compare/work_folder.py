@@ -1,4 +1,4 @@
-"""The work folder: finished measurements on disk, so that a comparison that was cut short goes on where it stopped."""
+"""The work folder keeps finished measurements, so that a comparison that was interrupted continues where it stopped."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from vidtwin_codec.evaluation.compare.results import Image
 from vidtwin_codec.files import atomic_path, explain_os_error
 
 _MARK = "vidtwin-compare"
-"""A file by which a work folder is told from others."""
+"""Name of the file that marks a work folder."""
 _IMAGES, _RECORD = "image_{}", "record"
 
 
 @dataclass(frozen=True)
-class Record:
-    """One finished measurement: plain values, and the frames kept for looking at."""
+class StoredMeasurement:
+    """One finished measurement: plain values, and the frames kept for viewing."""
 
     values: dict[str, Any]
     images: list[Image]
 
 
-class Work:
-    """Records by what they are of; one file each, complete or not there.
+class WorkFolder:
+    """A folder of records by their keys, each in a file that is complete or not there.
 
     Args:
-        folder: made when there is something to keep; None remembers nothing.
+        folder: the folder, which is made when there is something to keep; None keeps nothing.
 
     Raises:
         VidtwinError: the folder cannot be read, or holds something else.
@@ -52,24 +52,24 @@ class Work:
         if foreign:
             raise VidtwinError(f"{folder}: is not a work folder of vidtwin compare", "name a new one")
 
-    def recall(self, key: Mapping[str, Any]) -> Record | None:
-        """What was kept under exactly this key; None if nothing was, or if it cannot be read."""
+    def recall(self, key: Mapping[str, Any]) -> StoredMeasurement | None:
+        """Return the record of exactly this key; None if there is none, or it cannot be read."""
         if self.folder is None:
             return None
         try:
-            # opened here: numpy leaves a file open that it cannot make sense of
+            # opened here, because numpy leaves a file open that it cannot parse
             with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 content = json.loads(str(stored[_RECORD]))
                 images = [stored[_IMAGES.format(number)] for number in range(len(stored.files) - 1)]
         except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
             return None
-        return Record(content["values"], images) if content["key"] == _plain(key) else None
+        return StoredMeasurement(content["values"], images) if content["key"] == _plain(key) else None
 
     def keep(self, key: Mapping[str, Any], values: Mapping[str, Any], images: list[Image]) -> None:
-        """Remember a measurement.
+        """Write a measurement to the folder.
 
         Raises:
-            VidtwinError: the disk is full or the folder has gone.
+            VidtwinError: the disk is full, or the folder cannot be written.
         """
         if self.folder is None:
             return
@@ -85,7 +85,7 @@ class Work:
             np.savez_compressed(stream, **arrays)
 
     def remove(self) -> None:
-        """Delete all records, and the folder if nothing else is in it."""
+        """Delete all records, and the folder unless something else is in it."""
         if self.folder is None or not (self.folder / _MARK).exists():
             return
         with contextlib.suppress(OSError):
@@ -99,13 +99,13 @@ class Work:
 
 
 def _plain(key: Mapping[str, Any]) -> Any:
-    """As it comes back from JSON."""
+    """Convert a key to what JSON gives back for it."""
     return json.loads(json.dumps(key))
 
 
 @functools.cache
 def code_digest(*parts: str) -> str:
-    """SHA-256 over some packages and modules of this program: another version of them may give other numbers."""
+    """Compute the SHA-256 over packages and modules of this program, whose changes may give other numbers."""
     digest = hashlib.sha256()
     root = Path(vidtwin_codec.__file__).parent
     for part in parts:
