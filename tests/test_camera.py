@@ -233,7 +233,7 @@ def test_latents_come_with_their_canvases(packed: Path, tmp_path: Path) -> None:
 
 
 def test_a_page_draws_the_path(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidtwin_codec.evaluation.report.latents._frames", lambda *_: "")
+    monkeypatch.setattr("vidtwin_codec.evaluation.report.latents._moments", lambda *_: [])
     page = inspect_page(packed)
     assert "Where the camera went" in page
     assert "of 12 clips lie on canvases" in page

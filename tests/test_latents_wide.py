@@ -124,5 +124,5 @@ def test_a_dataset_gives_windows(tmp_path: Path) -> None:
 
 def test_a_page_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_wide(tmp_path / "a.vtw")
-    monkeypatch.setattr("vidtwin_codec.evaluation.report.latents._frames", lambda *_: "")
+    monkeypatch.setattr("vidtwin_codec.evaluation.report.latents._moments", lambda *_: [])
     assert "2 tiles" in inspect_page(tmp_path / "a.vtw")
