@@ -6,20 +6,26 @@ import gc
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import MakeVideo
 
+from vidtwin_codec import machine
 from vidtwin_codec.batch.engine import Ended, Event, Job, Warned
 from vidtwin_codec.batch.local import LocalEngine
 from vidtwin_codec.batch.network import NetworkThreads
 from vidtwin_codec.batch.records import FileStamp
+from vidtwin_codec.container import VtwReader, VtwWriter
+from vidtwin_codec.decoding.decode import decode_frames
+from vidtwin_codec.encoding.encode import encode
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network import device as device_module
 from vidtwin_codec.network.device import Device, select_device
-from vidtwin_codec.network.memory import Batches, allocate, is_broken_device, is_out_of_memory
-from vidtwin_codec.options import NetworkOptions
+from vidtwin_codec.network.memory import Batches, allocate, check_frames, is_broken_device, is_out_of_memory
+from vidtwin_codec.options import DecodeOptions, EncodeOptions, NetworkOptions
 
 FULL = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
@@ -189,3 +195,31 @@ def test_a_device_that_failed_ends_the_run_and_not_the_queue() -> None:
         events.extend(engine.run([job("whole", 9), *(job(str(number), 1) for number in range(5))], perform))
     assert not [event for event in events if isinstance(event, Ended) and event.error]
     assert not any(isinstance(event, Warned) for event in events)
+
+
+def test_frames_that_fit_no_machine_are_refused_before_they_are_made() -> None:
+    with pytest.raises(VidtwinError, match="16 frames of 65535 x 65535 pixels do not fit") as caught:
+        check_frames(65535, 65535, 16, hint="pass --short-side")
+    assert caught.value.hint == "pass --short-side"
+    check_frames(1920, 1080, 16, hint="")
+
+
+def test_a_file_that_claims_huge_frames(
+    make_video: MakeVideo, micro_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, claims = tmp_path / "a.vtw", tmp_path / "b.vtw"
+    encode(make_video("in.mp4", frames=6), path, EncodeOptions(weights=str(micro_weights), audio="none"))
+    data = path.read_bytes()
+    with VtwReader(path) as reader, claims.open("wb") as stream:
+        writer = VtwWriter(stream, replace(reader.header, width=16000, height=8000))
+        for entry in reader.groups:
+            writer.write_group(data[entry.offset : entry.offset + entry.size], entry.span)
+        writer.finish()
+    options = DecodeOptions(weights=str(micro_weights))
+    few = next(iter(decode_frames(claims, options)))
+    assert few.shape == (1, 8000, 16000, 3)
+    monkeypatch.setattr(machine, "memory", lambda: 1 << 30)
+    with pytest.raises(VidtwinError, match="do not fit the memory") as caught:
+        next(iter(decode_frames(claims, options)))
+    assert "--coded-size" in (caught.value.hint or "")
+    assert next(iter(decode_frames(claims, replace(options, coded_size=True)))).shape[1:] == (36, 40, 3)

@@ -19,10 +19,14 @@ from vidtwin_codec.container import Header, VtwReader, VtwStream
 from vidtwin_codec.container.source import ByteSource
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network.geometry import Frames, Geometry, resize_frames
+from vidtwin_codec.network.memory import check_frames
 from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner
 from vidtwin_codec.options import DecodeOptions
 from vidtwin_codec.stages import Prefetch, depth_for
 
+_SCALED_BYTES = 1 << 28
+"""Frames of no more than these bytes, but at least one, are scaled at once."""
+_SCALED_COPIES = 4
 _ENDLESS = 1 << 62
 """More frames than there can be."""
 
@@ -89,6 +93,11 @@ class Decoder:
         coded = self.options.coded_size
         self.width = header.coded_width if coded else header.width
         self.height = header.coded_height if coded else header.height
+        # scaling holds a frame as numbers of four bytes
+        check_frames(
+            self.width, self.height, _SCALED_COPIES, hint="pass --coded-size to leave frames as the network saw them"
+        )
+        self._at_once = max(1, _SCALED_BYTES // (self.width * self.height * 3))
 
     def __enter__(self) -> Decoder:
         return self
@@ -114,7 +123,7 @@ class Decoder:
         self._warned(text)
 
     def frames(self) -> Iterator[Frames]:
-        """Frames ``first`` … ``last``, a clip at a time: uint8 ``[n, height, width, 3]`` RGB."""
+        """Yield frames ``first`` … ``last``, uint8 ``[n, height, width, 3]`` RGB: a clip or a few at a time."""
         at = self.first
         still: Frames | None = None
         with Prefetch(self._pieces(), self._depth()) as pieces:
@@ -127,8 +136,8 @@ class Decoder:
                 for start, clip in zip(starts, clips, strict=False):
                     # the last clip is filled up, the first and last wanted ones may be wanted in part
                     wanted = clip[max(0, self.first - start) : min(piece_end, self.last) - start]
-                    if len(wanted):
-                        sized = resize_frames(torch.from_numpy(wanted), self.width, self.height).numpy()
+                    for some in torch.split(torch.from_numpy(wanted), self._at_once) if len(wanted) else ():
+                        sized = resize_frames(some, self.width, self.height).numpy()
                         yield sized
                         still = sized[-1]
                         at += len(sized)
@@ -175,8 +184,9 @@ class Decoder:
         """The last good frame (black before the first) in place of lost ones, so that sound stays in step."""
         if still is None:
             still = np.zeros((self.height, self.width, 3), np.uint8)
-        for done in range(0, missing, self.geometry.clip_frames):
-            some = min(missing - done, self.geometry.clip_frames)
+        at_once = min(self.geometry.clip_frames, self._at_once)
+        for done in range(0, missing, at_once):
+            some = min(missing - done, at_once)
             yield np.broadcast_to(still, (some, *still.shape)).copy()
 
     def _frame_range(self) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.media import FrameReader, MediaInfo
 from vidtwin_codec.network.following import Follower, Stretch, can_follow, placed_geometry, seen_shares
 from vidtwin_codec.network.geometry import Frames, scaled_size
+from vidtwin_codec.network.memory import check_frames
 from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.stages import Prefetch, depth_for
@@ -74,6 +75,7 @@ class Encoder:
         self.fps = options.fps or info.fps
         width, height = scaled_size(info.width, info.height, options.short_side)
         self.geometry = network.geometry(width, height, options.overlap)
+        check_frames(width, height, self.geometry.clip_frames, hint="pass --short-side to make them smaller")
         self.layout = network.layout_of(self.geometry)
         self.clips_per_group = self.geometry.clips_per_group(self.fps)
         self.most_clips_per_group = self.geometry.most_clips_per_group(self.fps)

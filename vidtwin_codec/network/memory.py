@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from vidtwin_codec import machine
 from vidtwin_codec.errors import VidtwinError
 
 T = TypeVar("T")
@@ -70,6 +71,23 @@ def allocate(like: Tensor, shape: Sequence[int]) -> Tensor:
         if not is_out_of_memory(error):
             raise
         raise VidtwinError("not enough memory for the frames of one clip", "pass --short-side") from error
+
+
+def check_frames(width: int, height: int, count: int, *, hint: str) -> None:
+    """Refuse frames that cannot be in memory together, before any of them is made.
+
+    Args:
+        width: width of a frame in pixels.
+        height: height of a frame in pixels.
+        count: number of frames that are in memory at once.
+        hint: what to do instead.
+
+    Raises:
+        VidtwinError: as 8-bit RGB, with room for a copy, they take more than half of the memory of this machine.
+    """
+    if 2 * 3 * width * height * count > machine.memory() / 2:
+        several = "a frame" if count == 1 else f"{count} frames"
+        raise VidtwinError(f"{several} of {width} x {height} pixels do not fit the memory of this machine", hint)
 
 
 class Batches:
