@@ -104,7 +104,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     assert len(found) <= 6 + 3
     assert leftovers(packed) == []
     (note,) = done.notes
-    assert "was lost; others get the" in note
+    assert "was lost; others get its" in note
     assert done.warnings == []
     assert all(verify(packed / name) == [] for name in outputs(packed))
     run_batch(videos, tmp_path / "local", encoding(micro_weights))
