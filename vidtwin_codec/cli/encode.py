@@ -39,7 +39,9 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     """Compress a video to a .vtw file.
 
     SOURCE is a video file, an image sequence such as frames_%04d.png, or - for standard input.
-    OUTPUT may be - for standard output. Names that begin with a dash go after --.
+    OUTPUT may be - for standard output. What comes down a pipe as Matroska, MPEG-TS, fragmented MP4 or YUV4MPEG2 is
+    encoded as it comes with --audio none, or where it has no sound; else it is stored first, for in a .vtw sound stands
+    before the pictures. Names that begin with a dash go after --.
 
     \b
     vidtwin encode in.mp4 out.vtw

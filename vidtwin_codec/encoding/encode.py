@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 from vidtwin_codec import weights
@@ -14,8 +15,17 @@ from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.encoding.rate.control import Controller
 from vidtwin_codec.encoding.rate.wide import WideController
 from vidtwin_codec.encoding.writing import AudioFile, Written, extract_audio_file, write_vtw
-from vidtwin_codec.files import atomic_path, check_output, is_pipe, temporary_folder
-from vidtwin_codec.media import MediaInfo, opus_limit, probe, spool_stdin
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import (
+    atomic_path,
+    check_output,
+    is_pipe,
+    is_written_to,
+    open_stream,
+    renamed,
+    temporary_folder,
+)
+from vidtwin_codec.media import MediaInfo, open_piped, opus_limit, probe
 from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, announce_compiling
 from vidtwin_codec.options import EncodeOptions, EncodeResult, Reporter
 
@@ -37,8 +47,11 @@ def encode(
     """Encode a video to a .vtw file.
 
     Args:
-        source: a video, an image sequence (``frames_%04d.png``) or ``-`` for standard input.
-        output: the .vtw to write, or ``-`` for standard output. It appears when it is complete.
+        source: a video, an image sequence (``frames_%04d.png``) or ``-`` for standard input. What comes down a pipe is
+            encoded as it comes where it can be read from front to back (Matroska, MPEG-TS, fragmented MP4, YUV4MPEG2),
+            its rate is constant, no sound is wanted from it and there is no target; else it is stored first.
+        output: the .vtw to write, which appears when it is complete; or ``-`` for standard output or a named pipe,
+            which gets groups as they are packed unless there is a target.
         options: defaults for everything left out.
         reporter: receives progress and warnings.
         load: reads the network; :meth:`NetworkCache.load` of one object for many files reads it once.
@@ -59,19 +72,19 @@ def encode(
         reporter.warned(text)
 
     with ExitStack() as stack:
-        path = stack.enter_context(spool_stdin()) if is_pipe(source) else source
-        info = info or look(path, options)
+        folder = stack.enter_context(temporary_folder())
+        if is_pipe(source):
+            info = stack.enter_context(_from_pipe(folder, options))
+        info = info or look(source, options)
         entry = weights.resolve(options.weights)
         network = load(entry, options, "encoder")
         announce_compiling(network.layout, network.device, reporter)
-        temporary = stack.enter_context(atomic_path(output, force=options.force))
-        folder = stack.enter_context(temporary_folder())
         audio = extract_audio_file(info, folder, options)
         if audio is not None and options.audio == "opus":
             most = opus_limit(info.audio_streams[0])
             if (options.audio_kbps or 0) > most:
                 warn(f"{options.audio_kbps} kbit/s of Opus are more than mono can have: the sound has {most}")
-        stream = stack.enter_context(temporary.open("wb"))
+        stream = stack.enter_context(_open_output(output, options))
         if write is not None:
             for text in info.warnings:
                 warn(text)
@@ -101,7 +114,7 @@ def encode(
         vtw_bytes=counts.vtw_bytes,
         video_bytes=counts.video_bytes,
         audio_bytes=counts.audio_bytes,
-        source_bytes=info.own_bytes,
+        source_bytes=info.source.feed.bytes if info.source.feed else info.own_bytes,
         quality=written.quality,
         short_side=encoder.options.short_side,
         weights=entry.name,
@@ -125,6 +138,28 @@ def look(source: PathLike, options: EncodeOptions) -> MediaInfo:
         start=options.start,
         duration=options.duration,
     )
+
+
+@contextmanager
+def _from_pipe(folder: Path, options: EncodeOptions) -> Iterator[MediaInfo]:
+    """Standard input, stored first where it cannot be read as it comes; errors within say its name."""
+    whole = options.target is not None or options.allow_playlists or bool(options.start) or options.duration is not None
+    with open_piped(folder, sound=options.audio != "none", fps=options.fps, whole=whole) as piped:
+        try:
+            yield piped.info or look(piped.path, options)
+        except VidtwinError as error:
+            raise renamed(error, piped.path, "standard input") from error
+
+
+@contextmanager
+def _open_output(output: PathLike, options: EncodeOptions) -> Iterator[BinaryIO]:
+    """A file that appears when it is complete; or a pipe, which is written to as groups are packed."""
+    if is_written_to(output) and options.target is None:
+        with open_stream(output) as stream:
+            yield stream
+        return
+    with atomic_path(output, force=options.force) as temporary, temporary.open("wb") as stream:
+        yield stream
 
 
 def _write(stream: BinaryIO, encoder: Encoder, audio: AudioFile | None, reporter: Reporter) -> Written:

@@ -61,7 +61,7 @@ class Packer:
             clips_per_group=encoder.most_clips_per_group,
             audio=audio,
             options={"quality": quality, "short_side": encoder.options.short_side, **_provenance(encoder.options)},
-            source={"bytes": info.file_bytes},
+            source={"bytes": info.file_bytes} if info.file_bytes else {},
             created_by=f"vidtwin {__version__}",
         )
         self._writer = VtwWriter(stream, self.header)

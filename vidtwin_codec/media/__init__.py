@@ -4,6 +4,7 @@ from vidtwin_codec.media.audio import ExtractedAudio, extract_audio, opus_limit
 from vidtwin_codec.media.audio_track import AudioTrack, open_audio_track
 from vidtwin_codec.media.formats import OutputOptions, codec_names
 from vidtwin_codec.media.info import AudioStream, ColorInfo, MediaInfo
+from vidtwin_codec.media.live import open_piped
 from vidtwin_codec.media.probe import probe, stated_seconds
 from vidtwin_codec.media.reader import FrameReader
 from vidtwin_codec.media.spool import piped_input, spool_stdin
@@ -21,6 +22,7 @@ __all__ = [
     "codec_names",
     "extract_audio",
     "open_audio_track",
+    "open_piped",
     "opus_limit",
     "piped_input",
     "probe",

@@ -73,7 +73,7 @@ class MediaInfo:
         alpha: whether the pictures are transparent.
         interlaced: whether the pictures are interlaced.
         audio_streams: all audio streams, of which the first is kept.
-        file_bytes: size of the input in bytes, of all images of a sequence together.
+        file_bytes: size of the input in bytes, of all images of a sequence together; 0 for a stream read as it comes.
         warnings: facts that a user should know before relying on the result; a reader's warnings begin with them.
         stream_index: index of the video stream in the file.
         source: the arguments with which ffmpeg opens the input.

@@ -152,8 +152,11 @@ class FrameReader(Closing):
                 *("-map", f"0:{info.stream_index}", "-vf", ",".join(filters), "-fps_mode", "passthrough"),
                 *("-enc_time_base", "demux", *STAMPED, "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"),
                 *unheard(info.audio_streams),
-            ]
+            ],
+            feed=info.source.feed is not None,
         )
+        if info.source.feed is not None:
+            info.source.feed.into(self._child)
 
     def _peek(self) -> int | None:
         """Return the place of the next picture from ffmpeg, or None after the last one."""
@@ -217,6 +220,8 @@ class FrameReader(Closing):
             while self._child.stdout.read(_CHUNK):
                 pass  # pictures after the last place; ffmpeg would wait for ever to be rid of them
         code = self._child.wait()
+        if self.info.source.feed is not None and self.info.source.feed.error is not None:
+            raise self.info.source.feed.error
         if self._child.hung:
             raise VidtwinError(f"{self.info.path}: cannot be read ({self._child.reason()})", "run the command again")
         if self._given == 0:

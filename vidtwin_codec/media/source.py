@@ -6,12 +6,16 @@ import os
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.media.numbered import Numbered
 from vidtwin_codec.media.signature import recognise
 from vidtwin_codec.media.whitelist import HEAD_BYTES, opening_arguments, refuse_playlist
+
+if TYPE_CHECKING:
+    from vidtwin_codec.media.live import Feed
 
 DEFAULT_IMAGE_FPS = Fraction(25)
 
@@ -27,7 +31,8 @@ class Source:
     """An input that exists: ``arguments`` select it for ffmpeg (the last one is the name after ``-i``).
 
     ``still`` says that it is one image or a numbered sequence of them, whose rate is chosen and not read;
-    ``gap`` names the first number missing inside a sequence, if any; ``playlists`` that other files may be opened, too.
+    ``gap`` names the first number missing inside a sequence, if any; ``playlists`` that other files may be opened, too;
+    ``feed`` what is to be put into ffmpeg's standard input, for an input that comes down a pipe and can be read once.
     """
 
     path: Path
@@ -36,6 +41,7 @@ class Source:
     still: bool = False
     gap: int | None = None
     playlists: bool = False
+    feed: Feed | None = None
 
 
 def locate(path: str | os.PathLike[str], fps: Fraction | None = None, *, playlists: bool = False) -> Source:

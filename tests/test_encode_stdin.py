@@ -1,0 +1,109 @@
+"""Videos that come down a pipe: encoded as they come where that can be, to the bytes that the file gives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from media_samples import ffmpeg
+
+from vidtwin_codec.container import VtwReader, VtwStream
+from vidtwin_codec.media import live
+from vidtwin_codec.media.live import open_piped
+
+VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
+FRAGMENTS = ("-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-g", "25")
+KINDS = {"mkv": (), "ts": (), "y4m": ("-pix_fmt", "yuv420p"), "mp4": FRAGMENTS}
+
+
+def video(folder: Path, name: str, *arguments: str, seconds: float = 12, rate: str = "25") -> Path:
+    """Noise of 64 x 48 pixels, which takes megabytes, with sound where the format has any."""
+    picture = ("-f", "lavfi", "-i", f"nullsrc=s=64x48:r={rate}:d={seconds},geq=random(1)*255:128:128")
+    sound = () if name.endswith("y4m") else ("-f", "lavfi", "-i", f"sine=d={seconds}", "-c:a", "aac")
+    quality = () if name.endswith("y4m") else ("-c:v", "libx264", "-qp", "10", "-preset", "ultrafast")
+    ffmpeg(*picture, *sound, *quality, *arguments, folder / name)
+    return folder / name
+
+
+def encode(weights: Path, *arguments: str | Path, data: bytes | None = None) -> bytes:
+    command = [*VIDTWIN, "encode", *map(str, arguments), "-q", "--weights", str(weights)]
+    done = subprocess.run(command, input=data, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    return done.stdout
+
+
+@pytest.mark.parametrize("extension", KINDS)
+def test_a_stream_gives_the_groups_of_the_file(extension: str, tmp_path: Path, micro_weights: Path) -> None:
+    path = video(tmp_path, f"in.{extension}", *KINDS[extension])
+    assert path.stat().st_size > 1 << 20
+    silent = ("--audio", "none", "--effort", "0", "--short-side", "32")
+    encode(micro_weights, path, tmp_path / "file.vtw", *silent)
+    (tmp_path / "pipe.vtw").write_bytes(encode(micro_weights, "-", "-", *silent, data=path.read_bytes()))
+    with VtwReader(tmp_path / "file.vtw") as one, VtwReader(tmp_path / "pipe.vtw") as other:
+        assert other.header.source == {}  # how long it is was not known
+        assert (one.frames, one.header.fps) == (other.frames, other.header.fps)
+        assert [entry.crc for entry in one.groups] == [entry.crc for entry in other.groups]
+
+
+def test_what_comes_is_encoded_before_the_rest_is_there(tmp_path: Path, micro_weights: Path) -> None:
+    data = video(tmp_path, "in.y4m", "-pix_fmt", "yuv420p", seconds=36).read_bytes()
+    choices = ["--weights", str(micro_weights), "--short-side", "32", "--quality", "100", "--effort", "0"]
+    command = [*VIDTWIN, "encode", "-", "-", "-q", *choices]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(data[: len(data) * 5 // 6])
+        child.stdin.flush()
+        stream = VtwStream(child.stdout, "pipe")
+        groups = stream.groups
+        first = next(groups)  # would wait for ever if nothing were written before the end
+        child.stdin.write(data[len(data) * 5 // 6 :])
+        child.stdin.close()
+        frames = first.frames + sum(group.frames for group in groups)
+    assert child.returncode == 0
+    assert first.frames < frames == 36 * 25
+
+
+@pytest.mark.parametrize(
+    ("extension", "arguments", "sound", "streamed"),
+    [
+        ("ts", (), False, True),
+        ("ts", (), True, False),  # sound stands before the pictures in a .vtw
+        ("mkv", ("-an",), True, True),
+        ("mp4", FRAGMENTS, False, True),
+        ("mp4", (), False, False),  # its index comes last
+        ("mp4", ("-movflags", "+faststart"), False, False),
+        ("avi", (), False, False),
+    ],
+)
+def test_contents_tell_what_is_stored_first(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    extension: str,
+    arguments: tuple[str, ...],
+    sound: bool,
+    streamed: bool,
+) -> None:
+    path = video(tmp_path, f"in.{extension}", *arguments, seconds=20)
+    assert path.stat().st_size > 1 << 20
+    with path.open("rb") as stream:
+        monkeypatch.setattr(live, "piped_input", lambda: stream)
+        with open_piped(tmp_path, sound=sound) as piped:
+            assert (piped.info is not None) == streamed
+            if streamed:
+                assert piped.path.stat().st_size == 1 << 20
+            else:
+                assert piped.path.read_bytes() == path.read_bytes()
+
+
+def test_uneven_frames_are_stored_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uneven = ("-vf", "setpts=PTS+mod(N\\,3)*0.03/TB", "-fps_mode", "vfr")
+    path = video(tmp_path, "in.mkv", *uneven, seconds=20)
+    assert path.stat().st_size > 1 << 20
+    with path.open("rb") as stream:
+        monkeypatch.setattr(live, "piped_input", lambda: stream)
+        with open_piped(tmp_path, sound=False) as piped:
+            assert piped.info is None

@@ -1,0 +1,205 @@
+"""Standard input that is encoded as it comes, where its container can be read from front to back."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import IO
+
+from vidtwin_codec import machine
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.media.ffmpeg import Child
+from vidtwin_codec.media.info import MediaInfo
+from vidtwin_codec.media.probe import probe
+from vidtwin_codec.media.signature import recognise
+from vidtwin_codec.media.spool import piped_input
+from vidtwin_codec.media.timeline import Timeline
+from vidtwin_codec.media.whitelist import HEAD_BYTES, refuse_playlist
+
+_CHUNK = 1 << 16
+_FORWARD = frozenset({"matroska", "mpegts", "yuv4mpegpipe"})
+_HEADS = (1 << 20, 4 << 20, 16 << 20, 64 << 20)
+"""Bytes that are looked at before a video is begun; the next where one does not show enough of it."""
+_ENOUGH_FRAMES = 25
+_NAME = "standard input"
+
+
+class Feed:
+    """The rest of a stream behind its beginning, to be put into one child.
+
+    Args:
+        head: the beginning, in a file.
+        rest: what follows it, without a buffer.
+
+    Attributes:
+        bytes: read so far, the beginning included.
+        error: what ended the reading, if it was not the end.
+    """
+
+    def __init__(self, head: Path, rest: IO[bytes]) -> None:
+        self._head, self._rest = head, rest
+        self.bytes = head.stat().st_size
+        self.error: VidtwinError | None = None
+        self._begun = False
+
+    def into(self, child: Child) -> None:
+        """Put all of it into the standard input of a child, on a thread of its own. Can be done once."""
+        if self._begun:
+            raise RuntimeError("a stream can be read only once")
+        self._begun = True
+        machine.start(threading.Thread(target=self._run, args=(child,), name="vidtwin-feed", daemon=True))
+
+    def _run(self, child: Child) -> None:
+        with contextlib.suppress(BrokenPipeError, ValueError):  # the child has ended, and its pipe is closed
+            with self._head.open("rb") as head:
+                while piece := head.read(_CHUNK):
+                    child.stdin.write(piece)
+            while piece := self._read(child):
+                child.stdin.write(piece)
+                self.bytes += len(piece)
+            child.stdin.close()
+
+    def _read(self, child: Child) -> bytes:
+        try:
+            with child.excused():  # whoever sends it may take his time
+                return self._rest.read(_CHUNK)
+        except OSError as error:
+            self.error = explain_os_error(error, _NAME)
+            return b""
+
+
+@dataclass(frozen=True)
+class Piped:
+    """What came down a pipe.
+
+    Attributes:
+        path: all of it, or its beginning where it is read as it comes.
+        info: of the video that is read as it comes, once; None where all of it is in the file.
+    """
+
+    path: Path
+    info: MediaInfo | None = None
+
+
+@contextlib.contextmanager
+def open_piped(folder: Path, *, sound: bool, fps: Fraction | None = None, whole: bool = False) -> Iterator[Piped]:
+    """Look at the beginning of standard input, and store all of it only where that is necessary.
+
+    Matroska (WebM), MPEG transport streams, fragmented MP4 and YUV4MPEG2 of a constant rate can be read as they come.
+    The contents tell, not the name.
+
+    Args:
+        folder: for what is stored; has to stay as long as the video is read.
+        sound: is wanted, which is needed before the pictures.
+        fps: frame rate to resample to; None: the video's own.
+        whole: store all of it in any case.
+
+    Raises:
+        VidtwinError: standard input is a terminal, closed or empty, or the temporary folder is full.
+    """
+    path = folder / "standard-input"
+    given = piped_input()
+    with contextlib.ExitStack() as stack:
+        stream: IO[bytes] = given
+        try:
+            stream = stack.enter_context(os.fdopen(os.dup(given.fileno()), "rb", buffering=0))
+        except io.UnsupportedOperation:
+            whole = True
+        try:
+            info = None if whole else _begin(path, stream, sound, fps)
+            if info is None:
+                with path.open("ab") as copy:
+                    while piece := stream.read(_CHUNK):
+                        copy.write(piece)
+        except OSError as error:
+            raise explain_os_error(error, folder.parent) from error
+        if not path.stat().st_size:
+            raise VidtwinError("standard input is empty")
+        yield Piped(path, info)
+
+
+def _begin(path: Path, stream: IO[bytes], sound: bool, fps: Fraction | None) -> MediaInfo | None:
+    """Store as much as is needed to know the video; None where all of it will be."""
+    for wanted in _HEADS:
+        with path.open("ab") as copy:
+            while (missing := wanted - copy.tell()) > 0:
+                piece = stream.read(min(missing, _CHUNK))
+                if not piece:
+                    return None  # short enough to be looked at as a whole
+                copy.write(piece)
+        demuxer = _forward(path)
+        if demuxer is None:
+            return None
+        try:
+            found = probe(path)
+        except VidtwinError:  # more may show it; what is wrong is said of the whole
+            continue
+        if (found.frames or 0) < _ENOUGH_FRAMES:
+            continue
+        if found.variable_rate or (sound and found.audio_streams) or fps not in (None, found.fps):
+            return None
+        return _live(found, path, stream, demuxer)
+    return None
+
+
+def _live(found: MediaInfo, path: Path, stream: IO[bytes], demuxer: str) -> MediaInfo:
+    before = found.source.arguments[: -len(_input(found))]
+    source = replace(
+        found.source,
+        path=Path(_NAME),
+        arguments=(*before, "-f", demuxer, "-i", "pipe:0"),
+        feed=Feed(path, stream),
+    )
+    said = tuple(text for text in found.warnings if not text.startswith("truncated"))
+    return replace(
+        found,
+        path=Path(_NAME),
+        frames=None,
+        duration=None,
+        file_bytes=0,
+        warnings=said,
+        source=source,
+        timeline=Timeline(found.timeline.shift),
+    )
+
+
+def _input(found: MediaInfo) -> tuple[str, ...]:
+    return found.source.arguments[found.source.arguments.index("-i") :]
+
+
+def _forward(path: Path) -> str | None:
+    """ffmpeg's demuxer of a file whose container can be read from front to back; None of others."""
+    with path.open("rb") as stream:
+        refuse_playlist(_NAME, stream.read(HEAD_BYTES))
+        stream.seek(0)
+        known = recognise(stream)
+        if known is None:
+            return None
+        if known[0] == "mov":
+            return "mov" if _is_fragmented(stream, path.stat().st_size) else None
+    return known[0] if known[0] in _FORWARD else None
+
+
+def _is_fragmented(stream: IO[bytes], size: int) -> bool:
+    """Whether the index of an MP4 comes before its pictures and says that they come in fragments."""
+    place = 0
+    while place + 8 <= size:
+        stream.seek(place)
+        start = stream.read(16)
+        length, kind = int.from_bytes(start[:4], "big"), start[4:8]
+        if length == 1:
+            length = int.from_bytes(start[8:16], "big")
+        if kind == b"moov":
+            stream.seek(place)
+            return place + length <= size and b"mvex" in stream.read(length)
+        if kind not in (b"ftyp", b"free", b"skip", b"wide", b"uuid") or length < 8:
+            return False
+        place += length
+    return False
