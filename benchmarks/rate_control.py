@@ -27,9 +27,12 @@ from vidtwin_codec.options.target import NAMES
 
 HEADER = f"{'':28}{'target':>18}{'achieved':>12}{'error':>9}{'quality':>9}{'side':>7}{'PSNR':>8}{'time':>7}"
 
+UNITS = {"psnr": "dB", "vmaf": "VMAF"}
+"""Of scores."""
+
 
 class Row(NamedTuple):
-    """Relative error of one target (of a PSNR: dB), the PSNR measured on the whole file, and the time as a ratio."""
+    """Error of one target (relative; of a score in its unit), PSNR measured on the whole file, time as a ratio."""
 
     name: str
     error: float
@@ -49,34 +52,36 @@ class Bench:
     def encode(self, source: Path, target: Path, **choices: Any) -> EncodeResult:
         return encode(source, target, EncodeOptions(force=True, **self.common, **choices), load=self.load)
 
-    def psnr(self, source: Path, packed: Path) -> float:
-        found = measure_codec(source, packed, MeasureOptions(metrics=("psnr",)), Reporter(), self.load)
-        return float(found.scores.means["psnr"] or 0)
+    def score(self, source: Path, packed: Path, metric: str = "psnr") -> float:
+        found = measure_codec(source, packed, MeasureOptions(metrics=(metric,)), Reporter(), self.load)
+        return float(found.scores.means[metric] or 0)
 
     def rows(self, source: Path, quality: float) -> Iterator[Row]:
         packed = self.folder / "out.vtw"
         plain = self.encode(source, packed, quality=quality)
-        reference = self.psnr(source, packed)
+        reference = self.score(source, packed)
         wanted = {
             "kbps": plain.kbps,
             "size": plain.vtw_bytes,
             "ratio": plain.compression_ratio,
             "psnr": reference,
         }
+        if "vmaf" in self.names:
+            wanted["vmaf"] = self.score(source, packed, "vmaf")
         print(f"{source.stem[:27]:28}{f'quality {quality:g}':>18}{'':30}{'':7}{reference:8.2f}{1:7.2f}", flush=True)
         for name in self.names:
             result = self.encode(source, packed, **{f"target_{name}": wanted[name]})
             assert result.target is not None
             # at a fixed size the same bytes are the same file, near enough
-            measured = self.psnr(source, packed) if name == "psnr" or self.common["short_side"] is None else reference
-            value = measured if name == "psnr" else result.target.value
-            error = value - wanted[name] if name == "psnr" else value / wanted[name] - 1
+            measured = self.score(source, packed) if name in UNITS or self.common["short_side"] is None else reference
+            value = self.score(source, packed, name) if name in UNITS else result.target.value
+            error = value - wanted[name] if name in UNITS else value / wanted[name] - 1
             ratio = result.seconds / plain.seconds
-            shown = f"{error:+.2f} dB" if name == "psnr" else f"{100 * error:+.2f} %"
+            shown = f"{error:+.2f} {UNITS[name]}" if name in UNITS else f"{100 * error:+.2f} %"
             print(
                 f"{'':28}{f'{name} {wanted[name]:.5g}':>18}{value:12.5g}{shown:>9}{result.quality:9.2f}"
                 f"{result.short_side or 'native':>7}{measured:8.2f}{ratio:7.2f}"
-                + (f"  bytes {result.video_bytes / plain.video_bytes:.2f}" if name == "psnr" else ""),
+                + (f"  bytes {result.video_bytes / plain.video_bytes:.2f}" if name in UNITS else ""),
                 flush=True,
             )
             yield Row(name, error, measured - reference, ratio, result.target.reason is None)
@@ -114,7 +119,7 @@ def main(
     for name in names:
         found = [row for row in rows if row.name == name]
         errors = np.abs([row.error for row in found])
-        unit, factor = ("dB", 1) if name == "psnr" else ("%", 100)
+        unit, factor = (UNITS[name], 1) if name in UNITS else ("%", 100)
         psnr, time = (np.mean([getattr(row, key) for row in found]) for key in ("psnr", "time"))
         print(
             f"{name:6} {len(found)} videos, {sum(row.met for row in found)} met; "

@@ -17,6 +17,7 @@ from vidtwin_codec.cli.main import cli
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.encoding.rate.sample import sample_runs
+from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.options import MeasureOptions
 from vidtwin_codec.media import FrameReader, probe
 
@@ -53,6 +54,7 @@ def test_bytes_come_within_five_percent(
         "achieved": value,
         "standard_error": 0.0,
         "met": True,
+        "ceiling": False,
     }
     assert result.warnings == []
     assert (tmp_path / "out.vtw").stat().st_size == result.vtw_bytes
@@ -114,7 +116,6 @@ def test_standard_output_takes_a_file_that_was_packed_twice(
     [
         ({"target_size": 200}, False, "lower --fps"),
         ({"target_size": 1000}, True, "--audio none"),
-        ({"target_kbps": 90_000}, False, "no use for more"),
         ({"target_ratio": 1.5, "short_side": 32}, False, "--short-side"),
         ({"target_psnr": 70}, False, "--weights"),
         ({"target_psnr": 1}, False, "coarser"),
@@ -130,6 +131,42 @@ def test_what_cannot_be_met_is_encoded_as_near_as_can_be_and_said(
     (warning,) = result.warnings
     assert "cannot be met" in warning
     assert says in warning
+
+
+@pytest.mark.parametrize("choices", [{"target_kbps": 90_000}, {"target_size": 10**7}])
+def test_fewer_bytes_than_allowed_at_the_finest_quality_are_a_target_met(
+    make_video: MakeVideo, options: dict[str, Any], tmp_path: Path, choices: dict[str, Any]
+) -> None:
+    source = make_video("in.mp4", size="72x48", frames=10)
+    result = encode(source, tmp_path / "out.vtw", EncodeOptions(**choices, **options))
+    assert (result.quality, result.warnings) == (100, [])
+    assert (target_of(result)["met"], target_of(result)["ceiling"]) == (True, True)
+
+
+@pytest.mark.parametrize("frames", [10, 60])  # the video itself is probed, and a sample of it
+def test_a_vmaf_is_what_measuring_finds(
+    make_video: MakeVideo, options: dict[str, Any], tmp_path: Path, frames: int
+) -> None:
+    source = make_video("in.mp4", size="72x48", frames=frames)
+    plain = measure(source, None, MeasureOptions(metrics=("vmaf",), quality=30, short_side=40, **options))
+    wanted = plain.scores.means["vmaf"]
+    assert wanted
+    chosen = EncodeOptions(target_vmaf=wanted, short_side=40, **options)
+    result = encode(source, tmp_path / "out.vtw", chosen)
+    found = measure(source, tmp_path / "out.vtw", MeasureOptions(metrics=("vmaf",), **options)).scores.means["vmaf"]
+    assert target_of(result)["met"]
+    assert found == pytest.approx(wanted, abs=1)
+    assert found == pytest.approx(target_of(result)["achieved"], abs=0.001 if frames == 10 else 1)
+
+
+def test_a_vmaf_that_cannot_be_measured_is_said_before_any_work(
+    make_video: MakeVideo, options: dict[str, Any], tmp_path: Path
+) -> None:
+    source = make_video("in.mp4", size="40x24", frames=4)
+    with pytest.raises(VidtwinError, match=r"in\.mp4: .*VMAF cannot be measured: .*too small") as caught:
+        encode(source, tmp_path / "out.vtw", EncodeOptions(target_vmaf=50, **options))
+    assert "--target-psnr" in str(caught.value.hint)
+    assert not (tmp_path / "out.vtw").exists()
 
 
 def test_runs_of_frames_are_read_exactly(tmp_path: Path) -> None:

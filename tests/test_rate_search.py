@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidtwin_codec import EncodeOptions, VidtwinError
-from vidtwin_codec.encoding.rate.choose import choose_for_bytes, choose_for_psnr
+from vidtwin_codec.encoding.rate.choose import choose_for_bytes, choose_for_score
 from vidtwin_codec.encoding.rate.reasons import why_missed
 from vidtwin_codec.encoding.rate.sample import sample_runs
 from vidtwin_codec.encoding.rate.search import find
@@ -115,7 +115,7 @@ class Network:
     def video_bytes(self, quality: float) -> float:
         return self.tiles * 1000 * math.exp(0.03 * quality)
 
-    def psnr(self, quality: float) -> float:
+    def score(self, quality: float) -> float:
         self.decoded += 1
         return 26 - self.lost - 10 * math.exp(-quality / 20)
 
@@ -145,9 +145,9 @@ def test_the_short_side_is_the_best_at_the_bytes(wanted: float, side: int) -> No
 @pytest.mark.parametrize(("wanted", "side"), [(17.0, 0), (23.0, 1), (25.5, 2), (40.0, 2)])
 def test_the_short_side_takes_the_fewest_bytes_at_the_psnr(wanted: float, side: int) -> None:
     networks = Networks()
-    choice = choose_for_psnr(networks, 3, Band(wanted - 0.1, wanted, wanted + 0.1))
+    choice = choose_for_score(networks, 3, Band(wanted - 0.1, wanted, wanted + 0.1))
     assert choice.side == side
-    assert abs(networks.at(side).psnr(choice.quality) - wanted) < 0.1 or choice.quality == 100
+    assert abs(networks.at(side).score(choice.quality) - wanted) < 0.1 or choice.quality == 100
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import MakeVideo
 from cosines import loader
+from media_samples import write_all
 from micro import window_config, window_model, write_weights
 
 from vidtwin_codec import DecodeOptions, EncodeOptions, encode, weights
@@ -22,7 +23,8 @@ from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.rate.tally import ClipError
 from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.media import FrameReader, MediaInfo, probe
-from vidtwin_codec.metrics import psnr
+from vidtwin_codec.media.color import luma_matrix
+from vidtwin_codec.metrics import MetricSet, psnr
 from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import Reporter
 
@@ -127,7 +129,48 @@ def test_more_bytes_than_the_scale_has_are_not_a_size_missed(
     result = encode(source, tmp_path / "out.vtw", EncodeOptions(target_size=1e7, **options), load=load)
     assert (result.quality, result.warnings) == (100, [])
     result = encode(source, tmp_path / "out.vtw", EncodeOptions(target_kbps=1e6, **options), load=load)
-    assert "no use for more" in result.warnings[0]
+    assert (result.quality, result.warnings) == (100, [])
+    assert result.target is not None
+    assert (result.target.reason, result.target.ceiling) == (None, True)
+
+
+def test_where_nothing_is_to_be_seen_the_coarsest_quality_is_enough(
+    options: dict[str, Any], load: LoadNetwork, tmp_path: Path
+) -> None:
+    source = write_all(tmp_path / "black.mkv", np.zeros((20, 48, 64, 3), np.uint8))
+    result = encode(source, tmp_path / "out.vtw", EncodeOptions(target_kbps=5000, **options), load=load)
+    assert result.quality < 100
+    assert result.target is not None
+    assert (result.target.reason, result.target.ceiling) == (None, True)
+    encode(source, tmp_path / "fine.vtw", EncodeOptions(quality=100, **options), load=load)
+    found, finest = (whole_psnr(source, tmp_path / name, options, load) for name in ("out.vtw", "fine.vtw"))
+    assert found == pytest.approx(finest, abs=0.1)
+    with VtwReader(tmp_path / "out.vtw") as one, VtwReader(tmp_path / "fine.vtw") as other:
+        assert sum(group.size for group in one.groups) <= sum(group.size for group in other.groups)
+
+
+def test_a_vmaf_of_wide_latents_is_what_measuring_finds(
+    make_video: MakeVideo, options: dict[str, Any], load: LoadNetwork, tmp_path: Path
+) -> None:
+    source = make_video("in.mp4", size="72x48", frames=60)
+
+    def vmaf(packed: Path) -> float:
+        network = DecodeOptions(weights=options["weights"], device="cpu")
+        with (
+            Decoder(packed, network, load=load) as decoder,
+            FrameReader(probe(source)) as reader,
+            MetricSet(("vmaf",), 72, 48, matrix=luma_matrix(probe(source))) as metrics,
+        ):
+            for frames in decoder.frames():
+                metrics.add(reader.read(len(frames)), frames)
+            return metrics.finish().means["vmaf"] or 0
+
+    encode(source, tmp_path / "plain.vtw", EncodeOptions(quality=35, **options), load=load)
+    wanted = vmaf(tmp_path / "plain.vtw")
+    result = encode(source, tmp_path / "out.vtw", EncodeOptions(target_vmaf=wanted, **options), load=load)
+    assert result.target is not None
+    assert result.target.reason is None
+    assert vmaf(tmp_path / "out.vtw") == pytest.approx(wanted, abs=1.5)
 
 
 @pytest.mark.parametrize("short_side", [None, 32])

@@ -144,6 +144,12 @@ def encoding_options(function: F) -> F:
             metavar="PIXELS",
             help="Scale the shorter side down first (default: no; with a target, what serves it best).",
         ),
+        click.option(
+            "--target-vmaf",
+            type=click.FloatRange(0, 100, min_open=True),
+            metavar="VMAF",
+            help="... for this VMAF, 0 to 100; needs an ffmpeg with libvmaf.",
+        ),
         click.option("--target-psnr", type=_POSITIVE, metavar="DB", help="Choose the quality for this PSNR of RGB."),
         click.option(
             "--target-ratio", type=_POSITIVE, metavar="N", help="... for raw RGB N times as large as the latents."

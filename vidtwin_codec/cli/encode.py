@@ -93,7 +93,8 @@ def _chosen(result: EncodeResult, achieved: Achieved) -> str:
     target = achieved.target
     side = "native size" if result.short_side is None else f"short side {result.short_side}"
     error = f" ± {achieved.standard_error:.2f}" if achieved.standard_error else ""
-    return f"target {target}: {target.show(achieved.value)}{error} with quality {result.quality:g}, {side}"
+    more = "; a higher quality would gain nothing" if achieved.ceiling else ""
+    return f"target {target}: {target.show(achieved.value)}{error} with quality {result.quality:g}, {side}{more}"
 
 
 def _rate(fps: Fraction) -> str:

@@ -93,7 +93,8 @@ def encode(
         elif options.target is None:
             written = _write(stream, Encoder(info, network, entry, options, warn), audio, reporter)
         else:
-            steer = Controller if network.layout.patterns is None else WideController
+            by_sample = network.layout.patterns is None or options.target.name == "vmaf"
+            steer = Controller if by_sample else WideController
             controller = steer(
                 *(info, network, entry, options),
                 audio=audio,

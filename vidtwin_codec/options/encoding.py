@@ -25,7 +25,7 @@ class EncodeOptions(NetworkOptions):
     short_side: int | None = None
     """Scale the shorter side down to this many pixels before encoding. With a target and None, it is chosen, too."""
     target_kbps: float | None = None
-    """Kilobits of the whole .vtw a second, sound included. Of the four targets at most one; see
+    """Kilobits of the whole .vtw a second, sound included. Of all targets at most one; see
     :class:`~vidtwin_codec.options.target.Target`."""
     target_ratio: float | None = None
     """Bytes of raw RGB over bytes of latents, as ``compression_ratio``."""
@@ -33,6 +33,8 @@ class EncodeOptions(NetworkOptions):
     """Bytes of the whole .vtw, which it shall not exceed."""
     target_psnr: float | None = None
     """dB, RGB, at the video's own size."""
+    target_vmaf: float | None = None
+    """VMAF, 0 to 100, at the video's own size; needs an ffmpeg that has libvmaf."""
     fps: Fraction | None = None
     """Frame rate to resample to (of images: at which they follow each other); None keeps the source's."""
     start: float = 0.0

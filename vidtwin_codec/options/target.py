@@ -8,15 +8,16 @@ from typing import Any, Literal, NamedTuple
 
 from vidtwin_codec.errors import VidtwinError
 
-Name = Literal["kbps", "ratio", "size", "psnr"]
-NAMES: tuple[Name, ...] = ("kbps", "ratio", "size", "psnr")
-_UNITS = {"kbps": " kbit/s", "ratio": ":1", "size": " bytes", "psnr": " dB"}
+Name = Literal["kbps", "ratio", "size", "psnr", "vmaf"]
+NAMES: tuple[Name, ...] = ("kbps", "ratio", "size", "psnr", "vmaf")
+_UNITS = {"kbps": " kbit/s", "ratio": ":1", "size": " bytes", "psnr": " dB", "vmaf": " VMAF"}
 TOLERANCE = 0.05
 """A target is met when the file is within this of it, as a ratio."""
 _AIMED = 0.02
 """Once this near, a file is not packed again."""
-PSNR_TOLERANCE = 0.1
-"""dB by which the PSNR of the sample may miss."""
+SCORE_TOLERANCES: dict[Name, float] = {"psnr": 0.1, "vmaf": 0.5}
+"""By how much the score of the sample may miss: dB, points of VMAF."""
+_MAX_VMAF = 100
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -64,7 +65,7 @@ class Target:
         name: ``kbps``: kilobits (1000) of the whole .vtw a second, sound and headers included. ``size``: bytes of the
             whole .vtw, which it shall not exceed. ``ratio``: bytes of raw RGB over bytes of latents, the
             ``compression_ratio`` of every result, sound left out. ``psnr``: of RGB in dB at the video's own size, mean
-            over frames, as ``vidtwin measure`` has it.
+            over frames, as ``vidtwin measure`` has it. ``vmaf``: likewise, 0 to 100.
         value: in those units.
 
     Raises:
@@ -77,6 +78,8 @@ class Target:
     def __post_init__(self) -> None:
         if not 0 < self.value < float("inf"):
             raise VidtwinError(f"a target of {self.value:g}{_UNITS[self.name]} is out of range", "choose more than 0")
+        if self.name == "vmaf" and self.value > _MAX_VMAF:
+            raise VidtwinError(f"a target of {self.value:g} VMAF is out of range", f"VMAF ends at {_MAX_VMAF}")
 
     def __str__(self) -> str:
         return self.show(self.value)
@@ -102,9 +105,19 @@ class Target:
         return Band(*(value - frame.audio_bytes for value in (least, (least + most) / 2, most)))
 
     @property
-    def psnr_band(self) -> Band:
-        """dB that will do."""
-        return Band(self.value - PSNR_TOLERANCE, self.value, self.value + PSNR_TOLERANCE)
+    def is_score(self) -> bool:
+        """Whether it is about what comes back, not about bytes."""
+        return self.name in SCORE_TOLERANCES
+
+    @property
+    def score_band(self) -> Band:
+        """Scores that will do."""
+        tolerance = SCORE_TOLERANCES[self.name]
+        return Band(self.value - tolerance, self.value, self.value + tolerance)
+
+    def left_over(self, achieved: float) -> bool:
+        """Whether bytes that the file may have are left, more than the nearest quality would explain."""
+        return self.name in ("size", "kbps") and achieved < self.value * (1 - TOLERANCE)
 
     def achieved(self, video_bytes: int, frame: FrameSize) -> float:
         """The value, in the target's unit, of a file with so many bytes of latents."""
@@ -115,8 +128,8 @@ class Target:
 
     def met_by(self, achieved: float) -> bool:
         """Whether it is near enough to what was wanted; a size has to be kept to."""
-        if self.name == "psnr":
-            return abs(achieved - self.value) <= 2 * PSNR_TOLERANCE
+        if self.name in SCORE_TOLERANCES:
+            return abs(achieved - self.value) <= 2 * SCORE_TOLERANCES[self.name]
         if self.name == "size":
             return achieved <= self.value
         return abs(achieved / self.value - 1) <= TOLERANCE
@@ -128,15 +141,18 @@ class Achieved:
 
     Attributes:
         target: what was wanted.
-        value: what it came to, in the same unit; of a PSNR, the mean over the sampled frames.
-        standard_error: of a PSNR, in dB: how far the whole video's may be from that of the sample; else 0.
+        value: what it came to, in the same unit; of a PSNR or VMAF, the mean over the sampled frames.
+        standard_error: of these, in their unit: how far the whole video's may be from that of the sample; else 0.
         reason: why the target cannot be met; None when it was.
+        ceiling: fewer bytes than the target allows are all that the weights have a use for: a higher quality would gain
+            nothing. The target counts as met.
     """
 
     target: Target
     value: float
     standard_error: float = 0.0
     reason: str | None = None
+    ceiling: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The value of ``target`` in ``--json``."""
@@ -146,6 +162,7 @@ class Achieved:
             "achieved": self.value,
             "standard_error": self.standard_error,
             "met": self.reason is None,
+            "ceiling": self.ceiling,
         }
 
 

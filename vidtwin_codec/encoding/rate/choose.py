@@ -13,9 +13,10 @@ from vidtwin_codec.options.target import Band
 
 BYTES_SLOPE = 0.025
 """Growth of the natural logarithm of bytes per point of quality, about; bytes double in 28 points."""
-PSNR_START, _PSNR_SLOPE = 40.0, 0.15
-"""Quality to start from, in the bend of the usual curve, from where either end is found in the fewest decodings; and
-growth of PSNR in dB per point of quality."""
+SCORE_START = 40.0
+"""Quality to start from, in the bend of the usual curve, from where either end is found in the fewest decodings."""
+_SCORE_SLOPES = {"psnr": 0.15, "vmaf": 0.8}
+"""Growth of the score, in dB or points of VMAF, per point of quality, about."""
 _TRIES = 8
 _FITTING = 0.05
 """Distance from the band, as a logarithm, up to which a search has not ended at a limit of the quality scale."""
@@ -26,7 +27,7 @@ class Sampled(Protocol):
 
     def video_bytes(self, quality: float) -> float: ...
 
-    def psnr(self, quality: float) -> float: ...
+    def score(self, quality: float) -> float: ...
 
 
 class SampledSides(Protocol):
@@ -63,7 +64,7 @@ def choose_for_bytes(probes: SampledSides, tiles: Sequence[int], band: Band) -> 
         misfits = misfit(one), misfit(other)
         if max(misfits) > _FITTING:  # one of the two cannot meet the target, so PSNR does not matter
             return misfits[0] < misfits[1]
-        scores = [probes.at(index).psnr(quality_for_bytes(probes.at(index), band)) for index in (one, other)]
+        scores = [probes.at(index).score(quality_for_bytes(probes.at(index), band)) for index in (one, other)]
         return scores[0] > scores[1]
 
     # bytes are about proportional to tiles, so sizes that could not use up the wanted bytes are not probed
@@ -73,24 +74,25 @@ def choose_for_bytes(probes: SampledSides, tiles: Sequence[int], band: Band) -> 
     return SizeChoice(best, quality_for_bytes(probes.at(best), band))
 
 
-def choose_for_psnr(probes: SampledSides, count: int, band: Band) -> SizeChoice:
-    """Choose the fewest bytes at the wanted PSNR.
+def choose_for_score(probes: SampledSides, count: int, band: Band, name: str = "psnr") -> SizeChoice:
+    """Choose the fewest bytes at the wanted score.
 
     Args:
-        probes: bytes and PSNR by index of the short side.
+        probes: bytes and score by index of the short side.
         count: number of short sides.
-        band: wanted PSNR in dB.
+        band: wanted score.
+        name: ``psnr`` or ``vmaf``.
     """
 
     def better(one: int, other: int) -> bool:
-        first, second = ((probes.at(index), quality_for_psnr(probes.at(index), band)) for index in (one, other))
-        reached = [min(probe.psnr(quality), band.least) for probe, quality in (first, second)]
+        first, second = ((probes.at(index), quality_for_score(probes.at(index), band, name)) for index in (one, other))
+        reached = [min(probe.score(quality), band.least) for probe, quality in (first, second)]
         if reached[0] != reached[1]:
             return reached[0] > reached[1]
         return first[0].video_bytes(first[1]) < second[0].video_bytes(second[1])
 
     best = climb(better, count, 0)
-    return SizeChoice(best, quality_for_psnr(probes.at(best), band))
+    return SizeChoice(best, quality_for_score(probes.at(best), band, name))
 
 
 def quality_for_bytes(probe: Sampled, band: Band) -> float:
@@ -106,10 +108,10 @@ def quality_for_bytes(probe: Sampled, band: Band) -> float:
     )
 
 
-def quality_for_psnr(probe: Sampled, band: Band, start: float = PSNR_START) -> float:
-    """Find the quality at which the decoded video has about the wanted PSNR."""
+def quality_for_score(probe: Sampled, band: Band, name: str = "psnr", start: float = SCORE_START) -> float:
+    """Find the quality at which the decoded video has about the wanted score."""
     known: dict[float, float] = {}
-    return find(probe.psnr, band, known, start=start, slope=_PSNR_SLOPE, tries=_TRIES)
+    return find(probe.score, band, known, start=start, slope=_SCORE_SLOPES[name], tries=_TRIES)
 
 
 def logarithms(band: Band) -> Band:

@@ -14,14 +14,14 @@ from vidtwin_codec.container import Counts
 from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.encoding.rate.choose import (
     BYTES_SLOPE,
-    PSNR_START,
+    SCORE_START,
     SizeChoice,
     choose_for_bytes,
-    choose_for_psnr,
+    choose_for_score,
     logarithms,
-    quality_for_psnr,
+    quality_for_score,
 )
-from vidtwin_codec.encoding.rate.probes import Probe, Probes, nowhere
+from vidtwin_codec.encoding.rate.probes import Probe, Probes, nowhere, score_psnr, vmaf_score
 from vidtwin_codec.encoding.rate.sample import affordable_clips, count_frames, take_sample
 from vidtwin_codec.encoding.rate.search import find
 from vidtwin_codec.encoding.rate.sides import candidate_sides
@@ -34,20 +34,22 @@ from vidtwin_codec.options.target import Achieved, Band, FrameSize
 
 _SIDE_CLIPS = (2, 4)
 """Least and most clips that short sides are compared on; their difference varies little from clip to clip."""
-_PSNR_CLIPS = (8, 32)
-"""Least and most clips whose PSNR stands for the video's."""
+_SCORE_CLIPS = (8, 32)
+"""Least and most clips whose score stands for the video's."""
 _SAMPLED = 8
 """Between least and most, one of this number of clips is sampled."""
 _REPACKS = 6
 
 
 class Controller(Steered):
-    """A controller that encodes dense latents to a target."""
+    """A controller that encodes dense latents to a target, and wide ones to a VMAF, which latents do not foretell."""
 
     def __init__(self, *args: Any, **choices: Any) -> None:
         super().__init__(*args, **choices)
         self._sides, self._tiles = self._candidates()
         self._spools: dict[int, tuple[Encoder, LatentSpool]] = {}
+        vmaf = self._target.name == "vmaf"
+        self._score = vmaf_score(self._info, self._options.fps or self._info.fps) if vmaf else score_psnr
 
     def write(self, stream: BinaryIO) -> Written:
         """Write the .vtw.
@@ -63,8 +65,8 @@ class Controller(Steered):
         frames = count_frames(self._info, first.fps)
         frame = FrameSize(self._info.width, self._info.height, frames, first.fps, audio_bytes)
         probes, sampled = self._probes(frame, _SIDE_CLIPS)
-        if self._target.name == "psnr":
-            return self._write_psnr(stream, frame, probes, sampled)
+        if self._target.is_score:
+            return self._write_score(stream, frame, probes, sampled)
         if len(self._sides) > 1 or sampled:
             # if the sound alone takes more than the target, the smallest video is the nearest
             wanted = Band(*(max(value, 1.0) for value in self._target.video_bytes(frame)))
@@ -98,26 +100,36 @@ class Controller(Steered):
         if best != written:
             repack(best)
         value = self._target.achieved(counts.video_bytes, frame)
-        done = Written(counts, encoder, best, Achieved(self._target, value))
+        ceiling = best == 100 and self._target.left_over(value)
+        done = Written(counts, encoder, best, Achieved(self._target, value, ceiling=ceiling))
         if self._target.met_by(value) or best not in (0, 100):
             return done, 0
         return done, 1 if counts.video_bytes < band.aim else -1
 
-    def _write_psnr(self, stream: BinaryIO, frame: FrameSize, probes: Probes, sampled: bool) -> Written:
-        band = self._target.psnr_band
-        choice = SizeChoice(0, PSNR_START)
+    def _write_score(self, stream: BinaryIO, frame: FrameSize, probes: Probes, sampled: bool) -> Written:
+        band = self._target.score_band
+        choice = SizeChoice(0, SCORE_START)
         if len(self._sides) > 1:
-            choice = choose_for_psnr(probes, len(self._sides), band)
-        if sampled:  # a few clips are enough to compare sizes, but not for the PSNR of the whole video
-            probes, sampled = self._probes(frame, _PSNR_CLIPS)
+            choice = choose_for_score(probes, len(self._sides), band, self._target.name)
+        if sampled:  # a few clips are enough to compare sizes, but not for the score of the whole video
+            probes, sampled = self._probes(frame, _SCORE_CLIPS)
         probe = probes.at(choice.side)
-        choice = SizeChoice(choice.side, quality_for_psnr(probe, band, choice.quality))
+        choice = SizeChoice(choice.side, quality_for_score(probe, band, self._target.name, choice.quality))
         found = probe.measured(choice.quality)
-        counts, encoder, _ = self._first_pack(stream, choice)
+        counts, encoder = self._only_pack(stream, choice)
         clips = encoder.geometry.clips(counts.frames)
         error = found.deviation / math.sqrt(found.clips) * math.sqrt(1 - found.clips / clips) if sampled else 0.0
-        achieved = Achieved(self._target, found.psnr, error)
+        achieved = Achieved(self._target, found.score, error)
         return self._explained(Written(counts, encoder, choice.quality, achieved))
+
+    def _only_pack(self, stream: BinaryIO, choice: SizeChoice) -> tuple[Counts, Encoder]:
+        """Pack as `_first_pack` does, but keep nothing to be packed again."""
+        if choice.side in self._spools:
+            counts, encoder, _ = self._first_pack(stream, choice)
+            return counts, encoder
+        encoder = self._encoder(self._info, choice.side)
+        with closing(encoder.pieces(self._reporter)) as pieces:
+            return self._pack(stream, encoder, pieces, choice.quality), encoder
 
     def _first_pack(self, stream: BinaryIO, choice: SizeChoice) -> tuple[Counts, Encoder, LatentSpool]:
         """Pack for the first time, running the network unless the latents of this size are on the disk already."""
@@ -144,7 +156,7 @@ class Controller(Steered):
         def make(index: int) -> Probe:
             encoder = self._encoder(sample or self._info, index)
             reporter = self._reporter.stage(f"probing {encoder.geometry.width}x{encoder.geometry.height}")
-            probe = Probe(encoder, share, self._load, folder, reporter)
+            probe = Probe(encoder, share, self._load, folder, reporter, self._score)
             if sample is None:
                 self._spools[index] = encoder, probe.latents
             return probe
@@ -166,7 +178,7 @@ class Controller(Steered):
             size = scaled_size(width, height, side)
             return len(self._network.geometry(*size, self._options.overlap).tiles)
 
-        if self._options.short_side is not None:
+        if self._options.short_side is not None or self._network.layout.patterns is not None:
             return [self._options.short_side], [tiles(self._options.short_side)]
         short = min(width, height)
         sides = candidate_sides(short, tiles)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -15,8 +16,11 @@ from vidtwin_codec.decoding.decoder import Decoder
 from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.writing import write_vtw
-from vidtwin_codec.media import FrameReader
-from vidtwin_codec.metrics import psnr
+from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.media import FrameReader, MediaInfo
+from vidtwin_codec.media.color import luma_matrix
+from vidtwin_codec.metrics import Frames, MetricSet, psnr
+from vidtwin_codec.metrics.meters import why_not
 from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import DecodeOptions, Reporter
 
@@ -25,14 +29,67 @@ class SampleQuality(NamedTuple):
     """The quality of a decoded sample.
 
     Attributes:
-        psnr: mean over frames, in dB.
-        deviation: standard deviation of the means of clips, in dB.
+        score: mean over frames, PSNR in dB or VMAF.
+        deviation: standard deviation of the means of clips, in the same unit.
         clips: number of clips.
     """
 
-    psnr: float
+    score: float
     deviation: float
     clips: int
+
+
+Score = Callable[[Iterable[tuple[Frames, Frames]]], SampleQuality]
+"""A function that takes the frames of each clip, original and decoded."""
+
+
+def score_psnr(clips: Iterable[tuple[Frames, Frames]]) -> SampleQuality:
+    """Measure the PSNR of RGB."""
+    values = [psnr(*pair) for pair in clips]
+    return SampleQuality(float(np.concatenate(values).mean()), *_spread([float(clip.mean()) for clip in values]))
+
+
+def vmaf_score(info: MediaInfo, fps: Fraction) -> Score:
+    """Make a function that scores clips of a video by VMAF.
+
+    Args:
+        info: the video.
+        fps: coded frames per second.
+
+    Raises:
+        VidtwinError: VMAF cannot be measured here, or on frames of this size.
+    """
+    reason = why_not("vmaf", info.width, info.height)
+    if reason is not None:
+        raise VidtwinError(f"{info.path}: a target of VMAF cannot be measured: {reason}", "choose --target-psnr")
+
+    def meter() -> MetricSet:
+        return MetricSet(("vmaf",), info.width, info.height, fps=fps, matrix=luma_matrix(info))
+
+    def value(metrics: MetricSet) -> float:
+        scores = metrics.finish()
+        found = scores.means["vmaf"]
+        if found is None:
+            raise VidtwinError(f"{info.path}: {scores.reasons['vmaf']}", "choose --target-psnr")
+        return found
+
+    def score(clips: Iterable[tuple[Frames, Frames]]) -> SampleQuality:
+        each = []
+        # VMAF looks at motion, too: the first frame of a meter has none, so that one has to see all
+        with meter() as whole:
+            for pair in clips:
+                whole.add(*pair)
+                with meter() as alone:
+                    alone.add(*pair)
+                    each.append(value(alone))
+            return SampleQuality(value(whole), *_spread(each))
+
+    return score
+
+
+def _spread(means: list[float]) -> tuple[float, int]:
+    """Compute the standard deviation of clips, and count them."""
+    return float(np.std(means, ddof=1)) if len(means) > 1 else math.inf, len(means)
 
 
 class Nowhere(io.RawIOBase):
@@ -59,13 +116,22 @@ class Probe:
         load: reads the decoder.
         folder: folder for temporary files.
         reporter: receives progress of the network.
+        judge: scores the decoded sample.
     """
 
-    def __init__(self, encoder: Encoder, share: float, load: LoadNetwork, folder: Path, reporter: Reporter) -> None:
-        self.encoder, self._share, self._load = encoder, share, load
+    def __init__(
+        self,
+        encoder: Encoder,
+        share: float,
+        load: LoadNetwork,
+        folder: Path,
+        reporter: Reporter,
+        judge: Score,
+    ) -> None:
+        self.encoder, self._share, self._load, self._judge = encoder, share, load, judge
         self._folder, self._reporter = folder, reporter
         self._sizes: dict[float, int] = {}
-        self._psnrs: dict[float, SampleQuality] = {}
+        self._scores: dict[float, SampleQuality] = {}
 
     @cached_property
     def latents(self) -> LatentSpool:
@@ -83,15 +149,15 @@ class Probe:
             self._sizes[quality] = counts.video_bytes
         return self._empty + (self._sizes[quality] - self._empty) / self._share
 
-    def psnr(self, quality: float) -> float:
-        """Measure the PSNR in dB of the decoded sample at the video's own size, mean over frames."""
-        return self.measured(quality).psnr
+    def score(self, quality: float) -> float:
+        """Measure the score of the decoded sample at the video's own size, mean over frames."""
+        return self.measured(quality).score
 
     def measured(self, quality: float) -> SampleQuality:
-        """Measure the PSNR, and how much it differs between clips."""
-        if quality not in self._psnrs:
-            self._psnrs[quality] = self._decode(quality)
-        return self._psnrs[quality]
+        """Measure the score, and how much it differs between clips."""
+        if quality not in self._scores:
+            self._scores[quality] = self._decode(quality)
+        return self._scores[quality]
 
     @cached_property
     def _empty(self) -> int:
@@ -107,11 +173,9 @@ class Probe:
             Decoder(packed, network, load=self._load) as decoder,
             FrameReader(self.encoder.info, fps=self.encoder.fps) as reader,
         ):
-            clips = [psnr(reader.read_full(len(decoded)), decoded) for decoded in decoder.frames()]
+            found = self._judge((reader.read_full(len(decoded)), decoded) for decoded in decoder.frames())
         packed.unlink()
-        means = np.array([clip.mean() for clip in clips])
-        deviation = float(means.std(ddof=1)) if len(means) > 1 else math.inf
-        return SampleQuality(float(np.concatenate(clips).mean()), deviation, len(clips))
+        return found
 
 
 class Probes:

@@ -29,7 +29,7 @@ def why_missed(
 def _remedy(target: Target, achieved: float, quality: float, chosen: bool, audio_share: float) -> str:
     # a smaller ratio means more bytes
     larger = (achieved > target.value) != (target.name == "ratio")
-    if target.name == "psnr":
+    if target.is_score:
         if not larger:
             return "more takes other --weights" if chosen else "leave --short-side out, or try other --weights"
         return "nothing coarser can be coded"

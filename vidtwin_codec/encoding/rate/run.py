@@ -19,6 +19,8 @@ _FIRST_CLIPS = 4
 _ROOM = 14.0
 """Points of quality above the first one for which latents are kept; beyond them the network has to run again."""
 _FINEST = 100.0
+_ROUNDING = (2 / 255) ** 2 / 12
+"""Squared error of an element in [-1, 1] that is rounded to 8 bits."""
 
 
 class WideRun:
@@ -65,6 +67,16 @@ class WideRun:
         for tally in self.tallies[1:]:
             whole = whole + tally
         return whole
+
+    def finest_of_use(self) -> float:
+        """Find the lowest whole quality whose error exceeds the finest one's by at most 1 % of the error of 8 bits."""
+        total = self.total()
+
+        def error(quality: float) -> float:
+            return total.error(step_factor(quality, self.encoder.options.effort))
+
+        most = error(_FINEST) + 0.01 * _ROUNDING * sum(self.elements)
+        return float(next(quality for quality in range(int(_FINEST) + 1) if error(quality) <= most))
 
     def trial(self, quality: float) -> float:
         """Code the first clips at a quality, and return their bytes."""

@@ -75,7 +75,7 @@ class Steered:
     def _explained(self, done: Written) -> Written:
         """Add the reason to a result that misses the target, and warn of it."""
         assert done.achieved is not None  # every file here has a target
-        if self._target.met_by(done.achieved.value):
+        if self._target.met_by(done.achieved.value) or done.achieved.ceiling:
             return done
         reason = why_missed(
             self._target,
@@ -90,7 +90,7 @@ class Steered:
 
     def _audio_share(self, done: Written) -> float:
         """Compute the bytes of sound over all bytes that the target allows."""
-        if self._target.name in ("psnr", "ratio"):
+        if self._target.is_score or self._target.name == "ratio":
             return 0.0
         audio_bytes, counts = done.counts.audio_bytes, done.counts
         frame = FrameSize(self._info.width, self._info.height, counts.frames, done.encoder.fps, audio_bytes)

@@ -114,11 +114,13 @@ class WideController(Steered):
             counts, written = self._pack(stream, encoder, run.pieces(following), following), following
             known[following] = counts
         best = min(known, key=lambda each: _miss(band, known[each].video_bytes - empty))
+        ceiling = best == 100 and self._target.left_over(self._target.achieved(known[best].video_bytes, frame))
+        best = run.finest_of_use() if ceiling else best
         if best != written:
             counts = self._pack(stream, encoder, run.pieces(best), best)
         value = self._target.achieved(counts.video_bytes, frame)
         excess = (counts.video_bytes - empty) / band.most if best == 0 else 0.0
-        return _Outcome(Written(counts, encoder, best, Achieved(self._target, value)), excess)
+        return _Outcome(Written(counts, encoder, best, Achieved(self._target, value, ceiling=ceiling)), excess)
 
     def _fit_psnr(self, stream: BinaryIO, side: int | None) -> Written:
         run = WideRun(self._encoder_at(side), self._folder, self._reporter)
