@@ -23,8 +23,10 @@ FAILURES_SHOWN = 20
 
 
 class BatchProgress:
-    """A bar for everything and one for each file in hand on a terminal; elsewhere a line a file, and now and then one
-    for everything.
+    """Shows how far a batch is: bars on a terminal, lines elsewhere.
+
+    On a terminal there is a bar for everything and one for each file in hand; elsewhere a line for each file, and now
+    and then one for everything.
 
     Args:
         measured: each file is encoded, then measured, which takes about as long again.

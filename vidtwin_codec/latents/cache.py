@@ -71,8 +71,10 @@ class GroupCache:
         """The same for wide latents, of which only what is not zero is kept.
 
         Args:
-            file, group, layout: as for :meth:`get`.
-            tiles: of each clip.
+            file: digest of the file.
+            group: number of the group in the file.
+            layout: shapes of one network input's latents.
+            tiles: tiles of each clip.
             unpack: gives the symbols clip by clip.
         """
         found = self._recall(file, group)

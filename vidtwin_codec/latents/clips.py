@@ -45,7 +45,8 @@ class ClipLatents:
         """Symbols ``[tiles, …]`` of the clip at ``number`` of these, with its own grid and tiles.
 
         Args:
-            layout: the file's.
+            number: place of the clip among these, from 0.
+            layout: the file's layout.
         """
         placement = self.placements[number] if self.placements else None
         tiles = self.tile_counts[number] if self.tile_counts else None

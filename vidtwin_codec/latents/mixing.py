@@ -132,10 +132,13 @@ def mix_latents(
     """Write the mixture of two .vtw files as a third. Sound that cannot be read is left out.
 
     Args:
-        structure, dynamics, options: as for `mix`.
-        stream: binary, open for writing; stays open.
-        level, coder: as for `write_symbols`.
-        warned: is told of what is left out.
+        structure: .vtw file that gives content and slow motion.
+        dynamics: .vtw file that gives fast local motion; made with the same weights.
+        stream: binary stream, open for writing; stays open.
+        options: length and sound.
+        level: level of zstd, 1 to 22.
+        coder: a key of `CODERS`; None keeps the smallest of all for each group.
+        warned: receives what is left out.
 
     Raises:
         VidtwinError: the files were made with different weights, or one is empty or damaged.

@@ -92,8 +92,10 @@ def _kernels(device: torch.device) -> dict[str, bool]:
 
 
 def _scale(name: str, tensor: Tensor) -> float:
-    """Choose the factor on a tensor's learning rate: by its place in a block, or else its root mean square, rounded to
-    a power of two."""
+    """Choose the factor on a tensor's learning rate.
+
+    It goes by the tensor's place in a block, or else is its root mean square, rounded to a power of two.
+    """
     if _IN_BLOCK.match(name):
         return _OF_ZEROS if _LAST_MAP.search(name) else 1.0
     square = float(tensor.detach().square().mean())

@@ -48,8 +48,7 @@ def linear_ticks(low: float, high: float, most: int = 7) -> list[float]:
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places as near as possible to the wanted ones, at least ``gap`` apart, from ``low`` to ``high`` (as far as
-    they fit)."""
+    """Find places near the wanted ones, at least ``gap`` apart, from ``low`` to ``high`` as far as they fit."""
     order = sorted(range(len(wanted)), key=lambda index: wanted[index])
     places = [0.0] * len(wanted)
     at = low - gap

@@ -35,4 +35,5 @@ def variant_name(variant: Variant, clip_frames: int) -> str:
 
 
 def gop_name(variant: Variant, clip_frames: int) -> str:
+    """Name the GOP structure of a variant; closed GOPs have ``clip_frames`` frames."""
     return "whole-sequence GOP" if variant.gop == "sequence" else f"closed {clip_frames}-frame GOPs"
