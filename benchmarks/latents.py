@@ -2,7 +2,7 @@
 
     python benchmarks/latents.py FOLDER [--short-side 224] [--quality 75] [--videos N]
 
-Every video of the folder is encoded once; that is how fast a loader can be that decodes the video and runs the network,
+Every video of the folder is encoded once with `compact`, whose latents are of one shape whatever the frames; that is how fast a loader can be that decodes the video and runs the network,
 each frame once, in order, in full batches and with reading ahead (the best case: random windows would decode frames in
 vain). Then one epoch of `VtwDataset` in random order: with nothing unpacked, from memory, to and from a folder of
 unpacked groups. All with one thread, as torch gives a DataLoader's workers, and in processor time (ffmpeg's included),
@@ -66,8 +66,8 @@ def run_epoch(dataset: VtwDataset) -> int:
 @click.option("--videos", type=int, help="Only so many.")
 def main(folder: Path, short_side: int, quality: float, videos: int | None) -> None:
     torch.set_num_threads(1)
-    options = EncodeOptions(short_side=short_side, quality=quality, audio="none", device="cpu")
-    entry, networks = weights.resolve(None), NetworkCache()
+    options = EncodeOptions(weights="compact", short_side=short_side, quality=quality, audio="none", device="cpu")
+    entry, networks = weights.resolve(options.weights), NetworkCache()
     network = networks.load(entry, options, "encoder")
     sources = sorted(path for path in folder.iterdir() if path.is_file())[:videos]
     work = Path(tempfile.mkdtemp(prefix="vidtwin-"))
