@@ -2,11 +2,12 @@
 
     python benchmarks/latents.py FOLDER [--short-side 224] [--quality 75] [--videos N]
 
-Every video of the folder is encoded once with `compact`, whose latents are of one shape whatever the frames; that is how fast a loader can be that decodes the video and runs the network,
-each frame once, in order, in full batches and with reading ahead (the best case: random windows would decode frames in
-vain). Then one epoch of `VtwDataset` in random order: with nothing unpacked, from memory, to and from a folder of
-unpacked groups. All with one thread, as torch gives a DataLoader's workers, and in processor time (ffmpeg's included),
-which other programs on the machine disturb less; the time on the clock stands beside it.
+Every video of the folder is encoded once with `compact`, whose latents are of one shape whatever the frames; that is
+how fast a loader can be that decodes the video and runs the network, each frame once, in order, in full batches and
+with reading ahead (the best case: random windows would decode frames in vain). Then one epoch of `VtwDataset` in
+random order: with nothing unpacked, from memory, to and from a folder of unpacked groups. All with one thread, as
+torch gives a DataLoader's workers, and in processor time (ffmpeg's included), which other programs on the machine
+disturb less; the time on the clock stands beside it.
 """
 
 from __future__ import annotations
