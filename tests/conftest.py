@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,8 @@ from micro import pipeline_model, window_model, write_weights
 # a busy machine must not fail a test that is right; pytest's own timeout stops one that hangs
 settings.register_profile("vidtwin", deadline=None)
 settings.load_profile("vidtwin")
+# a shell that runs this in the background has it ignore interrupts, which tests send to themselves and to children
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

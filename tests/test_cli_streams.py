@@ -30,7 +30,7 @@ def shell(line: str, *arguments: str | Path) -> tuple[int, list[str]]:
         ("$V info $1 >&-", ["vidtwin: error: standard output is closed"]),
         ("$V --help >&-", ["vidtwin: error: standard output is closed"]),
         ("$V encode $1 - >&-", ["vidtwin: error: standard output is closed"]),
-        ("$V encode - $2 <&-", ["vidtwin: error: standard input is closed"]),
+        ("$V encode - $2.vtw <&-", ["vidtwin: error: standard input is closed"]),
         ("$V batch --from-file - $2 <&-", ["vidtwin: error: standard input is closed"]),
         ("$V info $1 2>&- >&-", []),
         ("$V info $2 2>/dev/full", []),

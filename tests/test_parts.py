@@ -75,7 +75,8 @@ def test_a_part_is_a_stretch_of_the_whole(
         expected = whole[first:] if count is None else whole[first : first + count]
         assert shown(info, fps=rate) == expected
         assert count_frames(info, fps) == len(expected)
-        assert info.duration == len(expected) / fps
+        if info.part is not None:  # of a whole video it is the source's own, whatever rate it is read at
+            assert info.duration == len(expected) / fps
         # runs count from the part's first frame
         runs = [(0, 1), (len(expected) - 1, 1)][: len(expected)]
         assert shown(info, fps=rate, runs=runs) == [expected[place] for place, _ in runs]
