@@ -44,3 +44,4 @@ def keep_stars(app: Sphinx, ctx: Any, lines: list[str]) -> None:
 def setup(app: Sphinx) -> None:
     app.connect("sphinx-click-process-description", keep_stars)
     app.connect("autodoc-process-docstring", read_sections)
+smartquotes = False  # commands can be copied
