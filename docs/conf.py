@@ -11,6 +11,7 @@ project = "vidtwin"
 author = "the vidtwin authors"
 release = vidtwin_codec.__version__
 
+smartquotes = False  # commands can be copied
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
@@ -44,4 +45,3 @@ def keep_stars(app: Sphinx, ctx: Any, lines: list[str]) -> None:
 def setup(app: Sphinx) -> None:
     app.connect("sphinx-click-process-description", keep_stars)
     app.connect("autodoc-process-docstring", read_sections)
-smartquotes = False  # commands can be copied
