@@ -30,12 +30,20 @@ from vidtwin_codec.options.target import Achieved
 
 @click.command("encode")
 @click.argument("source", metavar="SOURCE")
-@click.argument("output", metavar="OUTPUT.vtw")
+@click.argument("output", metavar="OUTPUT.vtw", required=False)
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Encode only N pieces of ten seconds and say what size, time and PSNR to expect; nothing is written.",
+)
 @encoding_options
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @network_options
 @output_options
-def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choices: Any) -> None:
+def encode_command(
+    source: str, output: str | None, sample: int | None, as_json: bool, quiet: bool, **choices: Any
+) -> None:
     """Compress a video to a .vtw file.
 
     SOURCE is a video file, an image sequence such as frames_%04d.png, or - for standard input.
@@ -47,7 +55,13 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
     vidtwin encode in.mp4 out.vtw
     vidtwin encode --short-side 224 --quality 40 in.mp4 small.vtw
     vidtwin encode --target-size 5MB in.mp4 fits.vtw
+    vidtwin encode --sample 5 in.mp4
     """
+    if sample is not None:
+        _estimate(source, sample, as_json, quiet, choices)
+        return
+    if output is None:
+        raise click.UsageError("Missing argument 'OUTPUT.vtw'.")
     refuse_mixed_stdout(output, as_json)
     refuse_several_targets(click.get_current_context())
     options = built(EncodeOptions, **choices)
@@ -71,6 +85,44 @@ def encode_command(source: str, output: str, as_json: bool, quiet: bool, **choic
         f"{result.width}x{result.height}, {counted(result.frames, 'frame')} at {_rate(result.fps)} fps; "
         f"{human_time(result.seconds)} on {result.device}, {result.frames / result.seconds:.1f} frames/s",
     )
+
+
+def _estimate(source: str, pieces: int, as_json: bool, quiet: bool, choices: dict[str, Any]) -> None:
+    """Say what the video would come to; an output that is named all the same stays as it is."""
+    options = built(EncodeOptions, **choices)
+    if options.target is not None:
+        raise click.UsageError(f"--sample is of one quality; --target-{options.target.name} would have to choose it")
+    screen = console(quiet)
+    from vidtwin_codec.evaluation.sample import estimate
+
+    with progress("sample", screen) as reporter:
+        found = estimate(source, options, pieces=pieces, reporter=reporter)
+    if as_json:
+        print_json(found.to_json())
+    whole = found.sampled >= 1
+    taken = (
+        "the whole video" if whole else f"{counted(found.pieces, 'piece')}, {100 * found.sampled:.2g} % of the video"
+    )
+    audio = f" ({human_bytes(found.audio_bytes)} of them audio)" if found.audio_bytes else ""
+    size, psnr = (
+        f" ± {shown}" if error else ""
+        for error, shown in (
+            (found.video_bytes_error, human_bytes(found.video_bytes_error or 0)),
+            (found.psnr_error, f"{found.psnr_error or 0:.2f}"),
+        )
+    )
+    about = "" if whole else "about "
+    screen.print(
+        f"{source}: {about}{human_bytes(found.vtw_bytes)}{size}{audio}, {found.kbps:.4g} kbit/s, "
+        f"{found.psnr:.2f}{psnr} dB, in about {human_time(found.seconds)} on {found.device}; "
+        f"from {taken}; nothing is written"
+    )
+    if found.psnr_error is None:
+        screen.print("one piece alone does not say how far this is off; take more")
+    elif not whole:
+        screen.print(
+            "± is one standard error, from how the pieces differ; a scene that none of them shows may differ more"
+        )
 
 
 def refuse_other_suffix(output: str, force: bool) -> None:
