@@ -137,3 +137,9 @@ def onsets(samples: NDArray[np.float32], quiet: float = 0.3) -> list[float]:
     loud = np.flatnonzero(np.abs(samples) > 0.1 * np.abs(samples).max())
     first = np.concatenate([[True], np.diff(loud) > quiet * 48000])
     return [float(moment) for moment in loud[first] / 48000]
+
+
+def stand_in(script: Path, lines: str) -> None:
+    """Write a shell script that stands in for ffmpeg."""
+    script.write_text(f"#!/bin/bash\n{lines}\n")
+    script.chmod(0o755)

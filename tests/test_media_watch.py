@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_samples import numbered, write_all
+from media_samples import numbered, stand_in, write_all
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import probe, watch
@@ -30,11 +30,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(watch, "_LOOK_SECONDS", 0.1)
     watch._watcher.cache_clear()
     return script
-
-
-def stand_in(script: Path, lines: str) -> None:
-    script.write_text(f"#!/bin/bash\n{lines}\n")
-    script.chmod(0o755)
 
 
 def test_an_ffmpeg_that_hangs_is_ended_and_said(impatient: Path, tmp_path: Path) -> None:

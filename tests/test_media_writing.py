@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from media_samples import ffmpeg, numbered, write_all
+from media_samples import ffmpeg, numbered, stand_in, write_all
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import FrameWriter, OutputOptions
@@ -22,11 +22,6 @@ def in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ffmpeg", real)
     monkeypatch.setattr("vidtwin_codec.media.ffmpeg.executable", lambda: str(script))
     return script
-
-
-def stand_in(script: Path, lines: str) -> None:
-    script.write_text(f"#!/bin/bash\n{lines}\n")
-    script.chmod(0o755)
 
 
 def test_frames_that_ffmpeg_lost_without_a_word_are_missed(tmp_path: Path, in_between: Path) -> None:

@@ -222,6 +222,20 @@ def forget_set_weights(context: click.Context, choices: dict[str, Any]) -> None:
         choices["weights"] = None
 
 
+def device_option(help_text: str) -> Callable[[F], F]:
+    """``--device``, with ``VIDTWIN_DEVICE`` for those who set it once."""
+    return click.option(
+        "--device",
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        default="auto",
+        show_default=True,
+        envvar="VIDTWIN_DEVICE",
+        show_envvar=True,
+        callback=parse_device,
+        help=help_text,
+    )
+
+
 def _network_options(function: F, weights_variable: str | None) -> F:
     for option in (
         click.option("--batch", type=click.IntRange(1, 4096), help="Tiles at once (default: from memory)."),
@@ -232,16 +246,7 @@ def _network_options(function: F, weights_variable: str | None) -> F:
             show_default=True,
             help="Arithmetic of the network.",
         ),
-        click.option(
-            "--device",
-            metavar="auto|cpu|cuda|cuda:N|mps",
-            default="auto",
-            show_default=True,
-            envvar="VIDTWIN_DEVICE",
-            show_envvar=True,
-            callback=parse_device,
-            help="Where to run.",
-        ),
+        device_option("Where to run."),
         click.option(
             "--weights",
             metavar="NAME|FILE",

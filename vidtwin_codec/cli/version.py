@@ -11,23 +11,13 @@ from typing import Any
 import click
 
 from vidtwin_codec import __version__, machine, weights
-from vidtwin_codec.cli.common import Screen, print_json
-from vidtwin_codec.cli.usage import parse_device
+from vidtwin_codec.cli.common import Screen, device_option, print_json
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import user_cache
 
 
 @click.command("version")
-@click.option(
-    "--device",
-    metavar="auto|cpu|cuda|cuda:N|mps",
-    default="auto",
-    show_default=True,
-    envvar="VIDTWIN_DEVICE",
-    show_envvar=True,
-    callback=parse_device,
-    help="Which to tell of.",
-)
+@device_option("Which to tell of.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def version_command(device: str, as_json: bool) -> None:
     """Tell the versions of vidtwin, torch and ffmpeg, and on what the network runs here.
