@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,8 @@ settings.register_profile("vidtwin", deadline=None)
 settings.load_profile("vidtwin")
 # a shell that runs this in the background has it ignore interrupts, which tests send to themselves and to children
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# where torchvision is installed, `measure` would download AlexNet for LPIPS
+sys.modules["torchvision"] = None  # type: ignore[assignment]
 
 
 @pytest.fixture(scope="session")

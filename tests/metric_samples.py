@@ -7,15 +7,12 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vidtwin_codec.media.ffmpeg import executable
 from vidtwin_codec.metrics import luma
 
 Frames = NDArray[np.uint8]
-LAYERS = ((64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3))
-"""Output channels, input channels and side of AlexNet's convolutions."""
 
 
 def picture(count: int, height: int, width: int, seed: int = 0) -> Frames:
@@ -61,20 +58,3 @@ def libvmaf_says(
     ffmpeg_says(folder, reference, decoded, graph)
     found = json.loads((folder / "features.json").read_text())
     return [frame["metrics"][value] for frame in found["frames"]]
-
-
-def write_lpips_weights(folder: Path) -> None:
-    """Random weights in the two files that LPIPS wants, the same every time."""
-    random = np.random.default_rng(7)
-
-    def tensor(*shape: int, scale: float) -> torch.Tensor:
-        return torch.from_numpy((random.standard_normal(shape) * scale).astype(np.float32))
-
-    trunk, linear = {}, {}
-    for number, (layer, (out, channels, side)) in enumerate(zip((0, 3, 6, 8, 10), LAYERS, strict=True)):
-        trunk[f"features.{layer}.weight"] = tensor(out, channels, side, side, scale=0.05)
-        trunk[f"features.{layer}.bias"] = tensor(out, scale=0.01)
-        linear[f"lin{number}.model.1.weight"] = tensor(1, out, 1, 1, scale=0.1).abs()
-    folder.mkdir(parents=True)
-    torch.save(trunk, folder / "alexnet-owt-random.pth")
-    torch.save(linear, folder / "alex.pth")

@@ -43,10 +43,10 @@ def model() -> VidTwin:
     return micro_model()
 
 
-def write(path: Path, model: VidTwin, *, legacy: bool = False, **more: Any) -> Path:
+def write(path: Path, model: VidTwin, **more: Any) -> Path:
     content = {"state_dict": released_state(model), **more}
     content.setdefault("hyper_parameters", released_params(model.config))
-    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    torch.save(content, path)
     return path
 
 
@@ -71,13 +71,10 @@ def touch(name: str) -> None:
     Path(name).touch()
 
 
-@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "old"])
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-def test_code_in_a_checkpoint_is_not_run_and_is_reported(
-    tmp_path: Path, model: VidTwin, attack: Any, legacy: bool
-) -> None:
+def test_code_in_a_checkpoint_is_not_run_and_is_reported(tmp_path: Path, model: VidTwin, attack: Any) -> None:
     mark = tmp_path / "mark"
-    path = write(tmp_path / "evil.ckpt", model, legacy=legacy, callbacks={"x": attack(mark)})
+    path = write(tmp_path / "evil.ckpt", model, callbacks={"x": attack(mark)})
     with pytest.raises(VidtwinError, match="refused: its pickle calls") as caught:
         load_checkpoint(path)
     assert not mark.exists()
@@ -173,9 +170,8 @@ def wrapped(kinds: Any, value: Any, parent: Any = None) -> Any:
     return node
 
 
-@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "old"])
 def test_a_checkpoint_full_of_foreign_objects_loads(
-    tmp_path: Path, model: VidTwin, foreign_modules: Any, monkeypatch: pytest.MonkeyPatch, legacy: bool
+    tmp_path: Path, model: VidTwin, foreign_modules: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds = foreign_modules
     callback = kinds.ModelCheckpoint()
@@ -187,7 +183,6 @@ def test_a_checkpoint_full_of_foreign_objects_loads(
     path = write(
         tmp_path / "full.ckpt",
         model,
-        legacy=legacy,
         hyper_parameters={"model": {"params": wrapped(kinds, released_params(model.config))}, "more": attributes},
         callbacks={"ModelCheckpoint{}": callback, "logger": kinds.ImageLogger()},
         optimizer_states=[optimizer.state_dict()],
@@ -210,6 +205,15 @@ def test_a_checkpoint_full_of_foreign_objects_loads(
     assert not opened.assumed
     assert_same(opened.load(), model)
     assert not {"omegaconf", "lightning", "my_trainer"} & set(sys.modules)
+
+
+def test_the_format_of_old_is_refused_with_the_way_to_convert_it(tmp_path: Path, model: VidTwin) -> None:
+    torch.save(released_state(model), tmp_path / "old.ckpt", _use_new_zipfile_serialization=False)
+    with pytest.raises(VidtwinError, match=r"before PyTorch 1\.6") as caught:
+        load_checkpoint(tmp_path / "old.ckpt")
+    assert "torch.save(torch.load(OLD), NEW)" in (caught.value.hint or "")
+    torch.save(torch.load(tmp_path / "old.ckpt"), tmp_path / "new.ckpt")
+    assert_same(load_checkpoint(tmp_path / "new.ckpt", config=model.config), model)
 
 
 def test_a_bare_state_dict_loads(tmp_path: Path) -> None:

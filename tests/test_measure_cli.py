@@ -45,7 +45,7 @@ def test_one_file_is_a_list(clips: Path, micro_weights: Path) -> None:
     assert "(BT.601 luma, 8 bits, limited range)" in shown
     assert "dB at their ends" in shown
     assert "no MS-SSIM: frames of 40 x 36 are too small" in shown
-    assert "no LPIPS: its weights are not on this machine" in shown
+    assert "no LPIPS: torchvision is not installed: pip install 'vidtwin-codec[lpips]'" in shown
 
 
 def test_json_has_an_object_per_file_and_one_for_the_set(clips: Path, micro_weights: Path) -> None:

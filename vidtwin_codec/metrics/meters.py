@@ -146,10 +146,8 @@ class MetricSet(Closing):
             del measures["ssim", "ms_ssim"]
             measures |= {("ssim",): ssim, ("ms_ssim",): ms_ssim}
         if "lpips" in wanted:
-            files = lpips.find_weights()
-            assert not isinstance(files, str)  # why_not would have said so
             try:
-                measures["lpips",] = lpips.Lpips(*files)
+                measures["lpips",] = lpips.Lpips()
             except VidtwinError as error:
                 self._reasons["lpips"] = error.message
         return {names: measure for names, measure in measures.items() if set(names) <= set(wanted)}
@@ -162,7 +160,4 @@ def why_not(metric: str, width: int, height: int) -> str | None:
         return f"frames of {width} x {height} are too small: no side may be shorter than {least} pixels"
     if metric in FILTERS:
         return missing_filter(metric)
-    if metric == "lpips":
-        found = lpips.find_weights()
-        return found if isinstance(found, str) else None
-    return None
+    return lpips.missing_package() if metric == "lpips" else None

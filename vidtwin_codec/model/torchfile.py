@@ -1,14 +1,12 @@
 """Files of PyTorch (``.ckpt``, ``.pt``): the tensors in them, and reading some of these.
 
-Two layouts exist: a zip archive (PyTorch 1.6 and later) with the pickle and one entry per storage, and
-the older stream of pickles followed by the raw storages.
+Such a file is a zip archive with the pickle and one entry per storage. PyTorch before 1.6 wrote a stream of pickles
+and raw storages, which is not read.
 """
 
 from __future__ import annotations
 
-import io
 import pickle
-import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,10 +25,11 @@ from vidtwin_codec.model.unpickle import (
     RefusedError,
     StorageRecord,
     TensorRecord,
-    read_pickle,
+    check_pickle,
 )
 
-_LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+_LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+"""The beginning of a file by PyTorch before 1.6."""
 _MAX_DEPTH = 32
 _MAX_VALUES = 100_000
 """Most values of hyper-parameters: a pickle may name one value any number of times."""
@@ -39,7 +38,6 @@ _DAMAGE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     zlib.error,
-    struct.error,
     ArithmeticError,
     AttributeError,
     EOFError,
@@ -69,7 +67,13 @@ class TorchFile:
         self.path = path
         try:
             with path.open("rb") as stream:
-                content = self._open_zip(stream) if stream.read(2) == b"PK" else self._open_legacy(stream)
+                begins = stream.read(len(_LEGACY))
+                if begins == _LEGACY:
+                    message = f"{path}: a checkpoint in the format of before PyTorch 1.6, which is not read"
+                    raise VidtwinError(message, "convert it in Python: torch.save(torch.load(OLD), NEW)")
+                if not begins.startswith(b"PK"):
+                    raise VidtwinError(f"{path}: a pickle, but not a PyTorch checkpoint")
+                content = self._open_zip(stream)
         except RefusedError as error:
             raise VidtwinError(f"{path}: refused: {error.message}", error.hint) from error
         except VidtwinError:
@@ -113,11 +117,9 @@ class TorchFile:
             info = archive.getinfo(pickles[0])
             if info.file_size > MAX_PICKLE:
                 raise VidtwinError(f"{self.path}: its pickle has {info.file_size} bytes, too many for a checkpoint")
-            content = InertUnpickler(read_pickle(io.BytesIO(archive.read(info)))).load()
-        self._storages = self._zip_storages
-        return content
+            return InertUnpickler(check_pickle(archive.read(info))).load()
 
-    def _zip_storages(self, stream: BinaryIO) -> Callable[[StorageRecord], Tensor]:
+    def _storages(self, stream: BinaryIO) -> Callable[[StorageRecord], Tensor]:
         archive = zipfile.ZipFile(stream)
 
         def numbers(record: StorageRecord) -> Tensor:
@@ -127,42 +129,6 @@ class TorchFile:
                 raise zipfile.BadZipFile("a storage is not of the size its tensor says")
             with archive.open(info) as entry:
                 return _read_numbers(entry, record)
-
-        return numbers
-
-    def _open_legacy(self, stream: BinaryIO) -> Any:
-        stream.seek(0)
-        first = InertUnpickler(read_pickle(stream)).load()
-        if first != _LEGACY_MAGIC:
-            raise VidtwinError(f"{self.path}: a pickle, but not a PyTorch checkpoint")
-        if InertUnpickler(read_pickle(stream)).load() != _LEGACY_PROTOCOL:
-            raise VidtwinError(f"{self.path}: a PyTorch checkpoint of an unknown version")
-        if not InertUnpickler(read_pickle(stream)).load().get("little_endian", True):
-            raise VidtwinError(f"{self.path}: written on a big-endian machine, which is not supported")
-        unpickler = InertUnpickler(read_pickle(stream))
-        content = unpickler.load()
-        keys = InertUnpickler(read_pickle(stream)).load()
-        if not isinstance(keys, list | tuple) or not all(isinstance(key, str | int) for key in keys):
-            raise ValueError("no list of storages")
-        keys = list(dict.fromkeys(map(str, keys)))
-        position = stream.tell()
-        self._places: dict[str, int] = {}
-        for key in keys:  # each storage: its number of elements, then their bytes
-            record = unpickler.storages[key]
-            stream.seek(position)
-            if struct.unpack("<q", stream.read(8)) != (record.elements,):
-                raise ValueError("a storage is not of the size its tensor says")
-            self._places[key] = position + 8
-            position += 8 + record.elements * _size(record.dtype)
-        if position > stream.seek(0, io.SEEK_END):
-            raise EOFError
-        self._storages = self._legacy_storages
-        return content
-
-    def _legacy_storages(self, stream: BinaryIO) -> Callable[[StorageRecord], Tensor]:
-        def numbers(record: StorageRecord) -> Tensor:
-            stream.seek(self._places[record.key])
-            return _read_numbers(stream, record)
 
         return numbers
 

@@ -18,7 +18,7 @@ import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 
@@ -167,22 +167,19 @@ class Items(dict[Any, Any]):
         """Drop attributes: modules keep versions of their parts there."""
 
 
-def read_pickle(stream: BinaryIO) -> bytes:
-    """The pickle that begins where the stream stands, which then stands behind it.
+def check_pickle(data: bytes) -> bytes:
+    """Return the pickle that ``data`` begins with.
 
     Raises:
-        pickle.UnpicklingError: it is larger than that of any checkpoint, or holds what none needs.
+        pickle.UnpicklingError: it holds what no checkpoint needs.
         ValueError: it is damaged.
     """
-    start = stream.tell()
-    data = stream.read(MAX_PICKLE)
-    end, count = 0, 0
-    for operation, argument, position in pickletools.genops(io.BytesIO(data)):
-        count, end = count + 1, (position or 0) + 1
+    end = 0
+    for count, (operation, argument, position) in enumerate(pickletools.genops(data)):
+        end = (position or 0) + 1
         large = isinstance(argument, int) and abs(argument) >= MAX_INTEGER
-        if count > MAX_OPERATIONS or large or operation.name == "BYTEARRAY8":
+        if count >= MAX_OPERATIONS or large or operation.name == "BYTEARRAY8":
             raise pickle.UnpicklingError("more than a checkpoint needs")
-    stream.seek(start + end)
     return data[:end]
 
 
@@ -195,7 +192,7 @@ class InertUnpickler(pickle._Unpickler):
     """Unpickles a checkpoint's structure; see the module's description.
 
     Args:
-        data: from `read_pickle`.
+        data: from `check_pickle`.
 
     Raises (from :meth:`load`):
         RefusedError: the pickle names something that would run code.
@@ -207,8 +204,6 @@ class InertUnpickler(pickle._Unpickler):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
-        self.storages: dict[str, StorageRecord] = {}
-        """Every storage the pickle mentions, by key."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Return our classes for parts of tensors and inert ones for the rest; refuse names that run code."""
@@ -242,7 +237,7 @@ class InertUnpickler(pickle._Unpickler):
             raise pickle.UnpicklingError("views of storages are not supported")
         if not isinstance(key, str | int):
             raise pickle.UnpicklingError("a storage without a name")
-        return self.storages.setdefault(str(key), StorageRecord(str(key), dtype, elements))
+        return StorageRecord(str(key), dtype, elements)
 
     def _setitem(self) -> None:
         _check_key(self.stack[-2])
