@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +59,7 @@ class Trial:
         self._model, self._clips = model, clips
         config = model.config
         self._layout = LatentLayout(config.structure_shape, config.dynamics_x_shape, config.dynamics_y_shape)
-        self._arrays = LatentArrays(*(torch.cat(part).float().cpu().numpy() for part in zip(*latents, strict=True)))
+        self._arrays = LatentArrays(*Latents.concatenate(latents).map(lambda part: part.float().cpu()).numpy())
         self.unquantized = self._psnr(self._arrays)
         if not math.isfinite(self.unquantized):
             raise ValueError("what the decoder gives is not finite")
@@ -79,10 +80,10 @@ class Trial:
 
     @torch.inference_mode()
     def _psnr(self, arrays: LatentArrays) -> float:
-        tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in arrays]
+        tensors = Latents.from_numpy(arrays).map(lambda part: part.to(self._clips[0].device))
         values = []
         for number, clip in enumerate(self._clips):
-            piece = Latents(*(tensor[number : number + 1].to(clip.device) for tensor in tensors))
+            piece = tensors.map(itemgetter(slice(number, number + 1)))
             error = (self._model.decode(piece).clamp(-1, 1) - clip).square().mean() / 4
             values.append(float(psnr_of_error(float(error))))
         return sum(values) / len(values)

@@ -52,7 +52,6 @@ def choose_symbols(
     if not effort:
         return nearest
     wide = broadcast_steps(steps)
-    pairs = zip(latents, wide, strict=True)
-    ratios = LatentArrays(*(np.clip(part / step, -MAX_SYMBOL, MAX_SYMBOL) for part, step in pairs))
+    ratios = latents.map(lambda part, step: np.clip(part / step, -MAX_SYMBOL, MAX_SYMBOL), wide)
     prices = LatentArrays(*(np.full_like(step[None], _PRICE) for step in wide))
     return Chooser(layout, clips, tiles).choose(ratios, prices, nearest).symbols

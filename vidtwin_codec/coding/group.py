@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -189,8 +190,7 @@ class OpenGroup:
         clips = list(self.placed())
         if not self.on_canvases and any(clip.placement is not None for clip in clips):
             raise ValueError("clips of this group lie on canvases of their own: read them one by one")
-        columns = zip(*(clip.symbols for clip in clips), strict=True)
-        symbols = LatentArrays(*(np.concatenate(column) for column in columns))
+        symbols = LatentArrays.concatenate([clip.symbols for clip in clips])
         return Group(*self.span, self.tiles, symbols, self.placements if self.on_canvases else ())
 
     def _decoded(self, coder: Coder, body: memoryview) -> Iterator[PlacedClip]:
@@ -205,7 +205,7 @@ class OpenGroup:
     def _cut(self, symbols: LatentArrays) -> Iterator[PlacedClip]:
         for number, placement in enumerate(self.placements):
             rows = slice(number * self.tiles, (number + 1) * self.tiles)
-            yield PlacedClip(LatentArrays(*(part[rows] for part in symbols)), placement)
+            yield PlacedClip(symbols.map(itemgetter(rows)), placement)
 
     def _placed(self, decoder: SparseGroupDecoder) -> Iterator[PlacedClip]:
         for symbols in decoder:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.errors import VidtwinError
@@ -26,6 +27,15 @@ class LatentArrays(NamedTuple):
     structure: NDArray[Any]
     dynamics_x: NDArray[Any]
     dynamics_y: NDArray[Any]
+
+    def map(self, function: Callable[..., NDArray[Any]], *others: Iterable[Any]) -> LatentArrays:
+        """Call ``function`` for each array, together with its counterpart in each of ``others``."""
+        return LatentArrays(*(function(*parts) for parts in zip(self, *others, strict=True)))
+
+    @staticmethod
+    def concatenate(parts: Sequence[LatentArrays]) -> LatentArrays:
+        """Join along the first axis; a single part is returned as it is."""
+        return parts[0] if len(parts) == 1 else LatentArrays(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,10 @@ class LatentShapes(NamedTuple):
     structure: tuple[int, int, int, int]
     dynamics_x: tuple[int, int, int]
     dynamics_y: tuple[int, int, int]
+
+    def zeros(self, count: int, *more: int, dtype: DTypeLike = np.int32) -> LatentArrays:
+        """Return arrays of zeros for ``count`` inputs, or with ``more`` axes before those of an input."""
+        return LatentArrays(*(np.zeros((count, *more, *shape), dtype) for shape in self))
 
     def sizes(self) -> Iterator[int]:
         """Number of elements of each array."""

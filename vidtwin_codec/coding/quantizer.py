@@ -23,13 +23,12 @@ def quantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
     Raises:
         VidtwinError: a latent is NaN or infinite (broken weights, or a precision that overflows).
     """
-    return LatentArrays(*(_divide(array, step) for array, step in zip(latents, broadcast_steps(steps), strict=True)))
+    return latents.map(_divide, broadcast_steps(steps))
 
 
 def dequantize(symbols: LatentArrays, steps: Steps) -> LatentArrays:
     """Return latents ``symbol * step`` in float32, the same to the bit on every machine."""
-    pairs = zip(symbols, broadcast_steps(steps), strict=True)
-    return LatentArrays(*(array.astype(np.float32) * step for array, step in pairs))
+    return symbols.map(lambda array, step: array.astype(np.float32) * step, broadcast_steps(steps))
 
 
 def requantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
@@ -45,13 +44,14 @@ def requantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
     Raises:
         VidtwinError: a latent is NaN or infinite.
     """
-    arrays = []
-    for name, array, step in zip(LatentArrays._fields, latents, broadcast_steps(steps), strict=True):
+
+    def divide(array: NDArray[np.floating], step: NDArray[np.float32], name: str) -> NDArray[np.int32]:
         values = np.asarray(array, dtype=np.float64)
         if not bool(np.isfinite(values).all()):
             raise VidtwinError(f"{name} latents hold numbers that are not finite")
-        arrays.append(np.clip(np.rint(values / step), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32))
-    return LatentArrays(*arrays)
+        return np.clip(np.rint(values / step), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+
+    return latents.map(divide, broadcast_steps(steps), LatentArrays._fields)
 
 
 def broadcast_steps(steps: Steps) -> tuple[NDArray[np.float32], ...]:

@@ -65,8 +65,8 @@ class SparseGroup:
         flat = np.zeros(tiles * layout.elements, self.dtype)
         flat[self._places[number]] = self._values[number]
         ends = np.cumsum([tiles * size for size in layout.shapes().sizes()])[:-1]
-        parts = zip(np.split(flat, ends), layout.shapes(), strict=True)
-        return PlacedClip(LatentArrays(*(part.reshape(tiles, *shape) for part, shape in parts)), placement)
+        parts = LatentArrays(*np.split(flat, ends))
+        return PlacedClip(parts.map(lambda part, shape: part.reshape(tiles, *shape), layout.shapes()), placement)
 
     def save(self, path: Path) -> None:
         """Write the group to a file that :meth:`load` reads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import count, groupby, islice
 from math import floor
 from types import TracebackType
@@ -162,7 +162,7 @@ class Decoder:
                     start = entry.first_frame + skipped * clip_frames
                     skipped += len(parts)
                     piece_end = entry.first_frame + min(entry.frames, skipped * clip_frames)
-                    yield start, piece_end, _concatenated(parts), placements
+                    yield start, piece_end, LatentArrays.concatenate(parts), placements
             if entry.first_frame + entry.frames >= self.last:
                 return  # without a look at what follows, which may be long in coming
 
@@ -205,12 +205,6 @@ class Decoder:
         if first >= total:
             seconds = float(total / self.header.fps)
             raise VidtwinError(f"{self._name}: is only {seconds:.2f} seconds long", "choose an earlier --start")
-
-
-def _concatenated(clips: Sequence[LatentArrays]) -> LatentArrays:
-    return (
-        clips[0] if len(clips) == 1 else LatentArrays(*(np.concatenate(column) for column in zip(*clips, strict=True)))
-    )
 
 
 def matching_weights(header: Header, wanted: str | None) -> weights.Entry:

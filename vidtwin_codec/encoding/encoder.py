@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Piece:
     def clips(self) -> Iterator[LatentArrays]:
         """Split the latents by clip, ``[tiles, …]`` each."""
         for start in range(0, self.span.clips * self.tiles, self.tiles):
-            yield LatentArrays(*(part[start : start + self.tiles] for part in self.latents))
+            yield self.latents.map(itemgetter(slice(start, start + self.tiles)))
 
 
 class Encoder:

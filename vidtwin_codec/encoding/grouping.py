@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from vidtwin_codec.coding import (
     MAX_GROUP_SYMBOLS,
     SPARSE,
@@ -110,8 +108,7 @@ class DensePacker:
         pieces, self._pieces = self._pieces, []
         spans = [piece.span for piece in pieces]
         frames, clips = (sum(sizes) for sizes in zip(*((span.frames, span.clips) for span in spans), strict=True))
-        columns = zip(*(piece.latents for piece in pieces), strict=True)
-        latents, tiles = LatentArrays(*(np.concatenate(column) for column in columns)), pieces[0].tiles
+        latents, tiles = LatentArrays.concatenate([piece.latents for piece in pieces]), pieces[0].tiles
         symbols = choose_symbols(latents, self.steps, self._layout, clips=clips, tiles=tiles, effort=self._effort)
         placements = tuple(placement for piece in pieces for placement in [piece.placement] * piece.span.clips)
         if not any(placements):

@@ -75,6 +75,6 @@ def _bits_about(values: NDArray[np.int32]) -> NDArray[np.float64]:
 
 
 def _joined(one: Group, other: Group) -> Group:
-    symbols = LatentArrays(*(np.concatenate(pair) for pair in zip(one.symbols, other.symbols, strict=True)))
+    symbols = LatentArrays.concatenate([one.symbols, other.symbols])
     frames, clips = one.frames + other.frames, one.clips + other.clips
     return Group(one.first_frame, frames, one.first_clip, clips, one.tiles, symbols)

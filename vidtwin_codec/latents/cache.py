@@ -127,10 +127,8 @@ class GroupCache:
                 raise explain_os_error(error, path) from error
             return symbols
         bounds = np.cumsum([0, *layout.shapes().sizes()])
-        parts = (flat[:, a:b] for a, b in pairwise(bounds))
-        return LatentArrays(
-            *(part.reshape(len(flat), *shape) for part, shape in zip(parts, layout.shapes(), strict=True))
-        )
+        parts = LatentArrays(*(flat[:, a:b] for a, b in pairwise(bounds)))
+        return parts.map(lambda part, shape: part.reshape(len(flat), *shape), layout.shapes())
 
 
 def _bytes_of(found: LatentArrays | SparseGroup) -> int:
@@ -141,7 +139,7 @@ def narrowed(symbols: LatentArrays) -> LatentArrays:
     """The same numbers in the smallest of int8, int16 and int32 that holds all three arrays."""
     most = max(max(int(array.max()), -int(array.min())) for array in symbols)
     dtype = next(kind for kind in (np.int8, np.int16, np.int32) if most <= np.iinfo(kind).max)
-    found = LatentArrays(*(array.astype(dtype) for array in symbols))
+    found = symbols.map(lambda array: array.astype(dtype))
     for array in found:
         array.flags.writeable = False
     return found

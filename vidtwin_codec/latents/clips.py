@@ -50,7 +50,7 @@ class ClipLatents:
         """
         placement = self.placements[number] if self.placements else None
         tiles = self.tile_counts[number] if self.tile_counts else None
-        return cropped(LatentArrays(*(part[number, :tiles] for part in self.symbols)), layout, placement)
+        return cropped(self.symbols.map(lambda part: part[number, :tiles]), layout, placement)
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {list(part.shape)}" for name, part in self.symbols._asdict().items())
@@ -81,11 +81,9 @@ class ClipLatents:
 
     def torch(self, device: Any = None) -> Latents:
         """All three as float32 tensors on ``device`` (torch's default: the CPU)."""
-        import torch
-
         from vidtwin_codec.model import Latents
 
-        return Latents(*(torch.from_numpy(array).to(device or "cpu") for array in self.numpy()))
+        return Latents.from_numpy(self.numpy()).map(lambda part: part.to(device or "cpu"))
 
 
 def cropped(arrays: LatentArrays, layout: LatentLayout, placement: Placement | None) -> LatentArrays:

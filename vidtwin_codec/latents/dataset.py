@@ -142,7 +142,7 @@ class VtwDataset(Dataset[dict[str, Any]]):
                 found["tiles"] = torch.tensor(read.tile_counts)
         else:
             found = {"file": index, "clip": first, "tile": tile}
-            symbols = LatentArrays(*(array[:, tile] for array in read.symbols))
+            symbols = read.symbols.map(lambda array: array[:, tile])
         latents = dequantize(symbols, read.steps)
         if self.grid is not None:
             latents = _filled(latents, self.grid, self.files[index])
@@ -219,8 +219,7 @@ def _filled(latents: LatentArrays, grid: tuple[int, int], name: str) -> LatentAr
         size = " by ".join(map(str, latents.structure.shape[-3:-1]))
         raise VidtwinError(f"{name}: a clip has a grid of {size} patches, larger than {rows} by {columns}")
     sides = ([(0, down), (0, right), (0, 0)], [(0, right)], [(0, down)])
-    pads = ([(0, 0)] * (part.ndim - len(side)) + side for part, side in zip(latents, sides, strict=True))
-    return LatentArrays(*(np.pad(part, pad) for part, pad in zip(latents, pads, strict=True)))
+    return latents.map(lambda part, side: np.pad(part, [(0, 0)] * (part.ndim - len(side)) + side), sides)
 
 
 def _more_tiles(symbols: LatentArrays, most: int, name: str) -> LatentArrays:
@@ -228,7 +227,7 @@ def _more_tiles(symbols: LatentArrays, most: int, name: str) -> LatentArrays:
     missing = most - symbols.structure.shape[1]
     if missing < 0:
         raise VidtwinError(f"{name}: a clip has {most - missing} tiles, more than {most}")
-    return LatentArrays(*(np.pad(part, [(0, 0), (0, missing)] + [(0, 0)] * (part.ndim - 2)) for part in symbols))
+    return symbols.map(lambda part: np.pad(part, [(0, 0), (0, missing)] + [(0, 0)] * (part.ndim - 2)))
 
 
 def _paths(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:

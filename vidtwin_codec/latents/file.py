@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cached_property
 from math import floor
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -202,7 +203,7 @@ class VtwFile(Closing):
             if self._wide:
                 for clip, (symbols, placement) in enumerate(self._reader.placed(number), first):
                     numbers = range(clip, clip + 1)
-                    arrays = LatentArrays(*(part[None] for part in narrowed(symbols)))
+                    arrays = narrowed(symbols).map(lambda part: part[None])
                     yield ClipLatents(numbers, self._frames_of(numbers), arrays, self.header.steps, (placement,))
             else:
                 yield self[first : first + clips]
@@ -253,18 +254,16 @@ class VtwFile(Closing):
         dtype = np.result_type(np.int8, *(part.structure.dtype for part in parts.values()))
         places = {group: self._places_of(group) for group in parts}
         tiles = max((places[group].tiles for group in parts), default=self.tiles)
-        arrays = []
-        for field, shape in enumerate(self.header.layout.shapes()):
-            out = np.zeros((len(wanted), tiles, *shape), dtype)
-            for group, part in parts.items():
-                inside = homes == group
-                whole = part[field].reshape(-1, places[group].tiles, *shape)
-                out[inside, : places[group].tiles] = whole[wanted[inside] - self._starts[group]]
-            arrays.append(out)
+        arrays = self.header.layout.shapes().zeros(len(wanted), tiles, dtype=dtype)
+        for group, part in parts.items():
+            inside, own = homes == group, places[group].tiles
+            for out, array in zip(arrays, part, strict=True):
+                whole = array.reshape(-1, own, *array.shape[1:])
+                out[inside, :own] = whole[wanted[inside] - self._starts[group]]
         pairs = zip(homes.tolist(), (wanted - self._starts[homes]).tolist(), strict=True)
         placements = tuple(places[home].placements[clip] for home, clip in pairs)
         counts = tuple(places[home].tiles for home in homes.tolist()) if self.header.camera else ()
-        return ClipLatents(numbers, frames, LatentArrays(*arrays), self.header.steps, placements, counts)
+        return ClipLatents(numbers, frames, arrays, self.header.steps, placements, counts)
 
     def _places_of(self, number: int) -> GroupPlaces:
         """Where the clips of a group lie; asked of the file only where they may have canvases."""
@@ -308,10 +307,9 @@ class VtwFile(Closing):
         pairs = [(groups[int(home)], int(clip)) for home, clip in zip(homes, inside, strict=True)]
         placements = tuple(group.placements[clip] for group, clip in pairs)
         shapes = largest_layout(layout, placements)
-        arrays = LatentArrays(*(np.zeros((len(wanted), tiles, *shape), dtype) for shape in shapes))
+        arrays = shapes.zeros(len(wanted), tiles, dtype=dtype)
         for place, (group, clip) in enumerate(pairs):
-            rows = LatentArrays(*(array[place] for array in arrays))
-            own = cropped(rows, layout, placements[place])
+            own = cropped(arrays.map(itemgetter(place)), layout, placements[place])
             for array, part in zip(own, group.clip(clip, layout, tiles).symbols, strict=True):
                 array[:] = part
         return arrays, placements

@@ -218,15 +218,12 @@ def _write(
     described, header = job.described, job.described.header
 
     def read(first: int, end: int) -> LatentArrays:
-        parts = (tensors.read(name, first, end) for name in job.tensors)
-        shaped = (
-            part.reshape(end - first, described.tiles, *shape)
-            for part, shape in zip(parts, described.shapes, strict=True)
-        )
-        latents = LatentArrays(*shaped)
+        flat = LatentArrays(*(tensors.read(name, first, end) for name in job.tensors))
+        latents = flat.map(lambda part, shape: part.reshape(end - first, described.tiles, *shape), described.shapes)
         if described.placements:  # a clip at a time, or clips of as many tiles
             placement = described.placement(first)
-            latents = LatentArrays(*(part[:, : header.tiles_on(placement)] for part in latents))
+            tiles = header.tiles_on(placement)
+            latents = latents.map(lambda part: part[:, :tiles])
             latents = cropped(latents, header.layout, placement)
         return requantize(latents, header.steps)
 

@@ -162,7 +162,7 @@ def mix_latents(
             content, motion = _looped(still, first, end, clips), _looped(moving, first, end, clips)
             # tiles of canvases are each other's, if there are any: those of two files then lie alike
             if content.structure.shape[1] == len(tiles):
-                motion = LatentArrays(*(part[:, tiles] for part in motion))
+                motion = motion.map(lambda part: part[:, tiles])
             return LatentArrays(content.structure, motion.dynamics_x, motion.dynamics_y)
 
         audio: Iterable[bytes] = ()
@@ -239,7 +239,7 @@ def _looped(file: VtwFile, first: int, end: int, clips: int) -> LatentArrays:
     if clips <= len(file):
         return file[first:end].symbols
     parts = [file[_home(file, clip, clips)].symbols for clip in range(first, end)]
-    return LatentArrays(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return LatentArrays.concatenate(parts)
 
 
 def _home(file: VtwFile, clip: int, clips: int) -> int:

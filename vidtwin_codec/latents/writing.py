@@ -91,7 +91,7 @@ def _even_in_tiles(header: Header, group_clips: Sequence[int], placements: Place
 
 def _rows(symbols: LatentArrays) -> LatentArrays:
     """``[clips, tiles, …]`` of any integers → int32 ``[clips · tiles, …]``."""
-    return LatentArrays(*(array.astype(np.int32).reshape(-1, *array.shape[2:]) for array in symbols))
+    return symbols.map(lambda array: array.astype(np.int32).reshape(-1, *array.shape[2:]))
 
 
 def even_groups(clips: int, most: int) -> list[int]:

@@ -39,7 +39,7 @@ def squared_derivatives(model: VidTwin, latents: Latents, generator: torch.Gener
     Returns:
         Means over each channel's elements; not finite where the decoder's derivatives are not.
     """
-    inputs = Latents(*(part.detach().clone().requires_grad_(True) for part in latents))
+    inputs = latents.map(lambda part: part.detach().clone().requires_grad_(True))
     with torch.enable_grad():
         decoded = model.decode(inputs)
     total: list[NDArray[np.float64]] = []

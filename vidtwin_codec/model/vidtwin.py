@@ -11,11 +11,13 @@ Source: arXiv 2412.17726v2 (CVPR 2025), and the released model it describes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidtwin_codec.errors import VidtwinError
@@ -39,6 +41,24 @@ class Latents(NamedTuple):
     """``[B, d_D, T, w_D]``: one number per frame and column."""
     dynamics_y: Tensor
     """``[B, d_D, T, h_D]``: one number per frame and row."""
+
+    def map(self, function: Callable[..., Tensor], *others: Iterable[Any]) -> Latents:
+        """Call ``function`` for each tensor, together with its counterpart in each of ``others``."""
+        return Latents(*(function(*parts) for parts in zip(self, *others, strict=True)))
+
+    def numpy(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return the tensors, which are on the CPU, as arrays that share their memory."""
+        return self.structure.numpy(), self.dynamics_x.numpy(), self.dynamics_y.numpy()
+
+    @staticmethod
+    def concatenate(parts: Sequence[Latents]) -> Latents:
+        """Join along the batch; a single part is returned as it is."""
+        return parts[0] if len(parts) == 1 else Latents(*map(torch.cat, zip(*parts, strict=True)))
+
+    @staticmethod
+    def from_numpy(arrays: Iterable[NDArray[Any]]) -> Latents:
+        """Return tensors on the CPU, which share the arrays' memory where that is in order."""
+        return Latents(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
 
 class Posterior(NamedTuple):
@@ -79,7 +99,7 @@ class VidTwinEncoder(nn.Module):
         mean, log_variance = (
             Latents(*parts) for parts in zip(structure.chunk(2, -1), *(line.chunk(2, 1) for line in lines), strict=True)
         )
-        return Posterior(mean, Latents(*(part.clamp(*LOG_VARIANCE_RANGE) for part in log_variance)))
+        return Posterior(mean, log_variance.map(lambda part: part.clamp(*LOG_VARIANCE_RANGE)))
 
     def means(self, tokens: Tensor, grid: tuple[int, int]) -> Latents:
         """Return the means of :meth:`posterior` alone."""

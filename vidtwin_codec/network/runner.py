@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
-import numpy as np
 import torch
 
 from vidtwin_codec.coding import LatentArrays, LatentLayout
@@ -107,14 +107,12 @@ class NetworkRunner:
         if geometry.abutting:
             tiles, network = tiles.permute(0, 2, 3, 4, 1), self.encode_windows
         parts = list(self.batches_of(geometry).run(lambda piece: network(tiles[piece]), len(tiles)))
-        if len(parts) == 1:
-            return LatentArrays(*(part.numpy() for part in parts[0]))
-        return LatentArrays(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+        return LatentArrays(*Latents.concatenate(parts).numpy())
 
     @torch.inference_mode()
     def decode(self, latents: LatentArrays, geometry: Geometry, only: Any = None) -> Iterator[Frames]:
         """Decode ``clips · tiles`` latents, and yield the frames of each clip, uint8 ``[clip_frames, H, W, 3]``."""
-        tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
+        tensors = Latents.from_numpy(latents)
 
         network: Callable[[Latents, Any], torch.Tensor] = self.decode_tiles
         join: Callable[[Iterable[torch.Tensor]], torch.Tensor] = geometry.join
@@ -122,7 +120,7 @@ class NetworkRunner:
             network, join = self.decode_windows, geometry.join_levels
 
         def run(piece: slice) -> torch.Tensor:
-            return network(Latents(*(tensor[piece] for tensor in tensors)), only)
+            return network(tensors.map(itemgetter(piece)), only)
 
         stream = (tile for out in self.batches_of(geometry).run(run, len(tensors[0])) for tile in out.unbind(0))
         per_clip = len(geometry.tiles)
@@ -142,12 +140,12 @@ class NetworkRunner:
         """Call the network once: uint8 ``[n, 3, T, H, W]`` to posterior means, on the CPU."""
         pixels = pixels_from_levels(tiles.to(self.device.device))
         with self.device.autocast():
-            return Latents(*(part.cpu() for part in self.model.encode(pixels)))
+            return self.model.encode(pixels).map(torch.Tensor.cpu)
 
     @torch.inference_mode()
     def decode_tiles(self, latents: Latents, only: Any = None) -> torch.Tensor:
         """Call the network once: latents of n tiles to ``[n, 3, T, H, W]`` in [-1, 1], on the device."""
-        part = Latents(*(tensor.to(self.device.device) for tensor in latents))
+        part = latents.map(lambda tensor: tensor.to(self.device.device))
         with self.device.autocast():
             return self.model.decode(part, only=only)
 
@@ -155,12 +153,12 @@ class NetworkRunner:
     def encode_windows(self, windows: torch.Tensor) -> Latents:
         """Call the network once: uint8 ``[n, T, H, W, 3]`` to posterior means, on the CPU."""
         with self.device.autocast():
-            return Latents(*(part.cpu() for part in self.model.encode_levels(windows.to(self.device.device))))
+            return self.model.encode_levels(windows.to(self.device.device)).map(torch.Tensor.cpu)
 
     @torch.inference_mode()
     def decode_windows(self, latents: Latents, only: Any = None) -> torch.Tensor:
         """Call the network once: latents of n windows to uint8 ``[n, T, H, W, 3]``, on the device."""
-        part = Latents(*(tensor.to(self.device.device) for tensor in latents))
+        part = latents.map(lambda tensor: tensor.to(self.device.device))
         with self.device.autocast():
             return self.model.decode_levels(part, only=only)
 

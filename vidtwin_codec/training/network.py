@@ -168,17 +168,17 @@ def begin(model: VidTwin, rate: RateModel | None, sampler: ClipSampler, options:
     """
     clips = [model.posterior(pixels(sampler.cut(sampler.draw(0, number))[None])) for number in range(_BEGIN_CLIPS)]
     if rate is not None:
-        parts = zip(*(clip.mean for clip in clips), strict=True)
-        rate.begin(Latents(*(torch.cat(part) for part in parts)))
+        rate.begin(Latents.concatenate([clip.mean for clip in clips]))
     if options.init is None:
         return 0
     if rate is not None:
         pairs = [(clip.mean, rate.rounded(clip.mean, options.noise_scale)) for clip in clips]
     else:
         # one posterior sigma up for even clips, and down for odd ones
-        pairs = [(clip.mean, Latents(*(mean + options.noise_scale * sign * (0.5 * log).exp()
-                                       for mean, log in zip(*clip, strict=True))))
-                 for number, clip in enumerate(clips) for sign in ((-1) ** number,)]  # fmt: skip
+        pairs = []
+        for number, (mean, log_variance) in enumerate(clips):
+            sigmas = options.noise_scale * (-1) ** number
+            pairs.append((mean, mean.map(lambda m, log, by=sigmas: m + by * (0.5 * log).exp(), log_variance)))
     return open_blocks(model, pairs, options.seed)
 
 

@@ -93,7 +93,7 @@ class Objective(nn.Module):
     def _sampled(self, posterior: Posterior, noise: Tensor, factor: Tensor) -> tuple[Latents, Tensor]:
         """Sample a posterior for the decoder, and compute its divergence."""
         if not self.kl_weight:
-            posterior = Posterior(posterior.mean, Latents(*(part.detach() for part in posterior.log_variance)))
+            posterior = Posterior(posterior.mean, posterior.log_variance.map(Tensor.detach))
         return _sample(posterior, factor[:, None] * noise), _rate(posterior)
 
     def _coded(self, posterior: Posterior, noise: Tensor, factor: Tensor) -> tuple[Latents, Tensor]:
@@ -114,11 +114,10 @@ def _encoder(model: VidTwin) -> nn.Module:
 
 def _sample(posterior: Posterior, noise: Tensor) -> Latents:
     parts = torch.split(noise, [mean[0].numel() for mean in posterior.mean], dim=1)
-    return Latents(
-        *(
-            mean + (0.5 * log_variance).exp() * part.view_as(mean)
-            for mean, log_variance, part in zip(posterior.mean, posterior.log_variance, parts, strict=True)
-        )
+    return posterior.mean.map(
+        lambda mean, log_variance, part: mean + (0.5 * log_variance).exp() * part.view_as(mean),
+        posterior.log_variance,
+        parts,
     )
 
 

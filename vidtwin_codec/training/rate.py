@@ -134,12 +134,13 @@ class RateModel(nn.Module):
             factor: factor on the steps, a number or ``[B, 1, 1, 1]``.
         """
         offset = _DEAD_ZONE if self.sparse else 0.5
-        found = []
-        for values, step in zip(latents, self.steps(), strict=True):
+
+        def rounded(values: Tensor, step: Tensor) -> Tensor:
             wide = _fitted(factor, values) * step
             symbols = (values.abs() / wide + offset).floor() * values.sign()
-            found.append(values + (symbols * wide - values).detach())
-        return Latents(*found)
+            return values + (symbols * wide - values).detach()
+
+        return latents.map(rounded, self.steps())
 
     def noisy(self, latents: Latents, noise: Tensor, factor: Tensor | float = 1.0) -> tuple[Latents, Latents]:
         """Add noise to latents.
@@ -153,13 +154,9 @@ class RateModel(nn.Module):
             The noisy latents over their steps, and in their own unit.
         """
         parts = torch.split(noise / WIDTH_OF_NOISE, [values[0].numel() for values in latents], dim=1)
-        ratios, restored = [], []
-        for values, step, part in zip(latents, self.steps(), parts, strict=True):
-            wide = _fitted(factor, values) * step
-            ratio = values / wide + part.view_as(values)
-            ratios.append(ratio)
-            restored.append(ratio * wide)
-        return Latents(*ratios), Latents(*restored)
+        wide = latents.map(lambda values, step: _fitted(factor, values) * step, self.steps())
+        ratios = latents.map(lambda values, each, part: values / each + part.view_as(values), wide, parts)
+        return ratios, ratios.map(torch.mul, wide)
 
 
 def _before(values: Tensor, dim: int) -> Tensor:

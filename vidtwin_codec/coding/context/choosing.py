@@ -138,7 +138,4 @@ def _options(guesses: Ints, wanted: NDArray[Any], weights: NDArray[Any]) -> _Opt
 
 
 def _floats(arrays: LatentArrays, like: LatentArrays | None = None) -> LatentArrays:
-    shapes = like or arrays
-    return LatentArrays(
-        *(np.broadcast_to(np.asarray(a, dtype=np.float32), b.shape) for a, b in zip(arrays, shapes, strict=True))
-    )
+    return arrays.map(lambda a, b: np.broadcast_to(np.asarray(a, dtype=np.float32), b.shape), like or arrays)

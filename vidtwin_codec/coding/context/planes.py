@@ -45,9 +45,7 @@ def split(symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -
 
 def empty(layout: LatentLayout, clips: int, tiles: int) -> tuple[Plane, Plane]:
     """Return planes of zeros, which a decoder fills."""
-    count = clips * tiles
-    zeros = LatentArrays(*(np.zeros((count, *shape), np.int32) for shape in layout.shapes()))
-    return split(zeros, layout, clips, tiles)
+    return split(layout.shapes().zeros(clips * tiles), layout, clips, tiles)
 
 
 def join(planes: tuple[Plane, Plane], layout: LatentLayout, clips: int, tiles: int) -> LatentArrays:
@@ -59,4 +57,4 @@ def join(planes: tuple[Plane, Plane], layout: LatentLayout, clips: int, tiles: i
     for side, (depth, frames, positions) in zip(sides, (layout.dynamics_x, layout.dynamics_y), strict=True):
         split_side = side.reshape(clips, frames, depth, tiles, positions).transpose(0, 3, 2, 1, 4)
         arrays.append(split_side.reshape(-1, depth, frames, positions))
-    return LatentArrays(*(np.ascontiguousarray(array) for array in arrays))
+    return LatentArrays(*map(np.ascontiguousarray, arrays))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -262,7 +263,7 @@ class SparseGroupDecoder:
             walk.next_clip(clip == 0, buffer, None)
             layout = walk.grid
             self._allowance.spend(0, _memory(layout, walk.tiles))
-            arrays = LatentArrays(*(np.zeros((walk.tiles, *shape), np.int32) for shape in layout.shapes()))
+            arrays = layout.shapes().zeros(walk.tiles)
             for tile in range(walk.tiles):
                 out = view(arrays.structure[tile].reshape(-1))
                 wrong = 0
@@ -327,7 +328,7 @@ class SparseCoder:
         """Return the body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""
         encoder = SparseGroupEncoder(layout, tiles, guess_steps(symbols, layout))
         for clip in range(clips):
-            encoder.add_symbols(LatentArrays(*(array[clip * tiles : (clip + 1) * tiles] for array in symbols)))
+            encoder.add_symbols(symbols.map(itemgetter(slice(clip * tiles, (clip + 1) * tiles))))
         return encoder.finish()
 
     def decode(self, body: memoryview, layout: LatentLayout, clips: int, tiles: int) -> LatentArrays:
@@ -342,7 +343,7 @@ class SparseCoder:
             if decoder.placement is not None:
                 raise ValueError("holds clips on canvases of their own")
             parts.append(part)
-        return LatentArrays(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        return LatentArrays.concatenate(parts)
 
 
 def _memory(layout: LatentLayout, tiles: int) -> int:

@@ -127,7 +127,7 @@ class _Sieve:
     def read(self, stream: BinaryIO, piece: Piece) -> LatentArrays:
         """Read the clips of a piece."""
         shapes = (self._layout if piece.placement is None else piece.placement.grid(self._layout)).shapes()
-        arrays = LatentArrays(*(np.zeros((piece.span.clips * self._tiles, *shape), np.float32) for shape in shapes))
+        arrays = shapes.zeros(piece.span.clips * self._tiles, dtype=np.float32)
         reader = zstandard.ZstdDecompressor()
         for number in range(piece.span.clips):
             sizes = _SIZES.unpack(stream.read(_SIZES.size))

@@ -65,22 +65,21 @@ class Network:
         """Compute the posterior means of uint8 clips ``[n, T, H, W, 3]``."""
         device, levels = self.runner.device, torch.from_numpy(clips).permute(0, 4, 1, 2, 3)
 
-        def run(piece: slice) -> tuple[torch.Tensor, ...]:
+        def run(piece: slice) -> Latents:
             pixels = pixels_from_levels(levels[piece].to(device.device))
             with device.autocast():
-                return tuple(part.float().cpu() for part in self.runner.model.encode(pixels))
+                return self.runner.model.encode(pixels).map(lambda part: part.float().cpu())
 
-        parts = zip(*self.runner.batches.run(run, len(clips)), strict=True)
-        return LatentArrays(*(torch.cat(column).numpy() for column in parts))
+        return LatentArrays(*Latents.concatenate(list(self.runner.batches.run(run, len(clips)))).numpy())
 
     @torch.inference_mode()
     def decode(self, latents: LatentArrays) -> NDArray[np.float32]:
         """Decode latents to float32 clips ``[n, T, H, W, 3]`` in [0, 1], clipped but not rounded."""
-        device, tensors = self.runner.device, [torch.from_numpy(np.ascontiguousarray(part)) for part in latents]
+        device, tensors = self.runner.device, Latents.from_numpy(latents)
 
         def run(piece: slice) -> torch.Tensor:
             with device.autocast():
-                out = self.runner.model.decode(Latents(*(part[piece].to(device.device) for part in tensors)))
+                out = self.runner.model.decode(tensors.map(lambda part: part[piece].to(device.device)))
             return out.float().clamp_(-1, 1).add_(1).div_(2).permute(0, 2, 3, 4, 1).cpu()
 
         decoded: NDArray[np.float32] = torch.cat(list(self.runner.batches.run(run, len(tensors[0])))).numpy()
