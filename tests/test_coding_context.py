@@ -135,11 +135,11 @@ def test_the_rans_coder_gives_tokens_back(seed: int, lengths: list[int]) -> None
     values = np.random.default_rng(seed)
     tables = Tables(starting_counts((16, 1000, 60_000)))
     steps = [(values.integers(0, 3, n), values.integers(0, TOKENS, n)) for n in lengths]
-    coder = rans.Encoder()
+    coder = rans.RansEncoder()
     for contexts, tokens in steps:
         coder.put(*tables.intervals(contexts, tokens))
     states, words = coder.finish()
-    decoder = rans.Decoder(states, words)
+    decoder = rans.RansDecoder(states, words)
     for contexts, tokens in steps:
         assert np.array_equal(decoder.take(tables, contexts), tokens)
     decoder.finish()
@@ -150,7 +150,7 @@ def test_the_rans_coder_gives_tokens_back(seed: int, lengths: list[int]) -> None
 def test_few_states_and_many_are_coded_alike(seed: int, lengths: list[int], rare: bool) -> None:
     values = np.random.default_rng(seed)
     tables = Tables(starting_counts((16, 1000, 60_000)))
-    coder = rans.Encoder()
+    coder = rans.RansEncoder()
     for length in lengths:
         contexts = values.integers(0, 3, (3, length))
         coder.put(*tables.intervals(contexts, values.integers(0, TOKENS if rare else 2, (3, length))))
@@ -165,7 +165,7 @@ def test_the_rans_coder_wastes_little() -> None:
     tables = Tables(starting_counts((2048,)))
     values = np.random.default_rng(1)
     contexts = np.zeros(1000, np.int64)
-    coder, asked = rans.Encoder(), 0.0
+    coder, asked = rans.RansEncoder(), 0.0
     for _ in range(60):
         tokens = tables.find(contexts, values.integers(0, TOTAL, 1000))[0]
         starts, frequencies = tables.intervals(contexts, tokens)

@@ -29,8 +29,8 @@ from vidtwin_codec.coding import (
     quantize,
 )
 from vidtwin_codec.coding.context import planes, scales
-from vidtwin_codec.coding.context.choosing import Chooser
 from vidtwin_codec.coding.context.model import Model
+from vidtwin_codec.coding.context.rdoq import rdoq
 from vidtwin_codec.coding.context.tables import TOTAL
 from vidtwin_codec.coding.context.tokens import EXTRA_BITS, tokenize
 from vidtwin_codec.coding.effort import MAX_EFFORT, choose_symbols
@@ -64,7 +64,7 @@ def same(one: LatentArrays, other: LatentArrays) -> bool:
 
 def choose(latents: LatentArrays, weight: float) -> tuple[LatentArrays, float]:
     weights = LatentArrays(*(np.full((1, 1, 1, 1), weight) for _ in range(3)))
-    return Chooser(LAYOUT, CLIPS, TILES).choose(latents, weights, quantize(latents, even_steps(1.0)))
+    return rdoq(latents, weights, quantize(latents, even_steps(1.0)), LAYOUT, clips=CLIPS, tiles=TILES)
 
 
 def bytes_of(symbols: LatentArrays) -> int:

@@ -13,7 +13,7 @@ import click
 from vidtwin_codec import __version__, signals
 from vidtwin_codec.cli.output import OutputState, print_json
 from vidtwin_codec.cli.streams import guarded_streams, say
-from vidtwin_codec.cli.usage import Group
+from vidtwin_codec.cli.usage import VerbGroup
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import finished_outputs
 from vidtwin_codec.machine import is_thread_refusal, no_threads
@@ -38,7 +38,7 @@ VERBS = {
 }
 
 
-class Verbs(Group):
+class Verbs(VerbGroup):
     """Imports a verb's module only when it runs, so that help is instant."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -27,7 +27,7 @@ _SYNONYMS = {
 _DEVICE = re.compile(r"(auto|cpu|mps|cuda)(:[0-9]{1,4})?")
 
 
-class Group(click.Group):
+class VerbGroup(click.Group):
     """A group of verbs that says which one may have been meant."""
 
     def resolve_command(

@@ -15,7 +15,7 @@ from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, imp
 from vidtwin_codec.cli.common import Screen, print_json
 from vidtwin_codec.cli.output import json_option
 from vidtwin_codec.cli.streams import say
-from vidtwin_codec.cli.usage import Group, built
+from vidtwin_codec.cli.usage import VerbGroup, built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.weights.pushing import push
 
@@ -23,7 +23,7 @@ _STORAGES = ("float16", "bfloat16", "float32")
 _json_option = json_option("Print one JSON object a line on standard output; of a failure, its error.")
 
 
-@click.group("weights", cls=Group)
+@click.group("weights", cls=VerbGroup)
 def weights_command() -> None:
     """List, import, fetch, share and verify the network's weights.
 

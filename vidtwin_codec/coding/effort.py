@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vidtwin_codec.coding.context.choosing import Chooser
+from vidtwin_codec.coding.context.rdoq import rdoq
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL, broadcast_steps, quantize
 from vidtwin_codec.coding.steps import Steps, quality_scale
@@ -54,4 +54,4 @@ def choose_symbols(
     wide = broadcast_steps(steps)
     ratios = latents.map(lambda part, step: np.clip(part / step, -MAX_SYMBOL, MAX_SYMBOL), wide)
     prices = LatentArrays(*(np.full_like(step[None], _PRICE) for step in wide))
-    return Chooser(layout, clips, tiles).choose(ratios, prices, nearest).symbols
+    return rdoq(ratios, prices, nearest, layout, clips=clips, tiles=tiles).symbols

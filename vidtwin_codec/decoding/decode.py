@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vidtwin_codec.container import MATROSKA, AudioInfo
 from vidtwin_codec.decoding.decoder import Decoder
-from vidtwin_codec.decoding.output import PathLike, Target, check_target, open_target, writing_options
+from vidtwin_codec.decoding.output import OpenOutput, PathLike, check_target, open_target, writing_options
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error, is_pipe, open_input, temporary_folder
 from vidtwin_codec.media import AudioTrack, FrameWriter, open_audio_track, piped_input, spool_stdin
@@ -107,7 +107,7 @@ def decode_frames(source: PathLike, options: DecodeOptions | None = None) -> Ite
         yield from decoder.frames()
 
 
-def write_video(decoder: Decoder, target: Target, reporter: Reporter, name: str) -> int:
+def write_video(decoder: Decoder, target: OpenOutput, reporter: Reporter, name: str) -> int:
     """Write the frames of a decoder, with their sound where the output can hold it; the bytes that it takes.
 
     Args:

@@ -28,7 +28,7 @@ PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class Target:
+class OpenOutput:
     """An output that is open.
 
     Attributes:
@@ -85,7 +85,7 @@ def check_target(output: PathLike, source: PathLike, options: DecodeOptions) -> 
 
 
 @contextlib.contextmanager
-def open_target(output: PathLike, container: Container, options: DecodeOptions) -> Iterator[Target]:
+def open_target(output: PathLike, container: Container, options: DecodeOptions) -> Iterator[OpenOutput]:
     """Open what :func:`check_target` has looked at. Files appear when the block is left without an error.
 
     Raises:
@@ -94,13 +94,13 @@ def open_target(output: PathLike, container: Container, options: DecodeOptions) 
     path = Path(output)
     if container.numbered:
         with _images(path) as target:
-            yield Target(target, container)
+            yield OpenOutput(target, container)
     elif is_written_to(output):
         with open_stream(output) as stream:
-            yield Target(Path("standard output") if is_pipe(output) else path, container, stream)
+            yield OpenOutput(Path("standard output") if is_pipe(output) else path, container, stream)
     else:
         with atomic_path(output, force=options.force) as temporary:
-            yield Target(temporary, container)
+            yield OpenOutput(temporary, container)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from vidtwin_codec.decoding.decode import open_decoder, shown_name, write_video
-from vidtwin_codec.decoding.output import PathLike, Target
+from vidtwin_codec.decoding.output import OpenOutput, PathLike
 from vidtwin_codec.decoding.players import FORMAT, find_player, player_command
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error, is_pipe
@@ -59,7 +59,7 @@ def play(
         child = stack.enter_context(_player(player_command(name, path, title)))
         assert child.stdin is not None
         try:
-            target = Target(Path(name), container, child.stdin)
+            target = OpenOutput(Path(name), container, child.stdin)
             write_video(decoder, target, told, shown_name(source))
         except BrokenPipeError:
             pass  # it was closed

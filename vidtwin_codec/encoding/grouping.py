@@ -27,7 +27,7 @@ _FULL_BITS = 8 * MAX_SPARSE_BYTES // 4
 """Bits at which a group is closed in any case; its last clip may have taken as many again."""
 
 
-class Packed(NamedTuple):
+class PackedGroup(NamedTuple):
     """A group as it is stored: one Zstandard frame, and the part of the video that it holds."""
 
     data: bytes
@@ -43,10 +43,10 @@ class GroupPacker(Protocol):
 
     steps: Steps
 
-    def add(self, piece: Piece) -> Iterator[Packed]:
+    def add(self, piece: Piece) -> Iterator[PackedGroup]:
         """Take the next clips, and yield the groups that they close; the iteration must go on to its end."""
 
-    def flush(self) -> Iterator[Packed]:
+    def flush(self) -> Iterator[PackedGroup]:
         """Yield the groups that are not closed yet."""
 
 
@@ -84,7 +84,7 @@ class DensePacker:
         self._joiner = Joiner(encoder.most_clips_per_group)
         self._pieces: list[Piece] = []
 
-    def add(self, piece: Piece) -> Iterator[Packed]:
+    def add(self, piece: Piece) -> Iterator[PackedGroup]:
         """See :class:`GroupPacker`; a piece does not cross the end of a group of ten seconds."""
         if self._pieces and not self._fits(piece):
             yield from self._close()
@@ -92,7 +92,7 @@ class DensePacker:
         if piece.span.end_clip % self._least == 0:
             yield from self._close()
 
-    def flush(self) -> Iterator[Packed]:
+    def flush(self) -> Iterator[PackedGroup]:
         """See :class:`GroupPacker`."""
         if self._pieces:
             yield from self._close()
@@ -104,7 +104,7 @@ class DensePacker:
         tiles = self._pieces[0].tiles
         return piece.tiles == tiles and clips * tiles * self._layout.elements <= MAX_GROUP_SYMBOLS
 
-    def _close(self) -> Iterator[Packed]:
+    def _close(self) -> Iterator[PackedGroup]:
         pieces, self._pieces = self._pieces, []
         spans = [piece.span for piece in pieces]
         frames, clips = (sum(sizes) for sizes in zip(*((span.frames, span.clips) for span in spans), strict=True))
@@ -116,9 +116,9 @@ class DensePacker:
         group = Group(spans[0].first_frame, frames, spans[0].first_clip, clips, tiles, symbols, placements)
         yield from self._packed(self._joiner.add(group))
 
-    def _packed(self, group: Group | None) -> Iterator[Packed]:
+    def _packed(self, group: Group | None) -> Iterator[PackedGroup]:
         if group is not None:
-            yield Packed(pack_group(group, self._layout, self._level), group.span)
+            yield PackedGroup(pack_group(group, self._layout, self._level), group.span)
 
 
 class SparsePacker:
@@ -131,7 +131,7 @@ class SparsePacker:
         self._least, self._most = max(2, encoder.clips_per_group), encoder.most_clips_per_group
         self._writer = GroupWriter(encoder.layout, len(encoder.geometry.tiles), steps, rdo=encoder.options.effort > 0)
 
-    def add(self, piece: Piece) -> Iterator[Packed]:
+    def add(self, piece: Piece) -> Iterator[PackedGroup]:
         """See :class:`GroupPacker`."""
         end = piece.span.end_frame
         for clip, latents in enumerate(piece.clips, piece.span.first_clip):
@@ -143,7 +143,7 @@ class SparsePacker:
             symbols = self._writer.encoder_for(span).add(latents, piece.placement, weights)
             self._watch(latents, PlacedClip(symbols, piece.placement))
 
-    def flush(self) -> Iterator[Packed]:
+    def flush(self) -> Iterator[PackedGroup]:
         """See :class:`GroupPacker`."""
         yield from self._writer.close()
 
@@ -185,8 +185,8 @@ class GroupWriter:
         self._span = GroupSpan(first_frame, frames + clip.frames, first_clip, clips + clip.clips)
         return self._encoder
 
-    def close(self) -> Iterator[Packed]:
+    def close(self) -> Iterator[PackedGroup]:
         """Close the open group, if there is one, and yield it."""
         if self._encoder is not None:
             body, self._encoder = self._encoder.finish(), None
-            yield Packed(pack_body(SPARSE, self._span, self._tiles, body), self._span)
+            yield PackedGroup(pack_body(SPARSE, self._span, self._tiles, body), self._span)

@@ -9,7 +9,7 @@ from vidtwin_codec import __version__
 from vidtwin_codec.coding import DEFAULT_LEVEL, coder_of
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
 from vidtwin_codec.encoding.encoder import Encoder, Piece
-from vidtwin_codec.encoding.grouping import Packed, Watch, group_packer
+from vidtwin_codec.encoding.grouping import PackedGroup, Watch, group_packer
 from vidtwin_codec.options import EncodeOptions
 
 
@@ -75,7 +75,7 @@ class Packer:
         for packed in self._groups.add(piece):
             self.store(packed)
 
-    def store(self, packed: Packed) -> None:
+    def store(self, packed: PackedGroup) -> None:
         """Store a group that is packed already."""
         self._writer.write_group(packed.data, packed.span)
 

@@ -18,7 +18,7 @@ from vidtwin_codec import weights
 from vidtwin_codec.container import Counts, GroupEntry
 from vidtwin_codec.encoding.encode import WriteVideo
 from vidtwin_codec.encoding.encoder import Encoder, Piece
-from vidtwin_codec.encoding.grouping import Packed, group_packer
+from vidtwin_codec.encoding.grouping import PackedGroup, group_packer
 from vidtwin_codec.encoding.packer import Packer
 from vidtwin_codec.encoding.writing import AudioFile, waiting_depth
 from vidtwin_codec.errors import VidtwinError
@@ -50,7 +50,7 @@ class Segment:
         """Index of the first frame, and one past the last."""
         return self.groups[0].first_frame, self.groups[-1].span.end_frame
 
-    def packed(self) -> Iterator[Packed]:
+    def packed(self) -> Iterator[PackedGroup]:
         """Read the groups.
 
         Raises:
@@ -62,7 +62,7 @@ class Segment:
                     data = stream.read(entry.size)
                     if zlib.crc32(data) != entry.crc:
                         raise VidtwinError(f"{self.path}: the segment is damaged", "run the command again")
-                    yield Packed(data, entry.span)
+                    yield PackedGroup(data, entry.span)
         except OSError as error:
             raise explain_os_error(error, self.path) from error
 
@@ -110,7 +110,7 @@ def encode_segment(
     try:
         with target.open("wb") as stream:
 
-            def store(group: Packed) -> None:
+            def store(group: PackedGroup) -> None:
                 groups.append(GroupEntry(stream.tell(), len(group.data), zlib.crc32(group.data), *group.span))
                 stream.write(group.data)
 

@@ -11,7 +11,7 @@ from vidtwin_codec.coding.allowance import Cost
 from vidtwin_codec.coding.context import planes, scales
 from vidtwin_codec.coding.context.bits import BitReader, BitWriter
 from vidtwin_codec.coding.context.model import Model
-from vidtwin_codec.coding.context.rans import MAX_STATES_BITS, TOO_SLOW, Decoder, Encoder
+from vidtwin_codec.coding.context.rans import MAX_STATES_BITS, TOO_SLOW, RansDecoder, RansEncoder
 from vidtwin_codec.coding.context.tokens import DIRECT, EXTRA_BITS, MOST_EXTRA_BITS, detokenize, tokenize
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
 from vidtwin_codec.coding.quantizer import MAX_SYMBOL
@@ -47,7 +47,7 @@ class ContextCoder:
         parts = planes.split(symbols, layout, clips, tiles)
         head = scales.to_bytes(scales.measure(parts, layout.channels))
         sizes = scales.from_bytes(head, layout.channels)
-        coder, bits = Encoder(), BitWriter()
+        coder, bits = RansEncoder(), BitWriter()
         for plane in parts:
             model = Model(plane, sizes)
             for residuals, contexts in model.walk_known():
@@ -84,7 +84,7 @@ class ContextCoder:
         if words > symbols or len(body) - bits_at > (MOST_EXTRA_BITS * symbols + 7) // 8:
             raise ValueError(f"holds {len(body)} bytes for {symbols} symbols")
         sizes = scales.from_bytes(bytes(body[: states_at - _SIZES.size]), layout.channels)
-        coder = Decoder(
+        coder = RansDecoder(
             np.frombuffer(body[states_at:words_at], dtype="<u4"), np.frombuffer(body[words_at:bits_at], dtype="<u2")
         )
         bits = BitReader(bytes(body[bits_at:]))
@@ -96,7 +96,7 @@ class ContextCoder:
         return planes.join(parts, layout, clips, tiles)
 
 
-def _fill(plane: planes.Plane, model: Model, coder: Decoder, bits: BitReader) -> None:
+def _fill(plane: planes.Plane, model: Model, coder: RansDecoder, bits: BitReader) -> None:
     for _, values, guesses, contexts, _ in model.walk():
         tokens = coder.take(model.tables, contexts)
         model.tables.learn(contexts, tokens)

@@ -32,7 +32,7 @@ def rows(count: int, states: int) -> list[slice]:
     return [slice(at, min(at + states, count)) for at in range(0, count, states)]
 
 
-class Encoder:
+class RansEncoder:
     """Collects the tokens' intervals in decoding order; `finish` codes them, last one first."""
 
     def __init__(self) -> None:
@@ -100,11 +100,11 @@ def _push(states: Ints, limits: Ints, frequencies: Ints, lacking: Ints, starts: 
     return words
 
 
-class Decoder:
-    """Decodes what an `Encoder` wrote.
+class RansDecoder:
+    """Decodes what an `RansEncoder` wrote.
 
     Args:
-        states: the uint32 states that `Encoder.finish` returned.
+        states: the uint32 states that `RansEncoder.finish` returned.
         words: the uint16 words that it returned.
 
     Raises:

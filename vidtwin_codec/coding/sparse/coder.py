@@ -59,7 +59,7 @@ class SparseGroupEncoder:
         start: Prior | None = None,
     ) -> None:  # fmt: skip
         from vidtwin_codec.coding.sparse import prior
-        from vidtwin_codec.coding.sparse.choose import BIT, SCALE, UNIT
+        from vidtwin_codec.coding.sparse.rdoq import BIT, SCALE, UNIT
 
         steps.check(layout)
         self._levels = step_levels(steps)
@@ -148,7 +148,7 @@ class SparseGroupEncoder:
 
     def _scales(self, weights: NDArray[np.float32] | None, layout: LatentLayout) -> NDArray[np.int32]:
         """Return the factor on distortion in each place; a place of which anything is seen has at least 1."""
-        from vidtwin_codec.coding.sparse.choose import SCALE
+        from vidtwin_codec.coding.sparse.rdoq import SCALE
 
         shape = layout.structure[1:3]
         if weights is None:

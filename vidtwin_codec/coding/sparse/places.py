@@ -18,7 +18,6 @@ from vidtwin_codec.coding.sparse.bands import (
     WIDTH,
 )
 from vidtwin_codec.coding.sparse.binary import BYTES, DECODING, OVERRUN, cost
-from vidtwin_codec.coding.sparse.choose import FAR, UNIT, choose_rest, choose_slot, forget_slot
 from vidtwin_codec.coding.sparse.contexts import (
     AT_LEFT,
     AT_UP,
@@ -35,6 +34,7 @@ from vidtwin_codec.coding.sparse.contexts import (
     flag_contexts,
 )
 from vidtwin_codec.coding.sparse.jit import entry, kernel
+from vidtwin_codec.coding.sparse.rdoq import FAR, UNIT, choose_rest, choose_slot, forget_slot
 from vidtwin_codec.coding.sparse.trend import advance_end, begin_trend
 from vidtwin_codec.coding.sparse.walk import anything, code_place
 

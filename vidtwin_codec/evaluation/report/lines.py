@@ -7,23 +7,23 @@ from statistics import fmean
 
 from vidtwin_codec.evaluation.compare.curves import hull, interpolate, value
 from vidtwin_codec.evaluation.compare.results import VIDTWIN, Clip, Point, Variant
-from vidtwin_codec.evaluation.report.plots import DIGITS, Dot, Line
+from vidtwin_codec.evaluation.report.plots import DIGITS, Curve, Dot
 from vidtwin_codec.evaluation.report.text import kilobytes
 
 
-def clip_lines(clip: Clip, codecs: dict[str, str], variant: Variant, metric: str) -> list[Line]:
+def clip_lines(clip: Clip, codecs: dict[str, str], variant: Variant, metric: str) -> list[Curve]:
     """vidtwin's hull (with the rest of its ladder aside) and every codec run in this way, on one clip."""
     corners = hull(clip.vidtwin.points, metric)
     others = [point for point in clip.vidtwin.points if point not in corners and point.metrics.get(metric) is not None]
-    lines = [Line(VIDTWIN, VIDTWIN, _dots(corners, metric), _dots(others, metric))]
+    lines = [Curve(VIDTWIN, VIDTWIN, _dots(corners, metric), _dots(others, metric))]
     for codec, label in codecs.items():
         series = clip.of(codec, variant)
         points = [] if series is None else [p for p in series.points if p.metrics.get(metric) is not None]
-        lines.append(Line(codec, label, _dots(points, metric), []))
+        lines.append(Curve(codec, label, _dots(points, metric), []))
     return lines
 
 
-def mean_lines(clips: Sequence[Clip], codecs: dict[str, str], variant: Variant, metric: str) -> list[Line]:
+def mean_lines(clips: Sequence[Clip], codecs: dict[str, str], variant: Variant, metric: str) -> list[Curve]:
     """Means over clips, every codec at exactly vidtwin's bytes on each of them (interpolated).
 
     vidtwin's points are settings that all clips have, on the hull of the means. A codec's value is left out where it
@@ -34,7 +34,7 @@ def mean_lines(clips: Sequence[Clip], codecs: dict[str, str], variant: Variant, 
     means = [_mean_point([_known(clip, s, metric) for clip in clips], s, metric) for s in common]
     corners = hull(means, metric)
     aside = [point for point in means if point not in corners]
-    lines = [Line(VIDTWIN, VIDTWIN, _dots(corners, metric), _dots(aside, metric))]
+    lines = [Curve(VIDTWIN, VIDTWIN, _dots(corners, metric), _dots(aside, metric))]
     for codec, label in codecs.items():
         dots = []
         for corner in corners:
@@ -49,7 +49,7 @@ def mean_lines(clips: Sequence[Clip], codecs: dict[str, str], variant: Variant, 
                 y = fmean(known)
                 text = f"at vidtwin's {corner.setting}|{corner.bits_per_pixel:.4f} bpp|{_value(y, metric)}"
                 dots.append(Dot(corner.bits_per_pixel, y, text))
-        lines.append(Line(codec, label, dots, []))
+        lines.append(Curve(codec, label, dots, []))
     return lines
 
 

@@ -30,7 +30,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Line:
+class Curve:
     """One codec's curve.
 
     Attributes:
@@ -46,7 +46,7 @@ class Line:
     aside: list[Dot]
 
 
-def rd_plot(lines: Sequence[Line], metric: str, about: str) -> str:
+def rd_plot(lines: Sequence[Curve], metric: str, about: str) -> str:
     """An ``<svg>`` of curves over bits per pixel (logarithmic), each labelled at its end.
 
     Args:
@@ -107,7 +107,7 @@ def _grid(x: Scale, y: Scale, metric: str) -> list[str]:
     return [*parts, f"<title>{TITLES[metric]} over bits per pixel</title>"]
 
 
-def _labels(lines: Sequence[Line], x: Scale, y: Scale) -> list[str]:
+def _labels(lines: Sequence[Curve], x: Scale, y: Scale) -> list[str]:
     ends = [line.dots[-1] for line in lines]
     places = spread([y(end.y) for end in ends], _LABEL_GAP, _TOP + 4, HEIGHT - _BOTTOM - 2)
     parts = []
@@ -119,7 +119,7 @@ def _labels(lines: Sequence[Line], x: Scale, y: Scale) -> list[str]:
     return parts
 
 
-def _curve(line: Line, x: Scale, y: Scale) -> list[str]:
+def _curve(line: Curve, x: Scale, y: Scale) -> list[str]:
     name = escape(line.codec)
     path = "M" + "L".join(f"{x(dot.x):.1f} {y(dot.y):.1f}" for dot in line.dots)
     parts = [f'<g class="codec {name}" data-label="{escape(line.label)}"><path class="curve" d="{path}"/>']

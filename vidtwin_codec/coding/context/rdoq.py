@@ -12,7 +12,6 @@ Source: rate–distortion optimised quantisation as in the encoders of H.264 and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,41 +37,29 @@ class Choice(NamedTuple):
     bits: float
 
 
-@dataclass(frozen=True, eq=False)
-class Chooser:
-    """Chooses the symbols of a group for coder 3 by rate and distortion.
+def rdoq(
+    ratios: LatentArrays, weights: LatentArrays, start: LatentArrays, layout: LatentLayout, *, clips: int, tiles: int
+) -> Choice:
+    """Choose symbols of least cost ``Σ weight · (ratio − symbol)² + bits`` for coder 3, one after the other.
 
     Args:
+        ratios: latents divided by their steps, floats within +-`MAX_SYMBOL`, N = clips · tiles.
+        weights: cost of a squared error of one symbol in bits; broadcast against ``ratios``. Infinite keeps the nearest
+            symbol.
+        start: symbols to measure the channels' scales on, such as the nearest ones.
         layout: shapes of one network input's latents.
         clips: number of clips in the group.
         tiles: number of tiles in each clip.
     """
-
-    layout: LatentLayout
-    clips: int
-    tiles: int
-
-    def choose(self, ratios: LatentArrays, weights: LatentArrays, start: LatentArrays) -> Choice:
-        """Choose symbols of least cost ``Σ weight · (ratio − symbol)² + bits``, one after the other.
-
-        Args:
-            ratios: latents divided by their steps, floats within +-`MAX_SYMBOL`, N = clips · tiles.
-            weights: what a squared error of one symbol costs, in bits; broadcast against ``ratios``. Infinite keeps the
-                nearest symbol.
-            start: symbols to measure the channels' scales on, such as the nearest ones.
-        """
-        sizes = self._sizes(start)
-        wanted = planes.split(_floats(ratios), self.layout, self.clips, self.tiles)
-        prices = planes.split(_floats(weights, ratios), self.layout, self.clips, self.tiles)
-        chosen = planes.empty(self.layout, self.clips, self.tiles)
-        bits = 0.0
-        for plane, want, price in zip(chosen, wanted, prices, strict=True):
-            bits += _choose_plane(Model(plane, sizes, priced=True), want.values, price.values)
-        return Choice(planes.join(chosen, self.layout, self.clips, self.tiles), bits)
-
-    def _sizes(self, symbols: LatentArrays) -> Ints:
-        parts = planes.split(symbols, self.layout, self.clips, self.tiles)
-        return scales.from_bytes(scales.to_bytes(scales.measure(parts, self.layout.channels)), self.layout.channels)
+    measured = scales.measure(planes.split(start, layout, clips, tiles), layout.channels)
+    sizes = scales.from_bytes(scales.to_bytes(measured), layout.channels)
+    wanted = planes.split(_floats(ratios), layout, clips, tiles)
+    prices = planes.split(_floats(weights, ratios), layout, clips, tiles)
+    chosen = planes.empty(layout, clips, tiles)
+    bits = 0.0
+    for plane, want, price in zip(chosen, wanted, prices, strict=True):
+        bits += _choose_plane(Model(plane, sizes, priced=True), want.values, price.values)
+    return Choice(planes.join(chosen, layout, clips, tiles), bits)
 
 
 class _Options(NamedTuple):
