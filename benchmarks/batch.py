@@ -26,7 +26,7 @@ from vidtwin_codec import weights
 from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.rows import DONE
 from vidtwin_codec.batch.run import Batch
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.files import VIDEO_SUFFIXES
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.ffmpeg import Child
@@ -74,7 +74,7 @@ def network_alone(paths: Sequence[Path], network: NetworkRunner, entry: weights.
     """The calls of the network that encoding each of these makes."""
     work = []
     for path in paths:
-        encoder = Encoder(probe(path), network, entry, options)
+        encoder = Encoder(EncodeJob(probe(path), network, entry, options))
         piece = network.clips_at_once(encoder.geometry) * encoder.geometry.clip_frames
         with FrameReader(encoder.info) as reader:
             while len(frames := reader.read(piece)):

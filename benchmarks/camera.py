@@ -24,7 +24,7 @@ from one_gop import CLIP_FRAMES, CRFS, mean_psnr
 from vidtwin_codec import weights as known_weights
 from vidtwin_codec.decoding.decoder import Decoder
 from vidtwin_codec.encoding.encode import encode
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.evaluation.compare.bd import delta
@@ -52,7 +52,7 @@ class Way:
         self._options = EncodeOptions(weights=weights, audio="none", camera=camera, force=True)
         entry = known_weights.resolve(weights)
         network = networks.load(entry, self._options, "encoder")
-        self._encoder = Encoder(probe(reference.rgb), network, entry, self._options)
+        self._encoder = Encoder(EncodeJob(probe(reference.rgb), network, entry, self._options))
         self._spool = LatentSpool(folder / f"latents-{camera}", self._encoder)
         clips = followed = 0
         for piece in self._spool.keeping(self._encoder.pieces()):

@@ -25,7 +25,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from vidtwin_codec import EncodeOptions, VtwDataset, encode, weights
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.media import probe
 from vidtwin_codec.network.runner import NetworkCache, NetworkRunner
 
@@ -49,7 +49,7 @@ def run_network(sources: list[Path], network: NetworkRunner, entry: weights.Entr
     """From the videos to latents; returns how many clips of one tile that gives."""
     clips = 0
     for source in sources:
-        for group in Encoder(probe(source), network, entry, options).pieces():
+        for group in Encoder(EncodeJob(probe(source), network, entry, options)).pieces():
             clips += group.span.clips * group.tiles
     return clips
 

@@ -21,7 +21,7 @@ import numpy as np
 from vidtwin_codec import weights as known_weights
 from vidtwin_codec.coding import DEFAULT_QUALITY, GroupSpan, LatentArrays
 from vidtwin_codec.container import VtwReader
-from vidtwin_codec.encoding.encoder import Encoder, Piece
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder, Piece
 from vidtwin_codec.encoding.packer import Packer
 from vidtwin_codec.media import probe
 from vidtwin_codec.media.ffmpeg import executable
@@ -89,13 +89,13 @@ def main(folder: Path, weights: str, quality: float, short_side: int, seconds: f
     print(f"weights {entry.name} {entry.sha256[:12]}, quality {quality:g}\n")
     print("| video | motion, bytes a minute | still | groups | share |\n|---|---:|---:|---:|---:|")
     for path in sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES):
-        encoder = Encoder(probe(path), network, entry, options)
+        encoder = Encoder(EncodeJob(probe(path), network, entry, options))
         moving, frames, _ = packed(encoder, motion(encoder), quality)
         moving = round(moving * seconds * float(encoder.fps) / frames)
         with tempfile.TemporaryDirectory() as temporary:
             clip_frames = encoder.geometry.clip_frames
             still_path = hold_first_picture(path, Path(temporary), str(encoder.fps), 2 * clip_frames)
-            still_encoder = Encoder(probe(still_path), network, entry, options)
+            still_encoder = Encoder(EncodeJob(probe(still_path), network, entry, options))
             still, _, groups = packed(still_encoder, held(still_encoder, seconds), quality)
         shares.append(100 * still / moving)
         print(f"| {path.stem} | {moving} | {still} | {groups} | {shares[-1]:.1f} % |", flush=True)

@@ -22,7 +22,7 @@ from vidtwin_codec import weights as known_weights
 from vidtwin_codec.coding import dequantize
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.decoding.decoder import Decoder
-from vidtwin_codec.encoding.encoder import Encoder, Piece
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder, Piece
 from vidtwin_codec.encoding.grouping import group_packer
 from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.media import FrameReader, FrameWriter, OutputOptions, probe
@@ -49,7 +49,7 @@ class Bench:
         self.options = options
         self.info = probe(source)
         entry = known_weights.resolve(options.weights)
-        self.encoder = Encoder(self.info, load.load(entry, options, "encoder"), entry, options)
+        self.encoder = Encoder(EncodeJob(self.info, load.load(entry, options, "encoder"), entry, options))
         self.stages: list[Stage] = []
 
     def timed(self, name: str, work: Callable[[], T]) -> T:

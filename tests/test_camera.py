@@ -28,7 +28,7 @@ from vidtwin_codec.coding.group import PREFIX
 from vidtwin_codec.coding.placement import Placement, at_rest
 from vidtwin_codec.container import Header, VtwReader, VtwWriter, verify
 from vidtwin_codec.decoding.decoder import Decoder
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.evaluation.report.latents import inspect_page
@@ -82,7 +82,7 @@ def decoded(path: Path, load: LoadNetwork, options: EncodeOptions, **choices: An
 
 def encoder_of(path: Path, options: EncodeOptions, load: LoadNetwork) -> Encoder:
     entry = weights.resolve(options.weights)
-    return Encoder(probe(path), load(entry, options, "encoder"), entry, options)
+    return Encoder(EncodeJob(probe(path), load(entry, options, "encoder"), entry, options))
 
 
 def test_a_pan_takes_far_fewer_bytes_and_looks_no_worse(

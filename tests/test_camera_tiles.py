@@ -22,7 +22,7 @@ from vidtwin_codec.batch.ray.segments import encode_segment, joining
 from vidtwin_codec.coding import PLACED, dequantize
 from vidtwin_codec.container import VtwReader, verify
 from vidtwin_codec.decoding.decoder import Decoder
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.evaluation.report.latents import inspect_page
@@ -70,7 +70,7 @@ def decoded(path: Path, options: EncodeOptions, **choices: Any) -> Frames:
 
 def encoder_of(path: Path, options: EncodeOptions) -> Encoder:
     entry = weights.resolve(options.weights)
-    return Encoder(probe(path), LOAD(entry, options, "encoder"), entry, options)
+    return Encoder(EncodeJob(probe(path), LOAD(entry, options, "encoder"), entry, options))
 
 
 def test_clips_of_a_pan_lie_on_canvases(packed: Path, source: Path, options: EncodeOptions, tmp_path: Path) -> None:

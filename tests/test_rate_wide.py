@@ -16,7 +16,7 @@ from vidtwin_codec import DecodeOptions, EncodeOptions, encode, weights
 from vidtwin_codec.coding import DEFAULT_QUALITY, PlacedClip
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.decoding.decoder import Decoder
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.forecast import Forecast, solve
 from vidtwin_codec.encoding.rate.run import WideRun
 from vidtwin_codec.encoding.rate.spool import LatentSpool
@@ -51,7 +51,7 @@ def load() -> LoadNetwork:
 def encoder_of(info: MediaInfo, options: dict[str, Any], load: LoadNetwork, **changes: Any) -> Encoder:
     chosen = EncodeOptions(**{**options, **changes})
     entry = weights.resolve(chosen.weights)
-    return Encoder(info, load(entry, chosen, "encoder"), entry, chosen)
+    return Encoder(EncodeJob(info, load(entry, chosen, "encoder"), entry, chosen))
 
 
 def whole_psnr(source: Path, packed: Path, options: dict[str, Any], load: LoadNetwork) -> float:

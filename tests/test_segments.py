@@ -16,7 +16,7 @@ from media_samples import ffmpeg
 from vidtwin_codec import VidtwinError, encode, weights
 from vidtwin_codec.batch.ray.segments import Segment, can_be_split, encode_segment, joining
 from vidtwin_codec.container import VtwReader
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.media import probe
 from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import EncodeOptions
@@ -36,7 +36,9 @@ def in_segments(source: Path, options: EncodeOptions, firsts: Sequence[int], fol
 
 def encoder_of(source: Path, options: EncodeOptions) -> Encoder:
     entry = weights.resolve(options.weights)
-    return Encoder(probe(source, fps=options.fps), NetworkRunner.load(entry, options, "encoder"), entry, options)
+    return Encoder(
+        EncodeJob(probe(source, fps=options.fps), NetworkRunner.load(entry, options, "encoder"), entry, options)
+    )
 
 
 def check(source: Path, options: EncodeOptions, firsts: Sequence[int], folder: Path) -> int:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from vidtwin_codec import weights
 from vidtwin_codec.container import Counts
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.control import Controller
 from vidtwin_codec.encoding.rate.wide import WideController
 from vidtwin_codec.encoding.writing import AudioFile, Written, extract_audio_file, write_vtw
@@ -85,24 +85,18 @@ def encode(
             if (options.audio_kbps or 0) > most:
                 warn(f"{options.audio_kbps} kbit/s of Opus are more than mono can have: the sound has {most}")
         stream = stack.enter_context(_open_output(output, options))
+        job = EncodeJob(info, network, entry, options, warn)
         if write is not None:
             for text in info.warnings:
                 warn(text)
-            encoder = Encoder(info, network, entry, options)
+            encoder = Encoder(job)
             written = Written(write(stream, encoder, audio), encoder, options.quality)
         elif options.target is None:
-            written = _write(stream, Encoder(info, network, entry, options, warn), audio, reporter)
+            written = _write(stream, Encoder(job), audio, reporter)
         else:
             by_sample = network.layout.patterns is None or options.target.name == "vmaf"
             steer = Controller if by_sample else WideController
-            controller = steer(
-                *(info, network, entry, options),
-                audio=audio,
-                load=load,
-                folder=folder,
-                reporter=reporter,
-                warned=warn,
-            )
+            controller = steer(job, audio=audio, load=load, folder=folder, reporter=reporter)
             written = controller.write(stream)
     counts, encoder = written.counts, written.encoder
     return EncodeResult(

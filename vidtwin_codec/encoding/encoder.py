@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidtwin_codec import weights
-from vidtwin_codec.coding import GroupSpan, LatentArrays
+from vidtwin_codec.coding import GroupSpan, LatentArrays, Steps
 from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.media import FrameReader, MediaInfo
 from vidtwin_codec.network.following import Follower, Stretch, can_follow, placed_geometry, seen_shares
@@ -45,17 +45,44 @@ class Piece:
             yield self.latents.map(itemgetter(slice(start, start + self.tiles)))
 
 
+@dataclass(frozen=True, eq=False)
+class EncodeJob:
+    """A video that is to be encoded, and how.
+
+    Attributes:
+        info: what probing the video found.
+        network: the network's encoder.
+        entry: the weights it was read from.
+        options: options of the encoding.
+        warned: receives warnings about the video.
+    """
+
+    info: MediaInfo
+    network: NetworkRunner
+    entry: weights.Entry
+    options: EncodeOptions
+    warned: Callable[[str], None] = lambda _: None
+
+    @property
+    def base_steps(self) -> Steps:
+        """Quantisation steps of the weights, which qualities scale."""
+        steps = self.entry.metadata.steps
+        assert steps is not None  # weights without steps are not resolved
+        return steps
+
+    def at_side(self, short_side: int | None) -> EncodeJob:
+        """Return the same job at another short side in pixels; None stands for the video's own size."""
+        return replace(self, options=replace(self.options, short_side=short_side))
+
+
 class Encoder:
     """An encoder of one video.
 
     Args:
-        info: what probing the video found.
-        network: the network's encoder.
-        entry: the weights it was read from.
-        options: gives ``short_side``, ``fps``, ``overlap`` and ``camera``.
-        warned: receives warnings about the video.
+        job: the video; of its options, this reads ``short_side``, ``fps``, ``overlap`` and ``camera``.
 
     Attributes:
+        job: the same.
         fps: frame rate that is coded, in frames a second.
         geometry: clips and tiles of the video.
         layout: shapes of the latents of one tile.
@@ -64,15 +91,9 @@ class Encoder:
         follows: whether clips may have canvases of their own, which follow the camera.
     """
 
-    def __init__(
-        self,
-        info: MediaInfo,
-        network: NetworkRunner,
-        entry: weights.Entry,
-        options: EncodeOptions,
-        warned: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        self.info, self.network, self.entry, self.options, self._warned = info, network, entry, options, warned
+    def __init__(self, job: EncodeJob) -> None:
+        self.job, self.info, self.network, self.options = job, job.info, job.network, job.options
+        info, network, options = job.info, job.network, job.options
         self.fps = options.fps or info.fps
         width, height = scaled_size(info.width, info.height, options.short_side)
         self.geometry = network.geometry(width, height, options.overlap)
@@ -100,7 +121,7 @@ class Encoder:
         """
         reporter = reporter or Reporter()
         for text in self.info.warnings:
-            self._warned(text)
+            self.job.warned(text)
         geometry, at = self.geometry, GroupSpan(first * self.geometry.clip_frames, 0, first, 0)
         with self._open(at.first_frame, None if count is None else count * geometry.clip_frames) as frames:
             reporter.started(frames.frames, str(self.network.device))
@@ -113,7 +134,7 @@ class Encoder:
                     reporter.advanced(count_frames)
                     yield from self._pieces(at, len(of_clip.tiles), latents, stretch.placements)
         for text in frames.warnings[len(self.info.warnings) :]:
-            self._warned(text)
+            self.job.warned(text)
 
     def weights_of(self, placement: Placement | None) -> NDArray[np.float32] | None:
         """Compute the share of each patch of a clip that is seen, ``[rows, columns]``; None where all of it is."""

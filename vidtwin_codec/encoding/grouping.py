@@ -63,9 +63,7 @@ def group_packer(encoder: Encoder, quality: float, level: int, watch: Watch | No
         level: compression level of Zstandard, 1 to 22.
         watch: receives wide latents and their symbols, on the thread that packs them.
     """
-    base = encoder.entry.metadata.steps
-    assert base is not None  # weights without steps are not resolved
-    steps = quality_steps(base, quality, encoder.options.effort)
+    steps = quality_steps(encoder.job.base_steps, quality, encoder.options.effort)
     if encoder.layout.patterns is None:
         return DensePacker(encoder, steps, level)
     return SparsePacker(encoder, steps, watch or (lambda latents, symbols: None))

@@ -41,8 +41,8 @@ class Packer:
         self._groups = group_packer(encoder, quality, level, watch)
         info, geometry = encoder.info, encoder.geometry
         self.header = Header(
-            weights_name=encoder.entry.name,
-            weights_sha256=encoder.entry.sha256,
+            weights_name=encoder.job.entry.name,
+            weights_sha256=encoder.job.entry.sha256,
             layout=encoder.layout,
             steps=self._groups.steps,
             coder=coder_of(encoder.layout, camera=encoder.follows),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vidtwin_codec import weights
 from vidtwin_codec.encoding.encode import encode, look
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.probes import nowhere
 from vidtwin_codec.encoding.rate.sample import affordable_clips, count_frames
 from vidtwin_codec.encoding.writing import extract_audio_file, write_vtw
@@ -152,7 +152,7 @@ def estimate(
         load = NetworkCache().load
         entry = weights.resolve(options.weights)
         network = load(entry, options, "encoder")
-        encoder = Encoder(info, network, entry, options)
+        encoder = Encoder(EncodeJob(info, network, entry, options))
         for text in info.warnings:
             reporter.warned(text)
         audio = extract_audio_file(info, folder, options)

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from vidtwin_codec import weights
 from vidtwin_codec.container import Counts, GroupEntry
 from vidtwin_codec.encoding.encode import WriteVideo
-from vidtwin_codec.encoding.encoder import Encoder, Piece
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder, Piece
 from vidtwin_codec.encoding.grouping import PackedGroup, group_packer
 from vidtwin_codec.encoding.packer import Packer
 from vidtwin_codec.encoding.writing import AudioFile, waiting_depth
@@ -105,7 +105,7 @@ def encode_segment(
     began = time.monotonic()
     entry = weights.resolve(options.weights)
     said: list[str] = []
-    encoder = Encoder(info, load(entry, options, "encoder"), entry, options, said.append)
+    encoder = Encoder(EncodeJob(info, load(entry, options, "encoder"), entry, options, said.append))
     groups: list[GroupEntry] = []
     try:
         with target.open("wb") as stream:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from vidtwin_codec.coding import DEFAULT_QUALITY
 from vidtwin_codec.container import Counts
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.choose import (
     BYTES_SLOPE,
     SCORE_START,
@@ -145,7 +145,7 @@ class Controller(Steered):
 
     def _probes(self, frame: FrameSize, limits: tuple[int, int]) -> tuple[Probes, bool]:
         """Make probes, and tell whether they are of a sample; a short video is taken whole, and its latents kept."""
-        clip_frames = self._network.model.config.frames
+        clip_frames = self._job.network.model.config.frames
         least, most = limits
         wanted = min(max(frame.frames // clip_frames // _SAMPLED, least), most)
         clips = affordable_clips(self._info, clip_frames, wanted)
@@ -166,9 +166,9 @@ class Controller(Steered):
     def _encoder(self, info: MediaInfo, index: int) -> Encoder:
         if info is self._info:
             return self._encoder_at(self._sides[index])
-        options = replace(self._options, short_side=self._sides[index])
         # the sample already has the coded frame rate, and warnings about it do not concern the user
-        return Encoder(info, self._network, self._entry, replace(options, fps=None))
+        options = replace(self._options, short_side=self._sides[index], fps=None)
+        return Encoder(EncodeJob(info, self._job.network, self._job.entry, options))
 
     def _candidates(self) -> tuple[list[int | None], list[int]]:
         """List the short sides, None for the video's own, and the tiles of each."""
@@ -176,9 +176,9 @@ class Controller(Steered):
 
         def tiles(side: int | None) -> int:
             size = scaled_size(width, height, side)
-            return len(self._network.geometry(*size, self._options.overlap).tiles)
+            return len(self._job.network.geometry(*size, self._options.overlap).tiles)
 
-        if self._options.short_side is not None or self._network.layout.patterns is not None:
+        if self._options.short_side is not None or self._job.network.layout.patterns is not None:
             return [self._options.short_side], [tiles(self._options.short_side)]
         short = min(width, height)
         sides = candidate_sides(short, tiles)

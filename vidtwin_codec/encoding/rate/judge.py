@@ -81,7 +81,7 @@ class Judge:
 
     def _compare(self, source: Frames, latents: LatentArrays, placement: Placement | None = None) -> Judged:
         encoder = self._encoder
-        network = self._load(encoder.entry, encoder.options, "decoder")
+        network = self._load(encoder.job.entry, encoder.options, "decoder")
         (decoded,) = network.decode_placed(latents, encoder.geometry, [placement])
         shown = torch.from_numpy(decoded[: len(source)])
         values = psnr(source, resize_frames(shown, encoder.info.width, encoder.info.height).numpy())

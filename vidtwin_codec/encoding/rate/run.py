@@ -39,9 +39,7 @@ class WideRun:
 
     def __init__(self, encoder: Encoder, folder: Path, reporter: Reporter) -> None:
         self.encoder, self._folder, self._reporter = encoder, folder, reporter
-        base = encoder.entry.metadata.steps
-        assert base is not None  # weights without steps are not resolved
-        self._base: Steps = base
+        self._base = encoder.job.base_steps
         self.tallies: list[Tally] = []
         self.elements: list[float] = []
         self.energies: list[float] = []

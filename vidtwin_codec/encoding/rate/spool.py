@@ -82,11 +82,10 @@ class _Sieve:
     """
 
     def __init__(self, encoder: Encoder, finest: float) -> None:
-        base, self._layout = encoder.entry.metadata.steps, encoder.layout
-        assert base is not None  # weights without steps are not resolved
+        self._layout = encoder.layout
         assert self._layout.patterns is not None
         self._tiles, self._most_clips = len(encoder.geometry.tiles), encoder.most_clips_per_group
-        steps = quality_steps(base, finest, encoder.options.effort)
+        steps = quality_steps(encoder.job.base_steps, finest, encoder.options.effort)
         self._least = KEPT * broadcast_steps(steps)[0]
         counts = self._layout.patterns.counts
         self._constants = [start for start, count in zip(np.cumsum([0, *counts]), counts, strict=False) if count]

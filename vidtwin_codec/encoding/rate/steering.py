@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from vidtwin_codec import weights
 from vidtwin_codec.container import Counts
-from vidtwin_codec.encoding.encoder import Encoder, Piece
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder, Piece
 from vidtwin_codec.encoding.grouping import Watch
 from vidtwin_codec.encoding.rate.reasons import why_missed
 from vidtwin_codec.encoding.writing import AudioFile, Written, write_vtw
-from vidtwin_codec.media import MediaInfo
-from vidtwin_codec.network.runner import LoadNetwork, NetworkCache, NetworkRunner
-from vidtwin_codec.options import EncodeOptions, Reporter
+from vidtwin_codec.network.runner import LoadNetwork, NetworkCache
+from vidtwin_codec.options import Reporter
 from vidtwin_codec.options.target import FrameSize, Target
 
 
@@ -23,41 +21,32 @@ class Steered:
     """The base of controllers that encode one video to a target.
 
     Args:
-        info: what probing the video found.
-        network: the network's encoder.
-        entry: the network's weights.
-        options: options with a target; if they have a short side, only the quality is chosen.
+        job: the video; its options have a target. If they have a short side, only the quality is chosen.
         audio: the extracted audio, so that its bytes are known.
         load: reads the decoder.
         folder: folder for temporary files.
         reporter: receives progress.
-        warned: receives warnings.
     """
 
     def __init__(
         self,
-        info: MediaInfo,
-        network: NetworkRunner,
-        entry: weights.Entry,
-        options: EncodeOptions,
+        job: EncodeJob,
         *,
         audio: AudioFile | None,
         load: LoadNetwork,
         folder: Path,
         reporter: Reporter,
-        warned: Callable[[str], None],
     ) -> None:
-        assert options.target is not None  # without one there is nothing to steer
-        self._target: Target = options.target
-        self._info, self._network, self._entry, self._options = info, network, entry, options
+        assert job.options.target is not None  # without one there is nothing to steer
+        self._target: Target = job.options.target
+        self._job, self._info, self._options = replace(job, warned=self._warn_once), job.info, job.options
         self._audio, self._folder, self._reporter = audio, folder, reporter
         self._load = NetworkCache(load).load
         self._said: set[str] = set()
-        self._warned = warned
+        self._warned = job.warned
 
     def _encoder_at(self, short_side: int | None) -> Encoder:
-        options = replace(self._options, short_side=short_side)
-        return Encoder(self._info, self._network, self._entry, options, self._warn_once)
+        return Encoder(self._job.at_side(short_side))
 
     def _pack(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 from vidtwin_codec import weights
 from vidtwin_codec.coding import DEFAULT_QUALITY
 from vidtwin_codec.decoding.decoder import Decoder
-from vidtwin_codec.encoding.encoder import Encoder
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.evaluation.compare.job import ClipJob
@@ -124,7 +124,7 @@ class _Coded:
     def _latents(self) -> tuple[Encoder, LatentSpool, float]:
         """Encoder, latents, and the seconds that reading and the network took."""
         network = self._load(self._entry, self._encoding, "encoder")
-        encoder = Encoder(probe(self._reference.rgb), network, self._entry, self._encoding)
+        encoder = Encoder(EncodeJob(probe(self._reference.rgb), network, self._entry, self._encoding))
         began = time.perf_counter()
         spool = LatentSpool(self._path, encoder, self._finest)
         for _ in spool.keeping(encoder.pieces()):
