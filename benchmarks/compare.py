@@ -19,9 +19,8 @@ from pathlib import Path
 import click
 
 from vidtwin_codec.evaluation.compare import CompareOptions
-from vidtwin_codec.evaluation.compare.bd import MeanDelta, mean_delta
+from vidtwin_codec.evaluation.compare.bd import MeanDelta, all_numbers, mean_delta
 from vidtwin_codec.evaluation.compare.codecs import PRESETS
-from vidtwin_codec.evaluation.compare.numbers import all_numbers
 from vidtwin_codec.evaluation.compare.results import Clip, Comparison
 from vidtwin_codec.evaluation.compare.run import compare
 from vidtwin_codec.evaluation.compare.sources import find_videos

@@ -22,7 +22,7 @@ from vidtwin_codec import weights as known_weights
 from vidtwin_codec.coding import DEFAULT_QUALITY, GroupSpan, LatentArrays
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder, Piece
-from vidtwin_codec.encoding.packer import Packer
+from vidtwin_codec.encoding.writing import Packer
 from vidtwin_codec.media import probe
 from vidtwin_codec.media.ffmpeg import executable
 from vidtwin_codec.network.runner import NetworkRunner

@@ -26,7 +26,7 @@ from vidtwin_codec.coding import (
     zstd_frame,
 )
 from vidtwin_codec.coding.group import PREFIX
-from vidtwin_codec.coding.order import CHANNEL_MAJOR, POSITION_MAJOR, Order, to_sequence
+from vidtwin_codec.coding.plain import CHANNEL_MAJOR, POSITION_MAJOR, Order, to_sequence
 
 LAYOUT = LatentLayout((3, 2, 4, 2), (2, 5, 3), (2, 5, 4))
 DENSE = [number for number in CODERS if CODERS[number].fits(LAYOUT, 1)]

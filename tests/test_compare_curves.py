@@ -9,8 +9,7 @@ from comparisons import SEQUENCE, clip, curve, point
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidtwin_codec.evaluation.compare.bd import clip_delta, delta, mean_delta
-from vidtwin_codec.evaluation.compare.curves import ascending, hull, interpolate, value
+from vidtwin_codec.evaluation.compare.bd import ascending, clip_delta, delta, hull, interpolate, mean_delta, value
 from vidtwin_codec.evaluation.compare.results import Point
 
 SIZES = [500, 1000, 2000, 4000, 8000]

@@ -17,10 +17,9 @@ from vidtwin_codec.coding import DEFAULT_QUALITY, PlacedClip
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.decoding.decoder import Decoder
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
-from vidtwin_codec.encoding.rate.forecast import Forecast, solve
+from vidtwin_codec.encoding.rate.forecast import ClipError, Forecast, solve
 from vidtwin_codec.encoding.rate.run import WideRun
 from vidtwin_codec.encoding.rate.spool import LatentSpool
-from vidtwin_codec.encoding.rate.tally import ClipError
 from vidtwin_codec.encoding.writing import write_vtw
 from vidtwin_codec.media import FrameReader, MediaInfo, probe
 from vidtwin_codec.media.color import luma_matrix

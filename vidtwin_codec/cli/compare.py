@@ -139,7 +139,7 @@ def compare_command(
         check_output(target, force=force)
     screen = console(quiet)
     # torch is imported only now: help and wrong usage need not wait for it
-    from vidtwin_codec.evaluation.compare.numbers import all_numbers
+    from vidtwin_codec.evaluation.compare.bd import all_numbers
     from vidtwin_codec.evaluation.compare.run import compare
     from vidtwin_codec.evaluation.compare.sources import find_videos
     from vidtwin_codec.evaluation.compare.work_folder import WorkFolder

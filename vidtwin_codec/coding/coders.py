@@ -7,8 +7,7 @@ from typing import Protocol
 from vidtwin_codec.coding.allowance import Cost
 from vidtwin_codec.coding.context import ContextCoder
 from vidtwin_codec.coding.layout import LatentArrays, LatentLayout
-from vidtwin_codec.coding.order import CHANNEL_MAJOR, POSITION_MAJOR
-from vidtwin_codec.coding.plain import PlainCoder
+from vidtwin_codec.coding.plain import CHANNEL_MAJOR, POSITION_MAJOR, PlainCoder
 from vidtwin_codec.coding.sparse import SparseCoder
 
 

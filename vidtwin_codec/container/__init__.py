@@ -1,6 +1,6 @@
 """The .vtw file: header, audio, groups, index. It needs no torch and knows nothing of what the network computes."""
 
-from vidtwin_codec.container.audio import MATROSKA, AudioInfo
+from vidtwin_codec.container.fields import MATROSKA, AudioInfo
 from vidtwin_codec.container.format import VERSION, Counts
 from vidtwin_codec.container.header import Header
 from vidtwin_codec.container.index import GroupEntry

@@ -1,17 +1,114 @@
-"""The JSON of the header: names, types and limits of its fields."""
+"""The JSON of the header: names, types and limits of its fields; each error is one line that names the field."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from vidtwin_codec.coding import PLACED, LatentLayout
-from vidtwin_codec.container.audio import AudioInfo
-from vidtwin_codec.container.checks import check_integer, check_ratio, check_text, parse_ratio, take
 from vidtwin_codec.errors import VidtwinError
 
 if TYPE_CHECKING:
     from vidtwin_codec.container.header import Header
+
+
+MAX_RATIO_PART = 0x7FFFFFFF  # numerator and denominator of a rate or an aspect, as ffmpeg stores them
+MAX_TEXT = 1000
+
+
+def take(values: dict[str, Any], name: str) -> Any:
+    """Remove and return a required key.
+
+    Raises:
+        VidtwinError: the key is missing.
+    """
+    if name not in values:
+        raise VidtwinError(f"header: {name} is missing")
+    return values.pop(name)
+
+
+def check_integer(name: str, value: object, low: int, high: int) -> None:
+    """Refuse anything but an integer from ``low`` to ``high``."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise VidtwinError(f"header: {name} is {_shown(value)}, allowed are whole numbers from {low} to {high}")
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuse anything but a short printable string (a terminal escape in a name would reach the reader's terminal)."""
+    if not isinstance(value, str) or len(value) > MAX_TEXT or not value.isprintable():
+        raise VidtwinError(f"header: {name} must be printable text of at most {MAX_TEXT} characters")
+
+
+def check_ratio(name: str, value: object) -> None:
+    """Refuse anything but a positive fraction of 31-bit parts."""
+    if not isinstance(value, Fraction) or value <= 0 or max(value.numerator, value.denominator) > MAX_RATIO_PART:
+        raise VidtwinError(f"header: {name} is {_shown(value)}, expected a positive fraction")
+
+
+def parse_ratio(name: str, value: object) -> Fraction:
+    """Return the fraction of a JSON list of numerator and denominator."""
+    parts = value if isinstance(value, list) and len(value) == 2 else [None, None]
+    for part in parts:
+        check_integer(name, part, 1, MAX_RATIO_PART)
+    return Fraction(*parts)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+MATROSKA = "matroska"
+"""The only file format that audio is stored in."""
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """The audio file that the audio frames hold.
+
+    Attributes:
+        codec: name of the codec in ffmpeg, such as ``opus`` or ``aac``.
+        bytes: size of the audio file where it was known when the header was written, else None.
+        container: file format of the audio, ``matroska``; programs that this version does not know may write others.
+        extra: JSON keys of a newer minor version, which are kept.
+
+    Raises:
+        VidtwinError: a field is of a wrong type.
+    """
+
+    codec: str
+    bytes: int | None = None
+    container: str = MATROSKA
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_text("audio codec", self.codec)
+        check_text("audio container", self.container)
+        if self.bytes is not None:
+            check_integer("audio bytes", self.bytes, 0, 1 << 63)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        known = {"codec": self.codec, "container": self.container}
+        return self.extra | known | ({} if self.bytes is None else {"bytes": self.bytes})
+
+    @classmethod
+    def from_json(cls, value: object) -> AudioInfo | None:
+        """Read what `to_json` returned; None stays None.
+
+        Raises:
+            VidtwinError: a key is missing or of a wrong type.
+        """
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise VidtwinError("header: audio must be an object")
+        rest = dict(value)
+        codec, container = take(rest, "codec"), take(rest, "container")
+        return cls(codec=codec, bytes=rest.pop("bytes", None), container=container, extra=rest)
+
 
 MAX_SIZE = 0xFFFF  # pixels
 MAX_CLIP_FRAMES = 0xFFFF

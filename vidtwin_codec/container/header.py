@@ -20,7 +20,7 @@ from vidtwin_codec.coding import (
 from vidtwin_codec.coding.allowance import UNLIMITED
 from vidtwin_codec.coding.placement import CELL, MAX_AREA, Placement, rest_grid
 from vidtwin_codec.container import fields, packed_steps
-from vidtwin_codec.container.audio import AudioInfo
+from vidtwin_codec.container.fields import AudioInfo
 from vidtwin_codec.container.format import (
     FIRST_VERSION,
     HEADER_TAG,

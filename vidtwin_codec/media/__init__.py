@@ -1,13 +1,11 @@
 """Reading and writing media through ffmpeg: facts about an input, its frames and audio, and both written again."""
 
-from vidtwin_codec.media.audio import ExtractedAudio, extract_audio, opus_limit
-from vidtwin_codec.media.audio_track import AudioTrack, open_audio_track
+from vidtwin_codec.media.audio import AudioTrack, ExtractedAudio, extract_audio, open_audio_track, opus_limit
 from vidtwin_codec.media.formats import OutputOptions, codec_names
 from vidtwin_codec.media.info import AudioStream, ColorInfo, MediaInfo
-from vidtwin_codec.media.live import open_piped
+from vidtwin_codec.media.live import open_piped, piped_input, spool_stdin
 from vidtwin_codec.media.probe import probe, stated_seconds
 from vidtwin_codec.media.reader import FrameReader
-from vidtwin_codec.media.spool import piped_input, spool_stdin
 from vidtwin_codec.media.writer import FrameWriter
 
 __all__ = [

@@ -1,8 +1,6 @@
 """What a caller may choose, and what comes back. The same for Python and for the command line."""
 
-from vidtwin_codec.options.decoding import DecodeOptions
-from vidtwin_codec.options.encoding import AUDIO_MODES, DEFAULT_OVERLAP, EncodeOptions
-from vidtwin_codec.options.network import NetworkOptions
+from vidtwin_codec.options.coding import AUDIO_MODES, DEFAULT_OVERLAP, DecodeOptions, EncodeOptions, NetworkOptions
 from vidtwin_codec.options.reporter import Reporter
 from vidtwin_codec.options.results import DecodeResult, EncodeResult, Extent
 

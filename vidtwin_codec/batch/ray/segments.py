@@ -19,8 +19,7 @@ from vidtwin_codec.container import Counts, GroupEntry
 from vidtwin_codec.encoding.encode import WriteVideo
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder, Piece
 from vidtwin_codec.encoding.grouping import PackedGroup, group_packer
-from vidtwin_codec.encoding.packer import Packer
-from vidtwin_codec.encoding.writing import AudioFile, waiting_depth
+from vidtwin_codec.encoding.writing import AudioFile, Packer, waiting_depth
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.media import MediaInfo

@@ -16,6 +16,7 @@ from vidtwin_codec.encoding.rate.choose import (
     BYTES_SLOPE,
     SCORE_START,
     SizeChoice,
+    candidate_sides,
     choose_for_bytes,
     choose_for_score,
     logarithms,
@@ -24,7 +25,6 @@ from vidtwin_codec.encoding.rate.choose import (
 from vidtwin_codec.encoding.rate.probes import Probe, Probes, nowhere, score_psnr, vmaf_score
 from vidtwin_codec.encoding.rate.sample import affordable_clips, count_frames, take_sample
 from vidtwin_codec.encoding.rate.search import find
-from vidtwin_codec.encoding.rate.sides import candidate_sides
 from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.rate.steering import Steered
 from vidtwin_codec.encoding.writing import Written, write_vtw

@@ -9,8 +9,8 @@ from pathlib import Path
 from vidtwin_codec.coding import SparseGroupEncoder, Steps
 from vidtwin_codec.coding.effort import quality_steps, step_factor
 from vidtwin_codec.encoding.encoder import Encoder, Piece
+from vidtwin_codec.encoding.rate.forecast import Tally, Weights, seen_energy
 from vidtwin_codec.encoding.rate.spool import KEPT, LatentSpool
-from vidtwin_codec.encoding.rate.tally import Tally, Weights, seen_energy
 from vidtwin_codec.network.following import placed_geometry
 from vidtwin_codec.options import Reporter
 

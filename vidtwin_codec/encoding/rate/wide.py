@@ -16,13 +16,12 @@ from vidtwin_codec.coding import DEFAULT_QUALITY, LatentArrays, PlacedClip
 from vidtwin_codec.coding.effort import step_factor
 from vidtwin_codec.coding.sparse_group import SparseGroup
 from vidtwin_codec.container import Counts
-from vidtwin_codec.encoding.rate.forecast import Forecast, solve
+from vidtwin_codec.encoding.rate.forecast import ClipError, Forecast, solve
 from vidtwin_codec.encoding.rate.judge import FEW, MANY, Judge, Prospect, decibels
 from vidtwin_codec.encoding.rate.probes import nowhere
 from vidtwin_codec.encoding.rate.run import WideRun
 from vidtwin_codec.encoding.rate.sample import count_frames
 from vidtwin_codec.encoding.rate.steering import Steered
-from vidtwin_codec.encoding.rate.tally import ClipError
 from vidtwin_codec.encoding.writing import Written, write_vtw
 from vidtwin_codec.options.target import Achieved, Band, FrameSize
 

@@ -2,16 +2,65 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.evaluation.compare.curves import ascending, hull, value
-from vidtwin_codec.evaluation.compare.results import Clip, Point, Variant
+from vidtwin_codec.evaluation.compare.results import CURVES, Clip, Comparison, Point, Variant
+
+
+def ascending(points: Sequence[Point], metric: str) -> list[Point]:
+    """Choose the points that have a value and are better than every smaller one, smallest first.
+
+    Codecs are not strictly monotonic, but interpolation needs curves that are.
+    """
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.bytes, -value(point, metric))):
+        if point.metrics.get(metric) is None or (kept and value(point, metric) <= value(kept[-1], metric)):
+            continue
+        kept.append(point)
+    return kept
+
+
+def hull(points: Sequence[Point], metric: str) -> list[Point]:
+    """Find the corners of the upper convex hull over bytes, from the smallest point to the best.
+
+    Metrics are means over frames, so coding a part of a video with one setting and the rest with another gives every
+    point on the line between the two. A setting below such a line is therefore never worth using.
+    """
+    corners: list[Point] = []
+    for point in ascending(points, metric):
+        while len(corners) > 1 and _slope(corners[-2], corners[-1], metric) <= _slope(corners[-1], point, metric):
+            corners.pop()
+        corners.append(point)
+    return corners
+
+
+def interpolate(points: Sequence[Point], metric: str, size: float) -> float | None:
+    """Interpolate a metric at ``size`` bytes, linearly over the logarithm of the bytes; None outside the points."""
+    curve = ascending(points, metric)
+    for left, right in pairwise(curve):
+        if left.bytes <= size <= right.bytes:
+            share = math.log(size / left.bytes) / math.log(right.bytes / left.bytes)
+            return value(left, metric) + share * (value(right, metric) - value(left, metric))
+    return value(curve[0], metric) if len(curve) == 1 and curve[0].bytes == size else None
+
+
+def value(point: Point, metric: str) -> float:
+    """Return a metric of a point; NaN if it has none."""
+    found = point.metrics.get(metric)
+    return math.nan if found is None else found
+
+
+def _slope(left: Point, right: Point, metric: str) -> float:
+    return (value(right, metric) - value(left, metric)) / (right.bytes - left.bytes)
+
 
 LEAST_POINTS = 4
 """Fewest points of a curve; the method was defined for four."""
@@ -175,3 +224,27 @@ def _package() -> Any:
 
 def _missing() -> VidtwinError:
     return VidtwinError("comparing needs the package bjontegaard", "install it: pip install 'vidtwin-codec[compare]'")
+
+
+def all_numbers(comparison: Comparison) -> dict[str, Any]:
+    """Collect the comparison's values, and as ``deltas`` the Bjøntegaard deltas by codec, variant and metric."""
+    return {**comparison.to_json(), "deltas": _deltas(comparison)}
+
+
+def _deltas(comparison: Comparison) -> list[dict[str, Any]]:
+    found = []
+    for codec in comparison.codecs:
+        for variant in comparison.variants:
+            for metric in CURVES:
+                mean = mean_delta(comparison.clips, codec, variant, metric)
+                each = {clip.name: clip_delta(clip, codec, variant, metric) for clip in comparison.clips}
+                found.append(
+                    {
+                        "codec": codec,
+                        "variant": asdict(variant),
+                        "metric": metric,
+                        "mean": asdict(mean) if mean else None,
+                        "clips": {name: asdict(one) if one else None for name, one in each.items()},
+                    }
+                )
+    return found

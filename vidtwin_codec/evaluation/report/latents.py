@@ -14,17 +14,16 @@ from vidtwin_codec.coding.placement import cell_of
 from vidtwin_codec.decoding.decoder import matching_weights
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.codec import OTHER_SOURCE
-from vidtwin_codec.evaluation.report.bars import bar_plot
+from vidtwin_codec.evaluation.report.bars import bar_plot, path_plot
 from vidtwin_codec.evaluation.report.information import Information, measure_information
-from vidtwin_codec.evaluation.report.paths import path_plot
 from vidtwin_codec.evaluation.report.pictures import dynamics_maps, structure_maps
-from vidtwin_codec.evaluation.report.resources import fill
-from vidtwin_codec.evaluation.report.text import count, kilobytes, percent
+from vidtwin_codec.evaluation.report.text import fill, kilobytes, percent
 from vidtwin_codec.latents.file import VtwFile
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.images import data_uri
 from vidtwin_codec.network.device import select_device
 from vidtwin_codec.options import NetworkOptions, Reporter
+from vidtwin_codec.options.display import counted
 
 DEFAULT_FRAMES = 4
 MAX_CLIPS_SHOWN = 60
@@ -61,8 +60,10 @@ def inspect_page(
             raise VidtwinError(f"{file.name}: holds no frames")
         header = file.header
         lede = (
-            f"{header.width} × {header.height}, {count(file.frame_count, 'frame')} at {float(file.fps):.5g} a second; "
-            f"{count(len(file), 'clip')} of {count(file.tiles, 'tile')} in {count(len(file.group_clips), 'group')}. "
+            f"{header.width} × {header.height}, {counted(file.frame_count, 'frame')} at "
+            f"{float(file.fps):.5g} a second; "
+            f"{counted(len(file), 'clip')} of {counted(file.tiles, 'tile')} "
+            f"in {counted(len(file.group_clips), 'group')}. "
             f"Weights: {header.weights_name} ({header.weights_sha256[:12]}…)."
         )
         page = fill(
@@ -151,7 +152,7 @@ def _path(file: VtwFile) -> dict[str, Any] | None:
     ]
     shown = np.concatenate(paths)[: file.frame_count]
     moved = sum(one is not None for one in placements)
-    return {"moved": f"{moved} of {count(len(placements), 'clip')}", "plot": Markup(path_plot(shown, frames))}
+    return {"moved": f"{moved} of {counted(len(placements), 'clip')}", "plot": Markup(path_plot(shown, frames))}
 
 
 def _moments(

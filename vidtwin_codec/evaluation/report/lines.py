@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from vidtwin_codec.evaluation.compare.curves import hull, interpolate, value
+from vidtwin_codec.evaluation.compare.bd import hull, interpolate, value
 from vidtwin_codec.evaluation.compare.results import VIDTWIN, Clip, Point, Variant
 from vidtwin_codec.evaluation.report.plots import DIGITS, Curve, Dot
 from vidtwin_codec.evaluation.report.text import kilobytes

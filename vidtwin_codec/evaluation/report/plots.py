@@ -9,7 +9,7 @@ from html import escape
 
 from vidtwin_codec.evaluation.compare.results import VIDTWIN
 from vidtwin_codec.evaluation.report.axes import Scale, linear_range, linear_ticks, log_range, log_ticks, spread
-from vidtwin_codec.evaluation.report.resources import resource
+from vidtwin_codec.evaluation.report.text import resource
 
 WIDTH, HEIGHT = 420, 312
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 74, 14, 44

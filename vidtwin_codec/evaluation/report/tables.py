@@ -10,8 +10,7 @@ from markupsafe import Markup
 from vidtwin_codec.evaluation.compare.bd import Delta, MeanDelta, clip_delta, mean_delta
 from vidtwin_codec.evaluation.compare.results import CURVES, METRICS, VIDTWIN, Clip, Comparison, Point, Series, Variant
 from vidtwin_codec.evaluation.report.plots import DIGITS
-from vidtwin_codec.evaluation.report.resources import fill
-from vidtwin_codec.evaluation.report.text import NBSP, NO_VALUE, percent, signed, variant_name
+from vidtwin_codec.evaluation.report.text import NBSP, NO_VALUE, fill, percent, signed, variant_name
 
 NAMES = {"psnr": "PSNR", "psnr_y": "PSNR-Y", "ssim": "SSIM", "vmaf": "VMAF"}
 _GAIN_DIGITS = {"psnr": 2, "ssim": 4, "vmaf": 1}

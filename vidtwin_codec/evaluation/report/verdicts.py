@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vidtwin_codec.evaluation.compare.bd import MeanDelta, mean_delta
 from vidtwin_codec.evaluation.compare.results import Comparison, Variant
-from vidtwin_codec.evaluation.report.text import NBSP, count, gop_name, percent
+from vidtwin_codec.evaluation.report.text import NBSP, gop_name, percent
+from vidtwin_codec.options.display import counted
 
 LITTLE = 0.1
 """Curves that share less of their range than this give no mean worth saying in a sentence; it stands in the table."""
@@ -72,7 +73,7 @@ def _bytes(found: MeanDelta) -> list[str]:
             parts.append(f"for equal PSNR vidtwin takes {takes}{reach}, where the curves overlap by {overlap}")
     for number, side in ((found.all_better, "better than vidtwin’s best"), (found.all_worse, "worse than its worst")):
         if number:
-            where = "" if number == found.clips else f" on {number} of {count(found.clips, 'clip')}"
+            where = "" if number == found.clips else f" on {number} of {counted(found.clips, 'clip')}"
             parts.append(f"every encoding measured{where} is {side}, so no bytes at equal PSNR can be given")
     return parts
 

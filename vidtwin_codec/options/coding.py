@@ -1,4 +1,4 @@
-"""What encoding can be asked for."""
+"""Choices of encoding and decoding, and of the network that both run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,52 @@ from typing import Literal
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.coding.effort import DEFAULT_EFFORT, MAX_EFFORT
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.options.network import NetworkOptions
 from vidtwin_codec.options.target import NAMES, Target
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which weights run where."""
+
+    weights: str | None = None
+    """A name, a file or the first digits of a SHA-256. None: ``mini`` for encoding; for decoding, those that the
+    .vtw names."""
+    device: str = "auto"
+    precision: str = "auto"
+    batch: int | None = None
+    """Tiles in one call of the network; None chooses from the memory of the device."""
+
+
+@dataclass(frozen=True)
+class DecodeOptions(NetworkOptions):
+    """Choices of :func:`vidtwin_codec.decode`."""
+
+    start: float = 0.0
+    """Seconds to skip."""
+    duration: float | None = None
+    """Seconds to decode; None: to the end."""
+    only: Literal["structure", "dynamics"] | None = None
+    """Decode one branch alone."""
+    coded_size: bool = False
+    """Keep the size the network saw instead of scaling back to the display size."""
+    recover: bool = False
+    """Decode what is whole in a damaged file; lost stretches hold the last frame."""
+    audio: bool = True
+    format: str | None = None
+    """What to write, whatever the output is called: ``mp4``, ``mkv``, ``y4m`` and others; None: by its name."""
+    codec: str = "auto"
+    """ffmpeg's name of the video encoder; ``auto``: H.264, VP9 for odd sizes (see :class:`OutputOptions`)."""
+    crf: float | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    lossless: bool = False
+    """Store the decoded frames exactly (for measuring)."""
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self.duration is not None and self.duration <= 0):
+            raise VidtwinError("start must not be negative, and duration must be positive")
+
 
 AUDIO_MODES = ("opus", "copy", "none")
 DEFAULT_OVERLAP = 16
