@@ -1,4 +1,4 @@
-"""What every object that holds a file or a process has in common: leaving its ``with`` block closes it."""
+"""A base of objects that hold a file or a process: leaving the ``with`` block closes them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from vidtwin_codec.errors import VidtwinError
 
 CGROUPS = Path("/sys/fs/cgroup")
-"""Where Linux shows the limits of containers and of systemd's units."""
+"""Folder in which Linux shows the limits of containers and of systemd's units."""
 MEMBERSHIP = Path("/proc/self/cgroup")
 
 

@@ -164,11 +164,7 @@ class _Bounded:
         self._stream, self._size = stream, size
 
     def write(self, data: bytes) -> int:
-        """Write to the file.
-
-        Raises:
-            TooLongError: the file would exceed its largest size.
-        """
+        """Write to the file, or raise `TooLongError` where it would exceed its largest size."""
         if self._stream.tell() + len(data) > self._size:
             raise TooLongError
         return self._stream.write(data)

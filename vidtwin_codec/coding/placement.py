@@ -1,4 +1,4 @@
-"""Where a clip's frames lie on a canvas of its own, for windows and tiles that follow the camera.
+"""Places of a clip's frames on a canvas of its own, for windows and tiles that follow the camera.
 
 Canvases are made of cells. With patterns, a cell is a patch of the window that the canvas takes the place of; without,
 16 pixels a side, and the canvas is cut into tiles as a frame of its size would be.

@@ -194,11 +194,7 @@ def _skippable_at(source: ByteSource, start: bytes, offset: int, allowance: Allo
 
 
 def _next_intact(source: ByteSource, header: Header, start: int, allowance: Allowance) -> int:
-    """Return the first position from ``start`` on at which an intact group, audio frame or index begins, else the end.
-
-    Raises:
-        TooMuchWorkError: the allowance does not suffice.
-    """
+    """Return the first position from ``start`` on at which an intact group, audio frame or index begins, or the end."""
     position = start
     while position < source.size:
         window = source.read_at(position, _WINDOW + len(zstd_frame.MAGIC) - 1)

@@ -93,7 +93,7 @@ def open_decoder(
 
 
 def shown_name(source: PathLike) -> str:
-    """What the user calls a source."""
+    """Return the user's name for a source."""
     return "standard input" if is_pipe(source) else os.fspath(source)
 
 
@@ -152,16 +152,7 @@ def write_video(decoder: Decoder, target: OpenOutput, reporter: Reporter, name: 
 
 
 def _audio_track(decoder: Decoder, folder: Path, name: str) -> AudioTrack | None:
-    """The sound of the frames that are decoded; None where it cannot be read, which is told.
-
-    Args:
-        decoder: of the file.
-        folder: where the sound is unpacked to.
-        name: what the user calls the file.
-
-    Raises:
-        VidtwinError: a piece is damaged (never with ``recover``), or the disk is full.
-    """
+    """Unpack the audio of the decoded frames to ``folder``; None, after a warning, where it cannot be read."""
     audio, fps = decoder.header.audio, decoder.header.fps
     assert audio is not None
     path = folder / "audio.mka"

@@ -1,4 +1,4 @@
-"""Where a decoded video goes: a file that appears when it is complete, a stream, or numbered images."""
+"""Outputs of decoding: a file that appears when it is complete, a stream, or numbered images."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from vidtwin_codec.errors import VidtwinError
 PLAYERS = ("mpv", "ffplay")
 """Programs that frames can be played with, the better one first: mpv waits where decoding is slower than watching."""
 FORMAT = "nut"
-"""What they are sent: raw pictures, and sound as it is."""
+"""The format that players get: raw pictures, and audio as it is."""
 
 
 def find_player(wanted: str | None = None) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What a few pieces of a video say about encoding all of it: size, time and PSNR, with how far they may be off."""
+"""A forecast of encoding a video from a few pieces of it: size, time and PSNR, with how far they may be off."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CHUNK = 16
 
 @dataclass(frozen=True)
 class Estimate(Extent):
-    """What a video is expected to come to; sizes in bytes, times in seconds.
+    """A forecast of encoding a video; sizes in bytes, times in seconds.
 
     Attributes:
         pieces: number of pieces that were encoded; 1 if the whole video was.
@@ -94,7 +94,7 @@ class Estimate(Extent):
 
 
 class _Piece(NamedTuple):
-    """What one piece came to."""
+    """The outcome of one piece."""
 
     frames: int
     video_bytes: int

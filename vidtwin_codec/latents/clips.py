@@ -1,4 +1,4 @@
-"""What reading latents gives: clips of one file, exact, as numbers of whatever kind is wanted."""
+"""Clips of one file as they were read: exact, as numbers of whatever kind is wanted."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class ClipLatents:
 
 
 def cropped(arrays: LatentArrays, layout: LatentLayout, placement: Placement | None) -> LatentArrays:
-    """Of latents ``[…, n_q, h, w, d_S]``, ``[…, d_D, T, w]`` and ``[…, d_D, T, h]``, those of a clip's own grid."""
+    """Cut latents ``[…, n_q, h, w, d_S]``, ``[…, d_D, T, w]`` and ``[…, d_D, T, h]`` to a clip's own grid."""
     shapes = (layout if placement is None else placement.grid(layout)).shapes()
     _, rows, columns, _ = shapes.structure
     structure, x, y = arrays

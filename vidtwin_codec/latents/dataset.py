@@ -118,11 +118,11 @@ class VtwDataset(Dataset[dict[str, Any]]):
         return int(self._ends[-1])
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        """Sample ``number``.
+        """Return sample ``number``.
 
         Raises:
-            IndexError: beyond the end.
-            VidtwinError: the file has gone or a group of it is damaged.
+            IndexError: there is no such sample.
+            VidtwinError: the file has gone, or a group of it is damaged.
         """
         number = number + len(self) if number < 0 else number
         if not 0 <= number < len(self):
@@ -212,7 +212,7 @@ class VtwDataset(Dataset[dict[str, Any]]):
 
 
 def _filled(latents: LatentArrays, grid: tuple[int, int], name: str) -> LatentArrays:
-    """With zeros behind, up to a grid."""
+    """Pad with zeros below and to the right, up to a grid."""
     rows, columns = grid
     down, right = rows - latents.structure.shape[-3], columns - latents.structure.shape[-2]
     if min(down, right) < 0:
@@ -223,7 +223,7 @@ def _filled(latents: LatentArrays, grid: tuple[int, int], name: str) -> LatentAr
 
 
 def _more_tiles(symbols: LatentArrays, most: int, name: str) -> LatentArrays:
-    """With tiles of zeros behind."""
+    """Append tiles of zeros."""
     missing = most - symbols.structure.shape[1]
     if missing < 0:
         raise VidtwinError(f"{name}: a clip has {most - missing} tiles, more than {most}")

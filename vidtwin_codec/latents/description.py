@@ -1,4 +1,4 @@
-"""What travels with exported latents, as JSON: enough to make the same .vtw again.
+"""The JSON that travels with exported latents: enough to make the same .vtw again.
 
 ``{"format": "vidtwin-latents", "version": 1, "files": {NAME: {"header": …, "version": [1, n], "steps": …, "frames":
 n, "group_clips": […], "placements": […]}}}``. ``header`` has the keys of docs/FORMAT.md but ``audio``: sound does not
@@ -54,7 +54,7 @@ class Description:
         return max((self.header.tiles_on(one) for one in self.placements), default=self.header.tiles)
 
     def placement(self, clip: int) -> Placement | None:
-        """Where a clip lies."""
+        """Return where a clip lies."""
         return self.placements[clip] if self.placements else None
 
     @property

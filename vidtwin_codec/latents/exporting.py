@@ -94,7 +94,7 @@ def export_latents(
 
 
 def describe(file: VtwFile) -> Description:
-    """What travels with a file's latents; where it follows the camera, clips tell where they lie."""
+    """Describe a file's latents; where it follows the camera, clips tell where they lie."""
     placements: tuple[Placement | None, ...] = ()
     if file.header.camera:
         placements = file.placements()
@@ -108,7 +108,7 @@ def _padded(part: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.flo
 
 
 def tensor_name(file: str, field: str, files: int) -> str:
-    """What a tensor is called: with its file's name where there are several."""
+    """Name a tensor, after its file where there are several."""
     return field if files == 1 else f"{file}/{field}"
 
 

@@ -148,7 +148,7 @@ class VtwFile(Closing):
         return hashlib.sha256(self.header.to_bytes() + repr(groups).encode()).hexdigest()[:32]
 
     def __getitem__(self, clips: int | slice) -> ClipLatents:
-        """Latents of one clip, or of a slice of clips; the first axis is the clip in either case.
+        """Return latents of one clip, or of a slice of clips; the first axis is the clip in either case.
 
         Raises:
             IndexError: there is no clip of that number.
@@ -266,7 +266,7 @@ class VtwFile(Closing):
         return ClipLatents(numbers, frames, arrays, self.header.steps, placements, counts)
 
     def _places_of(self, number: int) -> GroupPlaces:
-        """Where the clips of a group lie; asked of the file only where they may have canvases."""
+        """Return where the clips of a group lie; the file is read for it only where they may have canvases."""
         if not self.header.camera:
             return GroupPlaces(self.tiles, (None,) * self.group_clips[number])
         if number not in self._places:
@@ -323,7 +323,7 @@ class VtwFile(Closing):
 
 
 class GroupPlaces(NamedTuple):
-    """Of a group without patterns: tiles of each clip, and where it lies."""
+    """Tiles of each clip of a group without patterns, and where each clip lies."""
 
     tiles: int
     placements: tuple[Placement | None, ...]
@@ -333,7 +333,7 @@ T = TypeVar("T")
 
 
 class Indexer(Generic[T]):
-    """What can be sliced in place of the file itself."""
+    """A part of a file that can be sliced like the file itself."""
 
     def __init__(self, read: Callable[[Any], ClipLatents]) -> None:
         self._read = read

@@ -89,12 +89,7 @@ def import_latents(
 
 @dataclass(frozen=True)
 class _Job:
-    """One video to be made.
-
-    Attributes:
-        described: its header, frames, clips of each group, and placements.
-        tensors: names of its three tensors.
-    """
+    """One video to be made: its description, and the names of its three tensors."""
 
     described: Description
     tensors: tuple[str, ...]
@@ -189,7 +184,7 @@ def _steps(header: Header, quality: float) -> Steps:
 
 
 def _targets(source: PathLike, output: PathLike, names: list[str], options: ImportLatentsOptions) -> list[Path]:
-    """Where each video goes; refuses what cannot be written before any work is done."""
+    """Choose where each video goes, and refuse what cannot be written before any work is done."""
     if len(names) == 1:
         targets = [Path(output)]
     else:

@@ -109,7 +109,7 @@ def mix_to_vtw(
     force: bool = False,
     warned: Callable[[str], None] = lambda _: None,
 ) -> Counts:
-    """As `mix`, but keep the mixture as a .vtw; needs no network. ``warned`` is told what is left out.
+    """Mix as `mix` does, but keep the mixture as a .vtw; needs no network. ``warned`` is told what is left out.
 
     Raises:
         VidtwinError: as `mix`.
@@ -262,7 +262,7 @@ def _check_placements(still: VtwFile, moving: VtwFile, one: int, other: int) -> 
 
 
 def _tiling(header: Header) -> tuple[object, ...]:
-    """What a canvas' tiles depend on besides its size."""
+    """Return the values that a canvas' tiles depend on besides its size."""
     return header.frame, header.overlap, header.tile_height, header.tile_width
 
 

@@ -1,4 +1,4 @@
-"""What a notebook shows of a file or a dataset: its numbers, and a few frames where they are to be had quickly."""
+"""A notebook's view of a file or a dataset: its numbers, and a few frames where they take little time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FRAMES = 4
 SECONDS = 5.0
 """No frame is begun later than this."""
 _PIXELS = 70_000_000
-"""Of all clips decoded together: four of 1280 × 720, two of 1920 × 1080."""
+"""Most pixels of all clips that are decoded together: four of 1280 × 720, two of 1920 × 1080."""
 _DENSE = 10  # times as much work for a pixel
 _GROUP_BYTES = 1 << 20
 _HEIGHT = 240

@@ -47,7 +47,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What numpy and zipfile make of bytes that are no archive of arrays."""
+"""Errors that numpy and zipfile raise for bytes that are no archive of arrays."""
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
 
 

@@ -25,7 +25,7 @@ from vidtwin_codec.options import Reporter
 ReadSymbols = Callable[[int, int], LatentArrays]
 """Symbols of clips ``first`` … ``end`` - 1, integers ``[clips, tiles, …]``. Wide ones are read clip by clip."""
 Placements = Callable[[int], Placement | None]
-"""Of a clip, by its number; its symbols have its grid."""
+"""The placement of a clip, by its number; the clip's symbols have its grid."""
 
 
 def write_symbols(

@@ -136,11 +136,7 @@ def _cut(zero: Fraction, duration: Fraction | None) -> list[str]:
 
 
 def _finish(child: Child, encoder: Child | None, info: MediaInfo, target: Path) -> int:
-    """Let ``child`` write ``target``, or feed ``encoder``, which does.
-
-    Returns:
-        The size of ``target``, or 0 after removing it because it has no audio.
-    """
+    """Let ``child`` write ``target``, or feed ``encoder``, which does; return its size, 0 where there was no audio."""
     broken = False
     while piece := child.stdout.read(_CHUNK):
         if encoder:

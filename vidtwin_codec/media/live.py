@@ -115,7 +115,7 @@ class Feed:
 
 @dataclass(frozen=True)
 class Piped:
-    """What came down a pipe.
+    """A video that came down a pipe.
 
     Attributes:
         path: all of it, or its beginning where it is read as it comes.

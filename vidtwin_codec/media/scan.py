@@ -120,15 +120,9 @@ def _open(source: Source, decoder: str | None) -> list[str]:
 
 
 def _read_times(child: Child, source: Source, *, sized: bool = True) -> Times:
-    """Read the times that ffmpeg lists.
+    """Read the times that ffmpeg lists of ``source``, with packets' bytes if ``sized``.
 
-    Args:
-        child: the ffmpeg process that lists them.
-        source: the input of the process.
-        sized: whether it lists packets, with their bytes in the file.
-
-    Raises:
-        VidtwinError: there are far more than the file can hold: it never ends, or refers to itself.
+    An error says that there are far more than the file can hold: it never ends, or refers to itself.
     """
     limit = math.inf if source.playlists else max(_MOST_READ * source.bytes, _LEAST_LIMIT)
     read = 0

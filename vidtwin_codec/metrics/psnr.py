@@ -89,7 +89,7 @@ class ClipBoundaries:
 
     @property
     def drop(self) -> float:
-        """By how many dB the ends are worse than the middle; around 0, no pulse shows where clips meet."""
+        """Middle less ends in dB; around 0, no pulse shows where clips meet."""
         return self.middle - self.ends
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a moving camera does to a clip, found and taken out in whole pixels."""
+"""The motion of a camera, found and taken out of clips in whole pixels."""
 
 from vidtwin_codec.motion.camera import Camera, worth
 from vidtwin_codec.motion.canvas import Canvas

@@ -1,4 +1,4 @@
-"""Where the network runs, how precisely, and on how many tiles at once."""
+"""The device that the network runs on, its precision, and the number of tiles at once."""
 
 from __future__ import annotations
 
@@ -74,11 +74,7 @@ def select_device(name: str, precision: str, least: str, *, tf32: bool = False) 
 
 
 def _present(name: str) -> torch.device:
-    """Return the device of this name.
-
-    Raises:
-        VidtwinError: this machine has no such device.
-    """
+    """Return the device of this name, or refuse one that this machine does not have."""
     kind, _, number = name.partition(":")
     counts = {
         "cpu": 1,

@@ -1,4 +1,4 @@
-"""What a caller may choose, and what comes back. The same for Python and for the command line."""
+"""Options of encoding and decoding, and their results; the same for Python and for the command line."""
 
 from vidtwin_codec.options.coding import AUDIO_MODES, DEFAULT_OVERLAP, DecodeOptions, EncodeOptions, NetworkOptions
 from vidtwin_codec.options.reporter import Reporter

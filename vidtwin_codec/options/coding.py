@@ -41,7 +41,7 @@ class DecodeOptions(NetworkOptions):
     """Decode what is whole in a damaged file; lost stretches hold the last frame."""
     audio: bool = True
     format: str | None = None
-    """What to write, whatever the output is called: ``mp4``, ``mkv``, ``y4m`` and others; None: by its name."""
+    """Container to write: ``mp4``, ``mkv``, ``y4m`` and others; None goes by the output's name."""
     codec: str = "auto"
     """ffmpeg's name of the video encoder; ``auto``: H.264, VP9 for odd sizes (see :class:`OutputOptions`)."""
     crf: float | None = None

@@ -1,4 +1,4 @@
-"""What encoding and decoding say when they are done."""
+"""Results of encoding and decoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vidtwin_codec.options.target import Achieved
 
 
 class Extent(ABC):
-    """What follows from how large, long and fast a video is; for results that say so."""
+    """Rates that follow from the size, length and frame rate of a video; the base of results that have these."""
 
     source: str
     width: int
@@ -65,7 +65,7 @@ class EncodeResult(Extent):
     source_bytes: int | None
     quality: float
     short_side: int | None
-    """What was asked for or, with a target, chosen; None: not scaled down."""
+    """The short side that was asked for or, with a target, chosen, in pixels; None: not scaled down."""
     weights: str
     device: str
     seconds: float

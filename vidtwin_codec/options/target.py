@@ -1,4 +1,4 @@
-"""What a file shall come to, and how near is near enough."""
+"""Targets of a file, in bytes or quality, and how near is near enough."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLERANCE = 0.05
 _AIMED = 0.02
 """Once this near, a file is not packed again."""
 SCORE_TOLERANCES: dict[Name, float] = {"psnr": 0.1, "vmaf": 0.5}
-"""By how much the score of the sample may miss: dB, points of VMAF."""
+"""Most by which the score of the sample may miss, in dB or points of VMAF."""
 _MAX_VMAF = 100
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 

@@ -83,11 +83,7 @@ def network_config(options: TrainOptions) -> VidTwinConfig:
 
 
 def _deeper(config: VidTwinConfig, options: TrainOptions) -> VidTwinConfig:
-    """Increase the number of blocks to that of the options.
-
-    Raises:
-        VidtwinError: the weights have more blocks.
-    """
+    """Increase the number of blocks to that of the options, or refuse weights that have more."""
     found: dict[str, Any] = {}
     for side, depth in (("encoder", options.encoder_depth), ("decoder", options.decoder_depth)):
         part: TransformerConfig = getattr(config, side)

@@ -23,7 +23,7 @@ class Remote:
 
 
 SHARED_FILE = "vidtwin.safetensors"
-"""What weights are called in a repository of their own."""
+"""Name of a weights file in a repository of its own."""
 
 FETCHABLE = {
     "base": Remote(

@@ -1,4 +1,4 @@
-"""What a weights file of this project says about itself, read without torch."""
+"""The metadata of this project's weights files, read without torch."""
 
 from __future__ import annotations
 

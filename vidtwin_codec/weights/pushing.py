@@ -14,7 +14,7 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where weights have been put.
+    """The place that weights have been put in.
 
     Attributes:
         entry: the weights.
@@ -77,7 +77,7 @@ def push(name: str, repository: str, *, private: bool = False) -> Pushed:
 
 
 def model_card(entry: store.Entry, repository: str) -> str:
-    """What the hub shows of the weights, in Markdown with the hub's header."""
+    """Write the card that the hub shows of the weights, in Markdown with the hub's header."""
     metadata = entry.metadata
     clip = f"{metadata.config.get('frames')} frames of " + (
         "any size"

@@ -80,12 +80,8 @@ def _choose_plane(model: Model, wanted: NDArray[Any], weights: NDArray[Any]) -> 
     """Fill the model's plane with chosen symbols and return the bits they cost.
 
     The candidates depend on earlier steps alone, so they are computed for a whole step at once, for every way of
-    predicting. Which way predicts, and what a token costs, is known channel by channel.
-
-    Args:
-        model: walks the plane ``[steps, channels, places]`` that is filled.
-        wanted: latents divided by their steps, in the plane's shape.
-        weights: cost of a squared error, in bits, in the plane's shape.
+    predicting. Which way predicts, and what a token costs, is known channel by channel. All arrays have the plane's
+    shape, ``[steps, channels, places]``.
     """
     tables = model.tables
     firsts = CANDIDATES * np.arange(wanted.shape[2])

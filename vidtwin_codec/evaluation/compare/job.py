@@ -16,7 +16,7 @@ from vidtwin_codec.options import Reporter
 
 @dataclass(frozen=True)
 class ClipJob:
-    """What every codec needs to run on one clip.
+    """Everything that a codec needs to run on one clip.
 
     Attributes:
         reference: the frames.

@@ -132,11 +132,7 @@ class _Coded:
         return encoder, spool, time.perf_counter() - began
 
     def pack(self, target: Path, quality: float) -> tuple[int, float]:
-        """Write a .vtw.
-
-        Returns:
-            Its bytes, and the seconds of encoding, where reading and network come first, then packing.
-        """
+        """Write a .vtw; return its bytes, and the seconds of encoding: reading and network first, then packing."""
         encoder, spool, seconds = self._latents
         began = time.perf_counter()
         with atomic_path(target) as temporary, temporary.open("wb") as stream:

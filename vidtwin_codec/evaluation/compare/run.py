@@ -100,7 +100,7 @@ def compare(
 
 @dataclass(frozen=True)
 class _Run:
-    """What the runs of all clips have in common."""
+    """Everything that the runs of all clips have in common."""
 
     comparison: Comparison
     codecs: Sequence[ConventionalCodec]

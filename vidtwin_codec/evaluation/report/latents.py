@@ -27,9 +27,9 @@ from vidtwin_codec.options.display import counted
 
 DEFAULT_FRAMES = 4
 MAX_CLIPS_SHOWN = 60
-"""Of dynamics over time: some forty seconds."""
+"""Most clips whose dynamics are shown over time: some forty seconds."""
 MAX_CHANNELS_SHOWN = 64
-"""Of structure: of wide latents the first colour's coarsest patterns."""
+"""Most channels of structure that are shown; of wide latents these are the first colour's coarsest patterns."""
 _ENLARGED = 4  # screen pixels for each latent
 _PARTS = ((None, "both parts"), ("structure", "structure alone"), ("dynamics", "dynamics alone"))
 
@@ -106,9 +106,9 @@ def _maps(file: VtwFile) -> list[dict[str, Any]]:
 
 
 def _first_dynamics(file: VtwFile) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, int]]:
-    """Dynamics x and y of the first `MAX_CLIPS_SHOWN` clips; the structure beside them may be far larger.
+    """Read dynamics x and y of the first `MAX_CLIPS_SHOWN` clips, and the largest grid of tiles that they have.
 
-    Also the grid of tiles that they have, the largest of all: where a clip has fewer, there is nothing.
+    The structure beside them may be far larger. Where a clip has fewer tiles, there is nothing.
     """
     parts, grids, clips = [], [], 0
     for piece in file.pieces():
@@ -140,7 +140,7 @@ def _stacked(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def _path(file: VtwFile) -> dict[str, Any] | None:
-    """Where frames lie on canvases, over time; None where no clip has one."""
+    """Plot where frames lie on canvases over time; None where no clip has one."""
     placements = file.placements() if file.header.camera else ()
     if not any(placements):
         return None

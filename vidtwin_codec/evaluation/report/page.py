@@ -88,7 +88,7 @@ def _clip_note(clip: Clip, variant: Variant) -> str:
 
 
 def _views(comparison: Comparison) -> list[dict[str, Any]]:
-    """What the viewer shows: for each clip its versions, each with its images and a line of facts."""
+    """Collect for the viewer the versions of each clip, each with its images and a line of facts."""
     found = []
     for clip in comparison.clips:
         versions: list[dict[str, Any]] = [

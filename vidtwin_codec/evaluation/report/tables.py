@@ -27,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Name:
-    """What a row is about: a codec, the way it was run, or something else about it."""
+    """The subject of a row: a codec, the way it was run, or something else about it."""
 
     codec: str
     label: str
@@ -112,7 +112,7 @@ def _mean_cells(found: MeanDelta | None, metric: str) -> tuple[Cell, Cell]:
 
 
 def _under(some: int, every: int, overlap: float) -> tuple[str, ...]:
-    """What a mean rests on."""
+    """Say what a mean rests on."""
     return (*([f"{some} of {every} clips"] if every > 1 else []), f"overlap {percent(overlap)}")
 
 

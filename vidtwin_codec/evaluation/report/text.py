@@ -44,7 +44,7 @@ def kilobytes(count: int) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """With its sign, and a real minus."""
+    """Write a number with its sign, and a real minus."""
     text = f"{value:+.{digits}f}"
     return text.replace("-", "−")
 

@@ -12,7 +12,7 @@ LITTLE = 0.1
 
 
 def introduction(comparison: Comparison) -> str:
-    """What the verdicts are about."""
+    """Say what the verdicts are about."""
     clips = comparison.clips
     means = "On the one clip" if len(clips) == 1 else f"Means over {len(clips)} clips, unless fewer are named"
     return (
