@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
-from micro import micro_config, noise_clip, pipeline_model
+from micro import micro_config, micro_model, noise_clip, pipeline_model
 
-from vidtwin_codec.calibration import sensitivity
+from vidtwin_codec.calibration import scope, sensitivity
+from vidtwin_codec.calibration.scope import FULL, SPARING, counted, scope_for, spread
 from vidtwin_codec.calibration.steps import GRID, calibrate
 from vidtwin_codec.calibration.trial import DEFAULT_LOSS, OCTAVES, RatePoint, Trial, change, factor_for_default
 from vidtwin_codec.coding import DEFAULT_QUALITY, Steps, quality_scale
-from vidtwin_codec.model import Latents, VidTwin
+from vidtwin_codec.model import Latents, TransformerConfig, VidTwin, VidTwinConfig
+from vidtwin_codec.model.sensitivity import squared_derivatives
 from vidtwin_codec.model.vidtwin import Posterior
+from vidtwin_codec.training.network import PRESET_CONFIGS
+from vidtwin_codec.weights import resolve
 
 
 class Linear(VidTwin):
@@ -171,6 +177,72 @@ def test_a_channel_that_only_tells_one_of_two_things_apart_is_not_silenced() -> 
     assert (steps[0][faint] == 100.0).all(), "what the derivatives foretell is believed"
     assert (steps[1] == 100.0).all()
     assert (wide[0] == 100.0).all(), "its input is left alone"
+
+
+def test_few_trials_find_the_channel_that_matters_by_halving() -> None:
+    names = [(0, (number, 0)) for number in range(8)]
+    tried: list[int] = []
+
+    def borne(group: Sequence[sensitivity.Channel]) -> bool:
+        tried.append(len(group))
+        return names[5] not in group
+
+    assert sensitivity._bisected(names, borne, 20) == {*names} - {names[5]}
+    assert tried == [8, 4, 4, 2, 2, 1, 1]
+    assert sensitivity._bisected(names, borne, 2) == {*names[:4]}, "what was not tried is not believed"
+    assert sensitivity._bisected([], borne, 2) == set()
+
+
+@pytest.mark.parametrize("checks", [None, 8])
+def test_a_switch_keeps_its_step_with_many_trials_and_with_few(checks: int | None) -> None:
+    model = Switching(gains(silent=True))
+    latents = latents_of(model, 4)
+    for number, one in enumerate(latents):
+        one.structure[:, 2, :, :, 1] = 3.0 if number % 2 else -3.0
+    squares = sensitivity.measure(model, latents)
+    squares[0][2, 1] = 1e-9
+    reference = (np.full((3, 2), 0.5), np.full(3, 0.5), np.full(3, 0.5))
+    wide = (reference[0].copy(), *reference[1:])
+    wide[0][2] = 100.0
+    found = sensitivity.checked(
+        model, latents, squares, wide, reference, scope=dataclasses.replace(FULL, checks=checks)
+    )
+    assert found[0][2].tolist() == [100.0, 0.5]
+
+
+def test_only_networks_as_large_as_the_released_one_are_calibrated_sparingly() -> None:
+    assert scope_for(PRESET_CONFIGS["base"]) is SPARING
+    for name in ("compact", "small"):
+        assert scope_for(PRESET_CONFIGS[name]) is FULL
+    assert scope_for(VidTwinConfig.from_dict(resolve("mini").metadata.config)) is FULL
+    clips = [torch.full((1,), float(number)) for number in range(20)]
+    assert [int(clip) for clip in spread(clips, SPARING.clips)] == [0, 3, 6, 10, 13, 16]
+    assert spread(clips, None) == clips
+    assert SPARING.runs(4) == 4 + 2 * 7 + 4 * 2 + 9
+    assert FULL.runs(1) == 1 + 11 + 17 + 1
+
+
+def test_a_way_back_is_counted_and_goes_through_python_at_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = runs = 0
+
+    def ran() -> None:
+        nonlocal runs
+        runs += 1
+
+    def listen(gradient: torch.Tensor) -> None:
+        nonlocal heard
+        heard += 1
+
+    monkeypatch.setattr(scope, "_listen", listen)
+    side = TransformerConfig(hidden_size=16, depth=3, num_heads=2)
+    model = micro_model(decoder=side)
+    with counted(model, ran):
+        latents = model.encode(noise_clip(model.config))
+        assert (runs, heard) == (1, 0)
+        squared_derivatives(model, latents, torch.Generator(), passes=2)
+    assert (runs, heard) == (1 + 1 + 2, 2 * 3)
+    model.decode(latents)
+    assert runs == 4, "the hooks are gone"
 
 
 def test_a_silent_channel_is_zero_at_every_quality() -> None:

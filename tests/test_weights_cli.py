@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from micro import write_checkpoint
 
@@ -53,6 +54,22 @@ def test_import_reports_what_it_did(checkpoint: Path, tmp_path: Path) -> None:
     result = run("import", str(checkpoint), "--name", "own", "--output", str(output), "--storage", "float32")
     assert str(output) in result.stdout
     assert resolve(output).metadata.storage == "float32"
+
+
+def test_import_tells_how_far_it_is_and_takes_a_device(checkpoint: Path) -> None:
+    result = run("import", str(checkpoint), "--device", "cpu")
+    assert "import: calibrating on cpu float32, " in result.stderr
+    events = [
+        json.loads(line) for line in run("import", str(checkpoint), "--progress", "json").stderr.splitlines() if line
+    ]
+    last = [event for event in events if event["event"] == "progress"][-1]
+    assert (last["verb"], last["unit"], last["done"]) == ("import", "step", last["total"])
+    result = run("import", str(checkpoint), "--quiet")
+    assert result.output == ""
+    assert run("import", str(checkpoint), "--device", "gpu").exit_code == 2
+    if not torch.cuda.is_available():
+        with pytest.raises(VidtwinError, match="no cuda device"):
+            run("import", str(checkpoint), "--device", "cuda")
 
 
 def test_verify_fails_when_something_is_wrong(checkpoint: Path) -> None:

@@ -15,13 +15,14 @@ from micro import assert_same, micro_config, micro_model, noise_clip, released_p
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from vidtwin_codec.calibration import importing
+from vidtwin_codec.calibration import importing, scope
 from vidtwin_codec.calibration.clips import synthetic_clips, video_clips
 from vidtwin_codec.calibration.importing import ImportOptions, import_checkpoint
 from vidtwin_codec.calibration.precision import RoundedProducts, rounded_to_tf32
 from vidtwin_codec.calibration.steps import calibrate, calibrate_steps, steps_from_sigma
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, load_checkpoint, save_checkpoint
+from vidtwin_codec.options import Reporter
 from vidtwin_codec.weights import resolve
 
 
@@ -252,3 +253,45 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     save_file(released_state(model), tmp_path / "w.safetensors", {"config": json.dumps(released_params(model.config))})
     with pytest.raises(VidtwinError, match="not finite"):
         import_checkpoint(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("sparing", [False, True])
+def test_every_run_of_the_network_is_reported_as_a_step(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, sparing: bool
+) -> None:
+    monkeypatch.setattr(scope, "EXPENSIVE", 0 if sparing else math.inf)
+    stages: list[tuple[int | None, str]] = []
+    units: list[str] = []
+    done = 0
+
+    def advanced(count: int) -> None:
+        nonlocal done
+        done += count
+
+    reporter = Reporter(started=lambda *stage: stages.append(stage), advanced=advanced, counting=units.append)
+    found = import_checkpoint(checkpoint, ImportOptions(device="cpu"), reporter=reporter).entry
+    (_, reading), (total, calibrating), (_, writing) = stages
+    assert (reading, writing) == ("reading the checkpoint", "writing the weights")
+    assert calibrating == "calibrating on cpu float32"
+    assert units[1] == "step"
+    assert done == total
+    assert found.metadata.steps is not None
+    assert import_checkpoint(checkpoint, ImportOptions(name="again")).entry.sha256 == found.sha256
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, checkpoint: Path) -> None:
+    def interrupt(count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_checkpoint(checkpoint, reporter=Reporter(advanced=interrupt))
+    assert not list((tmp_path / "cache" / "weights").iterdir())
+
+
+def test_a_full_memory_is_told_in_one_line(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(importing, "_measured", full)
+    with pytest.raises(VidtwinError, match="not enough memory to calibrate"):
+        import_checkpoint(checkpoint)

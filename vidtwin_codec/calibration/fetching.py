@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint, name_from
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.options import Reporter
 from vidtwin_codec.weights import store
 from vidtwin_codec.weights.hub import FETCHABLE, SHARED_FILE, Remote
 from vidtwin_codec.weights.pushing import REPOSITORY
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
 
-def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) -> ImportResult:
+def fetch(name: str = "base", *, device: str = "auto", reporter: Reporter | None = None) -> ImportResult:
     """Download a checkpoint, check it against the digest that the hub states, and import it.
 
     An interrupted download continues where it stopped when the command is run again. ``HF_ENDPOINT`` chooses another
@@ -31,7 +30,8 @@ def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) 
     Args:
         name: one of :data:`~vidtwin_codec.weights.hub.FETCHABLE`, or a repository, ``user/repo``, that ``vidtwin
             weights push`` has written. Its weights are kept byte for byte, under the repository's name.
-        progress: receives lines about what is being done (the download shows a bar of its own).
+        device: where to calibrate, see :class:`~vidtwin_codec.calibration.importing.ImportOptions`.
+        reporter: receives progress of the import (the download shows a bar of its own).
 
     Raises:
         VidtwinError: the name is unknown, huggingface_hub is not installed, the hub cannot be reached, or the file
@@ -48,13 +48,11 @@ def fetch(name: str = "base", *, progress: Callable[[str], None] | None = None) 
             "a repository of the hub is written user/repo; vidtwin weights list shows what is here",
         )
     checkpoint = download(remote)
-    options = ImportOptions(name=name, origin=remote.origin, description=remote.description)
+    options = ImportOptions(name=name, origin=remote.origin, description=remote.description, device=device)
     if shared:  # nothing is added to what its owner says about it
         options = ImportOptions(name=name_from(name.split("/")[1]))
-    if progress is not None:
-        options = dataclasses.replace(options, progress=progress)
     try:
-        result = import_checkpoint(checkpoint, options)
+        result = import_checkpoint(checkpoint, options, reporter=reporter)
     finally:
         shutil.rmtree(checkpoint.parent, ignore_errors=True)
     return result

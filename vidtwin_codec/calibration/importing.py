@@ -6,7 +6,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,12 @@ from vidtwin_codec.weights import store
 from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
 
 if TYPE_CHECKING:
-    from vidtwin_codec.model import VidTwinConfig
+    from torch import Tensor
+
+    from vidtwin_codec.calibration.precision import Losses
+    from vidtwin_codec.coding import Steps
+    from vidtwin_codec.model import VidTwin, VidTwinConfig
+    from vidtwin_codec.options import Reporter
 
 PRECISION_LOSS = 0.05
 """Loss in dB by computing in bfloat16 above which weights are marked for float32."""
@@ -39,7 +45,7 @@ class ImportOptions:
         description: description of the weights in a few words.
         origin: origin of the weights; None states the digest of the checkpoint.
         force: whether to replace ``output`` if it exists.
-        progress: receives a few words before each step that takes long.
+        device: where to calibrate, as :func:`~vidtwin_codec.network.device.select_device` takes it.
     """
 
     name: str | None = None
@@ -50,7 +56,7 @@ class ImportOptions:
     description: str = ""
     origin: str | None = None
     force: bool = False
-    progress: Callable[[str], None] = lambda doing: None
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,9 @@ class ImportResult:
     notes: list[str] = field(default_factory=list)
 
 
-def import_checkpoint(path: str | Path, options: ImportOptions | None = None) -> ImportResult:
+def import_checkpoint(
+    path: str | Path, options: ImportOptions | None = None, *, reporter: Reporter | None = None
+) -> ImportResult:
     """Import a checkpoint: convert it, calibrate quantisation steps if it has none, and store the result.
 
     A file that is in this project's format, has steps and is not to be calibrated again is stored byte for byte, so its
@@ -75,11 +83,15 @@ def import_checkpoint(path: str | Path, options: ImportOptions | None = None) ->
     Args:
         path: an upstream ``.ckpt`` or ``.safetensors`` file, or one in this project's format.
         options: see :class:`ImportOptions`.
+        reporter: receives progress.
 
     Raises:
-        VidtwinError: the file is not a usable checkpoint, or the result cannot be written.
+        VidtwinError: the file is not a usable checkpoint, this machine does not have the device or the memory, or the
+            result cannot be written.
     """
-    options, path = options or ImportOptions(), Path(path)
+    from vidtwin_codec.options import Reporter  # training takes from here, where the packages of options may be missing
+
+    options, reporter, path = options or ImportOptions(), reporter or Reporter(), Path(path)
     check_file(path)
     name = _checked_name(options)
     name = name if name is not None else name_from(path.stem)
@@ -92,48 +104,42 @@ def import_checkpoint(path: str | Path, options: ImportOptions | None = None) ->
     _make_folder(folder)
     with temporary_folder(folder) as work:
         made = work / "weights.safetensors"
-        notes = _convert(path, made, name, options)
+        notes = _convert(path, made, name, options, reporter)
         return ImportResult(_keep(made, name, options), notes)
 
 
-def _convert(path: Path, made: Path, name: str, options: ImportOptions) -> list[str]:
-    import torch
-
-    from vidtwin_codec.calibration.precision import RoundedProducts
-    from vidtwin_codec.calibration.steps import calibrate, reconstruction_psnr
+def _convert(path: Path, made: Path, name: str, options: ImportOptions, reporter: Reporter) -> list[str]:
+    from vidtwin_codec.calibration.scope import scope_for, spread
     from vidtwin_codec.model import open_checkpoint, save_checkpoint
+    from vidtwin_codec.network.device import select_device
 
+    device = select_device(options.device, "float32", "float32")
+    reporter.stage("reading the checkpoint").started(None, "")
     checkpoint = open_checkpoint(path, config=read_config(options.config))
     notes = [f"assumed, since the file does not say: {what}" for what in checkpoint.assumed]
-    model = checkpoint.load()
-    clips = list(_clips(options, model.config))
-    options.progress(f"calibrating the quantisation steps on {len(clips)} clips")
-    calibration = _explained(path, lambda: calibrate(model, clips))
-    notes += calibration.notes
+    clips = spread(list(_clips(options, checkpoint.config)), scope_for(checkpoint.config).clips)
+    with _explained(path):
+        model = checkpoint.load(device=device.device)
+        steps, losses = _measured(model, clips, str(device), notes, reporter)
     kind = "given" if options.clips else "made-up"
     notes.append(f"steps calibrated on {len(clips)} {kind} clips")
-    options.progress("measuring what bfloat16 and TF32 cost")
-    exact = reconstruction_psnr(model, clips[:2])
-    if exact < PLAUSIBLE_PSNR:
-        notes.append(f"these weights reconstruct the clips at only {exact:.1f} dB: is the configuration right?")
-    with torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16):  # as it will be computed
-        coarse = reconstruction_psnr(model, clips[:2])
-    compute_dtype = "bfloat16" if exact - coarse <= PRECISION_LOSS else "float32"
-    notes.append(f"computing in bfloat16 costs {exact - coarse:.2f} dB: marked {compute_dtype}")
-    with RoundedProducts():
-        coarse = reconstruction_psnr(model, clips[:2])
-    bears_tf32 = exact - coarse <= PRECISION_LOSS
-    notes.append(f"TF32 costs {exact - coarse:.2f} dB: {'allowed' if bears_tf32 else 'not allowed'}")
+    if losses.exact < PLAUSIBLE_PSNR:
+        notes.append(f"these weights reconstruct the clips at only {losses.exact:.1f} dB: is the configuration right?")
+    compute_dtype = "bfloat16" if losses.bfloat16 <= PRECISION_LOSS else "float32"
+    notes.append(f"computing in bfloat16 costs {losses.bfloat16:.2f} dB: marked {compute_dtype}")
+    bears_tf32 = losses.tf32 <= PRECISION_LOSS
+    notes.append(f"TF32 costs {losses.tf32:.2f} dB: {'allowed' if bears_tf32 else 'not allowed'}")
     described = {"description": options.description} if options.description else {}
     origin = options.origin
     if origin is None:
         # the digest, not the name: the same checkpoint gives the same bytes whatever it is called
         origin = f"imported from a checkpoint with SHA-256 {store.file_digest(path)}"
+    reporter.stage("writing the weights").started(None, "")
     save_checkpoint(
         made,
         model,
         name=name if options.output is not None else _canonical_name(model.config),
-        steps=calibration.steps,
+        steps=steps,
         compute_dtype=compute_dtype,
         storage=options.storage or "float16",
         origin=origin,
@@ -142,11 +148,48 @@ def _convert(path: Path, made: Path, name: str, options: ImportOptions) -> list[
     return notes
 
 
-def _explained(path: Path, action: Any) -> Any:
+def _measured(
+    model: VidTwin, clips: list[Tensor], device: str, notes: list[str], reporter: Reporter
+) -> tuple[Steps, Losses]:
+    """Calibrate the steps and compare the precisions, and report each run through a half of the network as a step."""
+    from vidtwin_codec.calibration.precision import RUNS, compare_precisions
+    from vidtwin_codec.calibration.scope import counted, scope_for
+    from vidtwin_codec.calibration.steps import calibrate
+
+    scope = scope_for(model.config)
+    compared = clips[: scope.precision_clips]
+    left = scope.runs(len(clips))
+    reporter.stage("calibrating", "step").started(left + RUNS * len(compared), device)
+
+    def ran() -> None:
+        nonlocal left
+        if left > 0:
+            left -= 1
+            reporter.advanced(1)
+
+    with counted(model, ran):
+        calibration = calibrate(model, clips)
+        reporter.advanced(left)  # trials that were not needed
+        left = RUNS * len(compared)
+        losses = compare_precisions(model, compared)
+    notes += calibration.notes
+    return calibration.steps, losses
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    from vidtwin_codec.network.memory import is_out_of_memory
+
     try:
-        return action()
+        yield
     except ValueError as error:
         raise VidtwinError(f"{path}: cannot be calibrated: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise VidtwinError(
+            f"{path}: not enough memory to calibrate these weights", "close other programs, or pass --device cpu"
+        ) from error
 
 
 def _canonical_name(config: VidTwinConfig) -> str:

@@ -9,7 +9,8 @@ Signal Compression, 1992, chapter 8). So steps are proportional to one over the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,36 +18,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidtwin_codec.calibration.clock import Clock
+from vidtwin_codec.calibration.scope import FULL, Scope
 from vidtwin_codec.model.sensitivity import squared_derivatives
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
 
 Channels = tuple[NDArray[np.float64], ...]
 """A number for each channel: structure ``[n_q, d_S]``, dynamics x ``[d_D]``, dynamics y ``[d_D]``."""
-LEAST_PASSES = 16
-"""Least number of backward passes over all clips together. Each pass samples every element, a channel has dozens of
-elements, and 16 passes reduce the error of a step to about 3 %."""
+Channel = tuple[int, tuple[int, ...]]
+"""A part of the latents by its number, and the place of a channel in it."""
 SILENT_STEP = 2.0**15
 """Step of a channel that the decoder ignores; all its symbols are 0 at every quality."""
 PASSES_SHARE, CHECKS_SHARE = 0.55, 0.75
 """Shares of the time limit by which backward passes, and trials of single channels, end."""
 LEAST_CLIPS = 4
 _SEED = 20241217
-_CHECKED_CLIPS = 3
 _TRUST = 4.0
 """Ratio of real error to that forecast by the derivatives above which a channel's derivatives are not trusted."""
 
 
-def measure(model: VidTwin, latents: Sequence[Latents], clock: Clock | None = None) -> Channels:
+def measure(model: VidTwin, latents: Sequence[Latents], clock: Clock | None = None, scope: Scope = FULL) -> Channels:
     """Measure the mean square derivative, summed over a decoded clip, with respect to the elements of each channel.
 
     Args:
         model: the network with its decoder, which computes in its own precision.
         latents: latents of one clip each, ``[B, …]`` as the network's encoder gives them, on the network's device.
         clock: limits the time.
+        scope: says how many backward passes there are at least.
     """
     clock = clock or Clock()
     generator = torch.Generator().manual_seed(_SEED)
-    passes = math.ceil(LEAST_PASSES / len(latents))
+    passes = math.ceil(scope.passes / len(latents))
     found = [
         squared_derivatives(model, means, generator, passes)
         for means in clock.within(latents, PASSES_SHARE, "differentiating the decoder", LEAST_CLIPS)
@@ -85,37 +86,69 @@ def checked(
     steps: Channels,
     reference: Channels,
     clock: Clock | None = None,
+    scope: Scope = FULL,
 ) -> Channels:
     """Replace steps by those of ``reference`` where a channel matters more than its derivatives say.
 
     Derivatives are valid near the latents only. A channel that acts as a switch has none, but matters all the same. So
-    each channel whose step is wider than its spread, and would make it all zeros, is quantised alone as a trial.
+    each channel whose step is wider than its spread, and would make it all zeros, is quantised as a trial: alone, or
+    where trials are few, together with others, and apart from them if these channels together matter too much.
 
     Args:
         model: the network, as in :func:`measure`.
-        latents: latents as in :func:`measure`; the first few are decoded for every channel that is tried.
+        latents: latents as in :func:`measure`; the first few are decoded for every trial.
         sensitivity: result of :func:`measure`.
         steps: steps to check.
         reference: steps that are known to work.
         clock: limits the time; channels that are not tried get the steps of ``reference``.
+        scope: limits the trials, likewise.
     """
     clock = clock or Clock()
-    kept = tuple(part.copy() for part in steps)
-    few = latents[:_CHECKED_CLIPS]
+    few = latents[: scope.checked_clips]
     plain = [model.decode(one) for one in few]
-    for part, found in enumerate(kept):
-        spread = torch.cat([one[part].cpu() for one in latents]).double().square().mean(dim=(0, 2, 3)).sqrt().numpy()
-        doubtful = list(zip(*np.nonzero((found > spread) & (found < SILENT_STEP)), strict=True))
-        believed = []
-        for channel in clock.within(doubtful, CHECKS_SHARE, "trying channels without a say"):
-            rounded = [_rounded(one, part, channel, float(found[channel])) for one in few]
-            forecast = sensitivity[part][channel] * sum(map(_distance, few, rounded))
-            real = sum(_distance((picture,), (model.decode(one),)) for picture, one in zip(plain, rounded, strict=True))
-            if real <= _TRUST * forecast:
-                believed.append(channel)
-        for channel in set(doubtful) - set(believed):
-            found[channel] = reference[part][channel]
+    doubtful = [channel for part, found in enumerate(steps) for channel in _doubtful(part, found, latents)]
+
+    def borne(channels: Sequence[Channel]) -> bool:
+        forecast, rounded = 0.0, list(few)
+        for part, place in channels:
+            step = float(steps[part][place])
+            alone = [_rounded(one, part, place, step) for one in few]
+            forecast += sensitivity[part][place] * sum(map(_distance, few, alone))
+            rounded = [_rounded(one, part, place, step) for one in rounded]
+        real = sum(_distance((picture,), (model.decode(one),)) for picture, one in zip(plain, rounded, strict=True))
+        # of several channels, what the forecasts miss goes both ways, and a single one is not to hide among the others
+        return bool(real <= (1 + (_TRUST - 1) / math.sqrt(len(channels))) * forecast)
+
+    if scope.checks is None:
+        tried = clock.within(doubtful, CHECKS_SHARE, "trying channels without a say")
+        believed = {channel for channel in tried if borne([channel])}
+    else:
+        believed = _bisected(doubtful, borne, scope.checks)
+    kept = tuple(part.copy() for part in steps)
+    for part, place in set(doubtful) - believed:
+        kept[part][place] = reference[part][place]
     return kept
+
+
+def _doubtful(part: int, found: NDArray[np.float64], latents: Sequence[Latents]) -> list[Channel]:
+    """List the channels of a part whose steps are wider than their spread."""
+    spread = torch.cat([one[part].cpu() for one in latents]).double().square().mean(dim=(0, 2, 3)).sqrt().numpy()
+    return [(part, place) for place in zip(*np.nonzero((found > spread) & (found < SILENT_STEP)), strict=True)]
+
+
+def _bisected(channels: list[Channel], borne: Callable[[Sequence[Channel]], bool], most: int) -> set[Channel]:
+    """Find channels that are borne together, by halving what is not, in at most so many trials."""
+    believed: set[Channel] = set()
+    groups = deque([channels] if channels else [])
+    for _ in range(most):
+        if not groups:
+            break
+        group = groups.popleft()
+        if borne(group):
+            believed.update(group)
+        elif len(group) > 1:
+            groups += (group[: len(group) // 2], group[len(group) // 2 :])
+    return believed
 
 
 def _rounded(latents: Latents, part: int, channel: tuple[int, ...], step: float) -> Latents:

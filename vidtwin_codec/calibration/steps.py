@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vidtwin_codec.calibration import sensitivity
 from vidtwin_codec.calibration.clock import Clock
+from vidtwin_codec.calibration.scope import FULL, Scope, scope_for, spread
 from vidtwin_codec.calibration.sensitivity import Channels
 from vidtwin_codec.calibration.trial import DEFAULT_LOSS, RatePoint, Trial, change, factor_for_default
 from vidtwin_codec.coding import Steps
@@ -65,8 +66,6 @@ class Moments:
 GRID = 8
 """Values an octave that steps are rounded to. Results in float32 differ a little between machines, but on so coarse a
 grid the steps, and hence the digest of an imported file, are the same everywhere."""
-TRIAL_CLIPS = 12
-"""Number of clips, spread over all, on which steps are tried, with ten encodings and decodings each."""
 ENCODING_SHARE, TRIAL_SHARE = 0.15, 0.4
 """Shares of the time limit for encoding clips, and for trying steps on them."""
 LEAST_CLIPS, LEAST_TRIAL_CLIPS = 8, 4
@@ -99,7 +98,8 @@ def calibrate(
 
     Two sets are made: from the posterior's sigma over the clips (:mod:`~vidtwin_codec.calibration.steps`), and from the
     decoder's sensitivity (:mod:`~vidtwin_codec.calibration.sensitivity`). The set that takes fewer bytes at equal PSNR
-    on some of the clips is kept, and scaled so that the default quality loses :data:`DEFAULT_LOSS` there.
+    on some of the clips is kept, and scaled so that the default quality loses :data:`DEFAULT_LOSS` there. Networks that
+    take long for a clip are calibrated on fewer, see :mod:`~vidtwin_codec.calibration.scope`.
 
     Args:
         model: both halves of the network, which compute in their own precision.
@@ -107,15 +107,16 @@ def calibrate(
             halves, and a backward pass through the decoder.
         trained: steps that the network was trained for, in place of those from sigma.
         seconds: approximate time limit, for which later clips, passes and checks are left out if necessary, so that
-            steps differ between machines. None leaves nothing out.
+            steps differ between machines. None leaves out nothing that the same network has elsewhere.
         say: receives lines about progress.
 
     Raises:
         ValueError: there are no clips, or the network's output is not finite.
     """
     clock = Clock(seconds, say)
+    scope = scope_for(model.config) if seconds is None else FULL  # a clock knows what is expensive here
     device = next(model.parameters()).device
-    kept = [clip.to(device) for clip in clips]
+    kept = [clip.to(device) for clip in spread(list(clips), scope.clips)]
     if not kept:
         raise ValueError("no clips to calibrate on")
     latents, from_sigma, notes = steps_from_sigma(model, kept, clock)
@@ -123,15 +124,15 @@ def calibrate(
     source = "sigma"
     if trained is not None:
         from_sigma, notes, source = trained, [], "training"
-    trial, curve = _trial(model, kept, latents, _rounded(from_sigma), clock)
+    trial, curve = _trial(model, kept, latents, _rounded(from_sigma), clock, scope)
     steps = _rounded(from_sigma)
     elements = [part[0].numel() // channels.size for part, channels in zip(latents[0], from_sigma, strict=True)]
-    squares = sensitivity.measure(model, latents, clock)
+    squares = sensitivity.measure(model, latents, clock, scope)
     from_decoder = sensitivity.steps(squares, elements, from_sigma)
     if from_decoder is None:
         notes.append(f"steps from {source}: the decoder's derivatives say nothing")
     else:
-        other = _rounded(sensitivity.checked(model, latents, squares, from_decoder, from_sigma, clock))
+        other = _rounded(sensitivity.checked(model, latents, squares, from_decoder, from_sigma, clock, scope))
         clock.tell("trying the other steps")
         other_curve = trial.curve(other)
         gain = change(curve, other_curve)
@@ -144,7 +145,7 @@ def calibrate(
             notes.append(
                 f"steps from the decoder's sensitivity: {gain:+.1%} bytes at equal PSNR against those of {source}"
             )
-    factor = _on_grid(factor_for_default(curve, trial.unquantized))
+    factor = _on_grid(factor_for_default(curve, trial.unquantized, scope.octaves))
     if factor != 1:
         notes.append(f"steps times {factor:.2f}: the default quality is to cost {DEFAULT_LOSS:g} dB")
     if clock.late:
@@ -153,7 +154,7 @@ def calibrate(
 
 
 def _trial(
-    model: VidTwin, clips: list[Tensor], latents: list[Latents], steps: Steps, clock: Clock
+    model: VidTwin, clips: list[Tensor], latents: list[Latents], steps: Steps, clock: Clock, scope: Scope
 ) -> tuple[Trial, list[RatePoint]]:
     """Choose few enough clips for two curves in a part of the time, and compute the curve of ``steps`` on them."""
     clock.tell("trying steps")
@@ -162,29 +163,17 @@ def _trial(
         Trial(model, clips[:1], latents[:1]).curve(steps)
         each = time.monotonic() - began
         most = max(LEAST_TRIAL_CLIPS, int(TRIAL_SHARE * clock.seconds / (2 * each)))
-        clock.late = clock.late or most < min(TRIAL_CLIPS, len(clips))
+        clock.late = clock.late or most < min(scope.trial_clips, len(clips))
     else:
-        most = TRIAL_CLIPS
-    every = math.ceil(len(clips) / min(most, TRIAL_CLIPS))
-    trial = Trial(model, clips[::every], latents[::every])
+        most = scope.trial_clips
+    every = math.ceil(len(clips) / min(most, scope.trial_clips))
+    trial = Trial(model, clips[::every], latents[::every], scope.octaves)
     return trial, trial.curve(steps)
 
 
 def calibrate_steps(model: VidTwin, clips: Iterable[Tensor]) -> Steps:
     """Calibrate steps as :func:`calibrate` does, without notes."""
     return calibrate(model, clips).steps
-
-
-def reconstruction_psnr(model: VidTwin, clips: Iterable[Tensor]) -> float:
-    """Compute the mean PSNR in dB over clips, of RGB in [0, 1], in the network's own precision."""
-    device = next(model.parameters()).device
-    values = []
-    with torch.inference_mode():
-        for clip in clips:
-            source = clip.to(device)
-            error = (model.decode(model.encode(source)).clamp(-1, 1) - source).square().mean() / 4
-            values.append(float(psnr_of_error(float(error))))
-    return sum(values) / len(values)
 
 
 @torch.no_grad()  # not inference mode: the decoder is differentiated at these latents

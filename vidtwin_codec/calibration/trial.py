@@ -27,6 +27,8 @@ from vidtwin_codec.model.vidtwin import Latents, VidTwin
 
 OCTAVES = (-1.5, -0.75, 0.0, 0.75, 1.5)
 """Scales of the points of a curve, in octaves from that of the default quality, from fine to coarse."""
+FEW_OCTAVES = (-1.5, 0.0, 1.5)
+"""The same for networks whose every call is expensive."""
 DEFAULT_LOSS = 0.07
 """Loss in dB at the default quality: not visible, and half of what it may lose with everything else."""
 LEAST_OVERLAP = 0.01
@@ -47,6 +49,7 @@ class Trial:
         model: both halves of the network.
         clips: clips ``[1, 3, T, H, W]`` in [-1, 1], on the network's device.
         latents: posterior means of each clip.
+        octaves: scales of the points of a curve, as :data:`OCTAVES`.
 
     Attributes:
         unquantized: PSNR without quantisation in dB.
@@ -55,8 +58,14 @@ class Trial:
         ValueError: the decoder's output is not finite.
     """
 
-    def __init__(self, model: VidTwin, clips: Sequence[Tensor], latents: Sequence[Latents]) -> None:
-        self._model, self._clips = model, clips
+    def __init__(
+        self,
+        model: VidTwin,
+        clips: Sequence[Tensor],
+        latents: Sequence[Latents],
+        octaves: Sequence[float] = OCTAVES,
+    ) -> None:
+        self._model, self._clips, self._octaves = model, clips, octaves
         config = model.config
         self._layout = LatentLayout(config.structure_shape, config.dynamics_x_shape, config.dynamics_y_shape)
         self._arrays = LatentArrays(*Latents.concatenate(latents).map(lambda part: part.float().cpu()).numpy())
@@ -68,9 +77,9 @@ class Trial:
         return len(self._clips)
 
     def curve(self, steps: Steps) -> list[RatePoint]:
-        """Compute a point for each of :data:`OCTAVES`, from fine to coarse."""
+        """Compute a point for each of the octaves, from fine to coarse."""
         middle = quality_scale(DEFAULT_QUALITY)
-        return [self._point(steps.scaled(middle * 2.0**octave)) for octave in OCTAVES]
+        return [self._point(steps.scaled(middle * 2.0**octave)) for octave in self._octaves]
 
     def _point(self, steps: Steps) -> RatePoint:
         symbols = quantize(self._arrays, steps)
@@ -107,14 +116,15 @@ def change(anchor: Sequence[RatePoint], test: Sequence[RatePoint]) -> float | No
     return float(np.exp((other - one).mean()) - 1)
 
 
-def factor_for_default(curve: Sequence[RatePoint], unquantized: float) -> float:
+def factor_for_default(curve: Sequence[RatePoint], unquantized: float, octaves: Sequence[float] = OCTAVES) -> float:
     """Compute the factor on the steps with which the default quality loses :data:`DEFAULT_LOSS`, within the curve.
 
     Args:
         curve: curve of these steps, from :meth:`Trial.curve`.
         unquantized: PSNR without quantisation in dB.
+        octaves: scales of the curve's points.
     """
     losses = np.maximum.accumulate([unquantized - point.psnr for point in curve])
     # the loss grows as the square of the step, so interpolation is linear in logarithms
-    octave = np.interp(math.log(DEFAULT_LOSS), np.log(np.maximum(losses, 1e-6)), OCTAVES)
+    octave = np.interp(math.log(DEFAULT_LOSS), np.log(np.maximum(losses, 1e-6)), octaves)
     return float(2.0**octave)

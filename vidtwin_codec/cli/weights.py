@@ -12,7 +12,7 @@ from rich.table import Table
 from vidtwin_codec import weights
 from vidtwin_codec.calibration.fetching import fetch
 from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
-from vidtwin_codec.cli.common import Screen, print_json
+from vidtwin_codec.cli.common import Screen, console, device_option, output_options, print_json, progress
 from vidtwin_codec.cli.output import json_option
 from vidtwin_codec.cli.streams import say
 from vidtwin_codec.cli.usage import VerbGroup, built
@@ -81,27 +81,36 @@ def list_command(as_json: bool) -> None:
 @click.option("--description", default="", help="A few words on what the weights are, kept in the file.")
 @click.option("--origin", help="Where they come from, kept in the file.  [default: the checkpoint's digest]")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
-@_json_option
-def import_command(file: Path, as_json: bool, **values: Any) -> None:
+@device_option("Where to calibrate.")
+@output_options
+def import_command(file: Path, as_json: bool, quiet: bool, **values: Any) -> None:
     """Make a checkpoint usable: .ckpt and .safetensors of VidTwin, or weights from another vidtwin.
 
     Only tensors are read; a checkpoint that would run code is refused. Weights that come without
-    quantisation steps get them by calibration on --clips.
+    quantisation steps get them by calibration on --clips, which takes a few minutes on a CPU for weights
+    of the released size.
     """
-    options = built(ImportOptions, **{**values, "clips": tuple(values["clips"])}, progress=_say)
-    _report(import_checkpoint(file, options), "imported", as_json)
+    options = built(ImportOptions, **{**values, "clips": tuple(values["clips"])})
+    screen = console(quiet)
+    with progress("import", screen) as reporter:
+        result = import_checkpoint(file, options, reporter=reporter)
+    _report(result, "imported", screen, as_json)
 
 
 @weights_command.command("fetch")
 @click.argument("name", metavar="[NAME|USER/REPO]", default="base")
-@_json_option
-def fetch_command(name: str, as_json: bool) -> None:
+@device_option("Where to calibrate.")
+@output_options
+def fetch_command(name: str, device: str, as_json: bool, quiet: bool) -> None:
     """Download weights from the Hugging Face hub and import them: by NAME, or what `push` put into USER/REPO.
 
     Needs the extra: pip install "vidtwin-codec[hub]". An interrupted download goes on where it
     stopped. HF_ENDPOINT chooses a mirror.
     """
-    _report(fetch(name, progress=_say), "fetched", as_json)
+    screen = console(quiet)
+    with progress("fetch", screen) as reporter:
+        result = fetch(name, device=device, reporter=reporter)
+    _report(result, "fetched", screen, as_json)
 
 
 @weights_command.command("push")
@@ -116,7 +125,7 @@ def push_command(name: str, repository: str, private: bool, as_json: bool) -> No
     same bytes elsewhere, so that .vtw files made with them decode. Needs the extra "vidtwin-codec[hub]", and a
     token that may write (`hf auth login`, or HF_TOKEN).
     """
-    _say(f"uploading {name} to {repository}")
+    say(f"uploading {name} to {repository} …")
     done = push(name, repository, private=private)
     if as_json:
         print_json({"name": done.entry.name, "sha256": done.entry.sha256, "repository": repository, "url": done.url})
@@ -144,19 +153,15 @@ def verify_command(name: str | None, as_json: bool) -> None:
         )
 
 
-def _say(doing: str) -> None:
-    say(f"{doing} …")
-
-
-def _report(result: ImportResult, done: str, as_json: bool) -> None:
+def _report(result: ImportResult, done: str, screen: Screen, as_json: bool) -> None:
     entry = result.entry
     for note in result.notes:
-        say(f"note: {note}")
+        screen.print(f"note: {note}")
     if as_json:
         print_json({**_described(entry), "notes": result.notes})
     else:
-        Screen().print(f"{done} {entry.name}: {entry.path}")
-        say(f"use it: vidtwin encode --weights {entry.name} …")
+        Screen(quiet=screen.quiet).print(f"{done} {entry.name}: {entry.path}")
+        screen.print(f"use it: vidtwin encode --weights {entry.name} …")
 
 
 def _described(entry: weights.Entry) -> dict[str, Any]:
