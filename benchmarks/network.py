@@ -29,10 +29,18 @@ def seconds(work: Callable[[], object], times: int) -> float:
     work()
     taken = []
     for _ in range(times):
+        _wait()
         began = time.perf_counter()
         work()
+        _wait()
         taken.append(time.perf_counter() - began)
     return statistics.median(taken)
+
+
+def _wait() -> None:
+    """Let a card finish: calls only hand work to it."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def product_rate(device: Device) -> float:

@@ -238,6 +238,26 @@ def test_arrays_train_with_torch_numpy_and_safetensors_alone(tmp_path: Path, as_
     assert read_metadata(options.output).steps is None
 
 
+@pytest.mark.parametrize(
+    ("absent", "said"), [("zstandard", "network.py times the network without"), ("imageio_ffmpeg", "ffmpeg")]
+)
+def test_the_benchmark_of_the_pipeline_says_what_a_bare_machine_lacks(tmp_path: Path, absent: str, said: str) -> None:
+    (tmp_path / "in.mp4").write_bytes(b"never read")
+    script = BLOCKED.format(names={absent})
+    script += "import runpy; runpy.run_path('benchmarks/throughput.py', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "in.mp4")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+        env={**os.environ, "PATH": ""},
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 SHARED = """
 import json, sys
 from pathlib import Path

@@ -18,7 +18,6 @@ from vidtwin_codec.calibration.scope import FULL, Scope, scope_for, spread
 from vidtwin_codec.calibration.sensitivity import Channels
 from vidtwin_codec.calibration.trial import DEFAULT_LOSS, RatePoint, Trial, change, factor_for_default
 from vidtwin_codec.coding import Steps
-from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model.vidtwin import LOG_VARIANCE_RANGE, Latents, VidTwin
 
 SPREAD_STEP = 0.25
