@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import MakeVideo
 
 from vidtwin_codec.cli.main import VERBS, main
@@ -81,8 +82,10 @@ def test_encode_info_verify_decode(run: Run, make_video: MakeVideo, micro_weight
     shown = json.loads(out)
     assert (code, shown["frames"], shown["vtw_bytes"], shown["weights"]) == (0, 6, packed.stat().st_size, "micro")
     assert shown["video_bytes"] == values["video_bytes"]
+    assert shown["options"]["network"] == {"device": "cpu", "precision": "float32", "torch": torch.__version__}
     code, out, _ = run("info", packed)
     assert (code, "40 x 36, 6 frames" in out) == (0, True)
+    assert "network device cpu precision float32 torch " in " ".join(out.split())
 
     code, out, err = run("verify", packed)
     assert (code, out) == (0, "")

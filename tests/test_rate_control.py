@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from conftest import MakeVideo
 from media_samples import numbered, numbers, write_all
@@ -64,6 +65,7 @@ def test_bytes_come_within_five_percent(
             "short_side": result.short_side,
             "target": {name: wanted},
             "effort": 1,
+            "network": {"device": "cpu", "precision": "float32", "torch": torch.__version__},
         }
 
 

@@ -65,7 +65,12 @@ class Packer:
             camera=encoder.follows,
             clips_per_group=encoder.most_clips_per_group,
             audio=audio,
-            options={"quality": quality, "short_side": encoder.options.short_side, **_provenance(encoder.options)},
+            options={
+                "quality": quality,
+                "short_side": encoder.options.short_side,
+                **_provenance(encoder.options),
+                "network": encoder.network.device.to_json(),
+            },
             source={"bytes": info.file_bytes} if info.file_bytes else {},
             created_by=f"vidtwin {__version__}",
         )

@@ -35,7 +35,18 @@ class Device:
     tf32: bool = False
 
     def __str__(self) -> str:
-        return f"{self.device} {'tf32' if self.tf32 else str(self.precision).removeprefix('torch.')}"
+        return f"{self.device} {self._arithmetic}"
+
+    @property
+    def _arithmetic(self) -> str:
+        return "tf32" if self.tf32 else str(self.precision).removeprefix("torch.")
+
+    def to_json(self) -> dict[str, str]:
+        """Return what the last bits of the network's output depend on, for the header of a file.
+
+        Only the kind of the device is named: equal cards give equal bits.
+        """
+        return {"device": self.device.type, "precision": self._arithmetic, "torch": str(torch.__version__)}
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return a context of mixed precision: matrix products in bfloat16, sums and norms in float32."""
