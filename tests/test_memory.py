@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 from conftest import MakeVideo
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from vidtwin_codec import machine
 from vidtwin_codec.batch.engine import Ended, Event, Job, Warned
@@ -24,6 +28,7 @@ from vidtwin_codec.encoding.encode import encode
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network import device as device_module
 from vidtwin_codec.network.device import Device, select_device
+from vidtwin_codec.network.geometry import Geometry
 from vidtwin_codec.network.memory import Batches, allocate, check_frames, is_broken_device, is_out_of_memory
 from vidtwin_codec.options import DecodeOptions, EncodeOptions, NetworkOptions
 
@@ -137,6 +142,55 @@ def test_a_canvas_that_the_device_has_no_room_for_lies_on_the_cpu() -> None:
     assert allocate(like, (3, 2)).shape == (3, 2)
     with pytest.raises(VidtwinError, match="not enough memory for the frames of one clip"):
         allocate(like, (1 << 30, 1 << 30))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "gigabytes", "where"),
+    [(1920, 1080, 8, "cuda"), (3840, 2160, 8, "cpu"), (3840, 2160, 24, "cuda"), (7680, 4320, 24, "cpu")],
+)
+def test_large_frames_are_joined_on_the_cpu_whatever_is_free_on_a_small_card(
+    monkeypatch: pytest.MonkeyPatch, width: int, height: int, gigabytes: int, where: str
+) -> None:
+    made: list[str] = []
+    like = SimpleNamespace(
+        device=torch.device("cuda"),
+        element_size=lambda: 4,
+        new_empty=lambda shape, device="cuda": made.append(device),
+    )
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=gigabytes * 2**30)
+    )
+    allocate(cast("torch.Tensor", like), (16, height, width, 3))
+    assert made == [where]
+
+
+class Allocations(TorchDispatchMode):
+    """Counts the bytes of floats that operations make, and not merely look at or change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = {one.untyped_storage().data_ptr() for one in tree_leaves((args, kwargs)) if torch.is_tensor(one)}
+        out = func(*args, **(kwargs or {}))
+        for one in tree_leaves(out):
+            if torch.is_tensor(one) and one.is_floating_point() and one.untyped_storage().data_ptr() not in before:
+                self.total += one.untyped_storage().nbytes()
+        return out
+
+
+def test_joining_takes_one_canvas_and_little_more() -> None:
+    geometry = Geometry(640, 480, 8, 256, 256, 32)
+    tiles = torch.zeros(len(geometry.tiles), 3, 8, 256, 256)
+    with Allocations() as counted:
+        geometry.join(tiles)
+    canvas = 8 * 480 * 640 * 3 * 4
+    fades = len(geometry.tiles) * 256 * 256 * 4
+    assert canvas < counted.total < 1.1 * canvas + fades
+    with Allocations() as counted:
+        replace(geometry, width=256, height=256).join(tiles[:1])
+    assert counted.total == 0
 
 
 def test_devices_that_are_not_there_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

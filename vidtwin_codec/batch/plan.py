@@ -202,6 +202,8 @@ class Planner:
         else:
             piece, pixel = max(1, self._batch // tiles) * geometry.clip_frames, 6 if camera else 3
         memory = min(frames, _PIECES * piece) * geometry.width * geometry.height * pixel
+        if self._options.decodes and not geometry.abutting and tiles > 1:  # the canvas on which tiles are joined
+            memory += geometry.clip_frames * geometry.width * geometry.height * 3 * 4
         cost = float(geometry.clips(frames) * tiles)
         return Job(source, output, name, stamp, info, frames, seconds, cost, memory, reason)
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 import torch
 
-from vidtwin_codec import machine
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwinConfig
+from vidtwin_codec.network.memory import device_memory
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 MEMORY_SHARE = 0.25
-"""Share of the device's memory for activations; the rest is for weights, frames and other programs."""
+"""Share of the device's memory for activations; the rest is for weights, the frames that tiles are joined to (see
+`memory.CANVAS_SHARE`) and other programs."""
 MAX_BATCH = {"cpu": 8, "cuda": 256, "mps": 32}
 """Beyond these a larger batch no longer runs faster."""
 
@@ -131,14 +132,10 @@ def tiles_in_memory(config: VidTwinConfig, device: Device) -> int:
     The number follows from the machine and the weights, not from the memory that is free at the moment, so that the
     same file decodes to the same frames each time.
     """
-    if device.device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device.device).total_memory
-    else:
-        memory = machine.memory()
     widest = max(config.encoder.hidden_size, config.decoder.hidden_size)
     # at its widest a block holds the stream, the MLP's 4 D twice and some copies, in float32
     per_tile = config.frames * (config.tokens * widest * 16 + 3 * config.height * config.width * 4) * 4
-    return int(memory * MEMORY_SHARE // per_tile)
+    return int(device_memory(device.device) * MEMORY_SHARE // per_tile)
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -142,7 +142,8 @@ class Geometry:
 
         Args:
             tiles: the tiles of one clip in order, each ``[3, clip_frames, tile_height, tile_width]`` in [-1, 1]; values
-                beyond are clipped. They are taken one by one, so they need not all be in memory.
+                beyond are clipped. They are taken one by one, so they need not all be in memory. A single tile is
+                overwritten.
 
         Returns:
             uint8 ``[clip_frames, height, width, 3]``, on the CPU.
@@ -161,9 +162,9 @@ class Geometry:
             canvas[:, y : y + height, x : x + width].addcmul_(cropped.to(canvas.device), fade)
         assert canvas is not None  # a frame has at least one tile
         levels = torch.empty(canvas.shape, dtype=torch.uint8)
-        # a few frames at a time: a second canvas of floats would double what joining takes on the device
+        # in place, and a few frames at a time: the canvas is all that joining takes on the device
         for out, frames in zip(torch.split(levels, _FRAMES_AT_ONCE), torch.split(canvas, _FRAMES_AT_ONCE), strict=True):
-            out.copy_(levels_from_pixels(frames))
+            out.copy_(levels_from_pixels(frames, overwrite=True))
         return levels
 
     def join_levels(self, tiles: Iterable[Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,9 @@ from vidtwin_codec import machine
 from vidtwin_codec.errors import VidtwinError
 
 T = TypeVar("T")
+
+CANVAS_SHARE = 1 / 8
+"""Largest share of a card's memory for the frames that tiles are joined to; several files may be in hand at once."""
 
 _TEXTS = re.compile(
     # Linux's allocator of torch; Windows's; what malloc's callers say
@@ -53,18 +57,30 @@ def release() -> None:
         torch.mps.empty_cache()
 
 
+def device_memory(device: torch.device) -> int:
+    """Return the bytes of memory of a card, or of this machine."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return machine.memory()
+
+
 def allocate(like: Tensor, shape: Sequence[int]) -> Tensor:
-    """Allocate a tensor of the type of ``like``, on its device or, where that is full, on the CPU.
+    """Allocate a canvas of the type of ``like``, on its device or, where it is too large for that, on the CPU.
+
+    Too large for a card is more than :data:`CANVAS_SHARE` of its memory, which is the same each time, and what does not
+    fit into it at the moment.
 
     Raises:
         VidtwinError: the CPU's memory is full, too.
     """
-    try:
-        return like.new_empty(tuple(shape))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    release()
+    size = math.prod(shape) * like.element_size()
+    if like.device.type != "cuda" or size <= CANVAS_SHARE * device_memory(like.device):
+        try:
+            return like.new_empty(tuple(shape))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        release()
     try:
         return like.new_empty(tuple(shape), device="cpu")
     except (RuntimeError, MemoryError) as error:
