@@ -166,6 +166,11 @@ def spatial_positions(width: int, rows: int, columns: int) -> Tensor:
 COLOURS = 3
 
 
+def autocasts(like: Tensor) -> bool:
+    """Return whether products of such tensors are in mixed precision; on the meta device nothing is."""
+    return not like.is_meta and torch.is_autocast_enabled(like.device.type)
+
+
 class PatchEmbedding(Linear):
     """Maps a patch to a token. Upstream has a Conv3d whose kernel equals its stride: a linear map of each patch."""
 
@@ -174,7 +179,7 @@ class PatchEmbedding(Linear):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map ``[..., p·p·3]`` to ``[..., D]``."""
-        if self.training or not torch.is_autocast_enabled(patches.device.type):
+        if self.training or not autocasts(patches):
             return super().forward(patches)
         # bfloat16 rounds in proportion: without a patch's mean colour, numbers are small and so are their errors
         pixels = patches.reshape(*patches.shape[:-1], -1, COLOURS)
@@ -197,7 +202,7 @@ class OutputHead(nn.Module):
         if self.modulation is not None:
             shift, scale = self.modulation.unbind(0)
             x = _modulated_norm(x, shift, scale)
-        if self.training or not torch.is_autocast_enabled(x.device.type):
+        if self.training or not autocasts(x):
             out: Tensor = self.linear(x)
             return out
         # as in PatchEmbedding: the mean colour in float32, the rest, which is small, in bfloat16

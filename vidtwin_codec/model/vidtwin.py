@@ -162,7 +162,7 @@ class VidTwinDecoder(nn.Module):
 
 def _linear_in_full(config: VidTwinConfig, like: Tensor) -> AbstractContextManager[object]:
     """Linear branches cost little, and sums over time would show bfloat16's rounding: they stay in float32."""
-    return torch.autocast(like.device.type, enabled=False) if config.linear else nullcontext()
+    return torch.autocast(like.device.type, enabled=False) if config.linear and not like.is_meta else nullcontext()
 
 
 class VidTwin(nn.Module):
