@@ -19,7 +19,6 @@ import click
 import torch
 from model import FlowTransformer
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, RandomSampler
 
 from vidtwin_codec import VtwDataset, VtwFile
@@ -49,19 +48,22 @@ class Options:
 def train(folder: Path, options: Options) -> tuple[FlowTransformer, list[float]]:
     """The averaged model, on the CPU, and the loss of each step."""
     torch.manual_seed(options.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(
+        "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    )
     dataset = VtwDataset(folder, clips=options.clips)
     with VtwFile(dataset.files[0]) as file:
         model = FlowTransformer(file.header.layout, options.clips, options.width, options.depth)
     set_statistics(model, dataset)
     model.to(device)
-    averaged = AveragedModel(model, avg_fn=_average)
+    averaged = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.99), weight_decay=0.01)
     losses: list[float] = []
+    recent: list[Tensor] = []  # still on the device: reading each would make the next step wait for it
     began, done = time.monotonic(), 0.0
-    for latents in _batches(dataset, options):
+    for step, latents in enumerate(_batches(dataset, options), 1):
         # up in the first steps, then down along a cosine, so that the last details settle
-        rate = options.rate * min(1.0, (len(losses) + 1) / WARM_UP) * (1 + math.cos(math.pi * done)) / 2
+        rate = options.rate * min(1.0, step / WARM_UP) * (1 + math.cos(math.pi * done)) / 2
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = flow_loss(model, model.normalized(Latents(*(part.to(device) for part in latents))))
@@ -69,16 +71,17 @@ def train(folder: Path, options: Options) -> tuple[FlowTransformer, list[float]]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        averaged.update_parameters(model)
-        losses.append(loss.item())
-        if len(losses) % LOG_EVERY == 0:
-            print(f"step {len(losses)}: loss {sum(losses[-LOG_EVERY:]) / LOG_EVERY:.4f}", flush=True)
-        done = max(len(losses) / options.steps, (time.monotonic() - began) / (60 * options.minutes))
+        _average(averaged, model, step)
+        recent.append(loss.detach())
+        done = max(step / options.steps, (time.monotonic() - began) / (60 * options.minutes))
+        if done >= 1 or len(recent) == LOG_EVERY:
+            losses += torch.stack(recent).tolist()
+            if len(recent) == LOG_EVERY:
+                print(f"step {step}: loss {sum(losses[-LOG_EVERY:]) / LOG_EVERY:.4f}", flush=True)
+            recent.clear()
         if done >= 1:
             break
-    found = copy.deepcopy(averaged.module)
-    assert isinstance(found, FlowTransformer)
-    return found.cpu().eval(), losses
+    return averaged.cpu().eval(), losses
 
 
 def flow_loss(model: FlowTransformer, data: Latents) -> Tensor:
@@ -122,10 +125,12 @@ def _batches(dataset: VtwDataset, options: Options) -> Iterator[Latents]:
             yield Latents(*(batch[name] for name in Latents._fields))
 
 
-def _average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-    """Exponential moving average that begins short, so that the first steps are soon forgotten."""
-    decay = min(DECAY, (1 + int(count)) / (10 + int(count)))
-    return averaged + (1 - decay) * (current - averaged)
+@torch.no_grad()
+def _average(averaged: FlowTransformer, current: FlowTransformer, step: int) -> None:
+    """Move an average towards the parameters after a step: slowly, but fast at first, to forget the first ones soon."""
+    decay = min(DECAY, step / (9 + step)) if step > 1 else 0.0
+    for mean, parameter in zip(averaged.parameters(), current.parameters(), strict=True):
+        mean.lerp_(parameter, 1 - decay)
 
 
 @click.command()
