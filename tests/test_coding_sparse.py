@@ -30,7 +30,7 @@ from vidtwin_codec.coding import (
     unpack_group,
 )
 from vidtwin_codec.coding.patterns import Patterns
-from vidtwin_codec.coding.sparse import prior
+from vidtwin_codec.coding.sparse import binary, jit, prior
 from vidtwin_codec.coding.sparse.coder import ending
 from vidtwin_codec.errors import VidtwinError
 
@@ -277,3 +277,16 @@ def test_the_prior_is_that_of_the_specification() -> None:
     assert f"[{len(data.states)}]" in text
     assert f"[{len(data.weights)}]" in text
     assert prior.FILE.stat().st_size < 150_000
+
+
+@pytest.mark.skipif(not jit.COMPILED, reason="there is no numba")
+def test_compiled_kernels_count_no_references() -> None:
+    # of every array, in every call, it would take twice the time of all the rest
+    kernel = binary.cost
+
+    def counts(**options: bool) -> bool:
+        compiled = jit._NUMBA.jit(jit._signature(kernel.py_func), **(kernel.targetoptions | options))(kernel.py_func)
+        return any("NRT_incref" in text for text in compiled.inspect_llvm().values())
+
+    assert counts(_nrt=True)
+    assert not counts()
