@@ -150,9 +150,9 @@ class _Codec:
 
 
 _CODECS = {
-    # crf 14 keeps natural video above 40 dB, beside which the loss of the network is all that counts; "fast" is a few
-    # percent larger than "medium" at twice the speed, and on a GPU it is the encoder that would hold up the network.
-    "libx264": _Codec("h264", 14, ("-preset", "fast"), "yuv444p"),
+    # crf 14 keeps natural video above 40 dB, beside which the loss of the network is all that counts; "veryfast" takes
+    # half the time of "fast", which was most of the time of decoding, at 1.7 dB less of some 50 and equal bytes.
+    "libx264": _Codec("h264", 14, ("-preset", "veryfast"), "yuv444p"),
     "libx264rgb": _Codec("h264", 14, ("-preset", "fast"), None, "rgb24", ("-qp", "0")),
     "libx265": _Codec(
         "hevc", 12, ("-preset", "fast"), "yuv444p", "yuv420p", ("-x265-params", "lossless=1"), ("-tag:v", "hvc1")
