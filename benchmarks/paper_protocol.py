@@ -46,7 +46,6 @@ from vidtwin_codec.options import NetworkOptions
 RATES = (0.02, 0.031, 0.05)
 """Bits per pixel."""
 CRFS = (45, 41, 37, 33, 29)
-QUALITIES = (0, 20, 30, 40, 50, DEFAULT_QUALITY, 80, 100)
 
 
 class Score(NamedTuple):

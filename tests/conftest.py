@@ -45,6 +45,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
         name: str, *, size: str = "40x36", rate: str | Fraction = "25", frames: int = 10, audio: bool = False
     ) -> Path:
         path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
         picture = ["-f", "lavfi", "-i", f"testsrc2=size=128x128:rate={rate},scale={size.replace('x', ':')},format=gbrp"]
         seconds = float(frames / Fraction(rate))
         sound = ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"] if audio else []

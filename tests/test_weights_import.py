@@ -19,7 +19,7 @@ from vidtwin_codec.calibration import importing, scope
 from vidtwin_codec.calibration.clips import synthetic_clips, video_clips
 from vidtwin_codec.calibration.importing import ImportOptions, import_checkpoint
 from vidtwin_codec.calibration.precision import RoundedProducts, rounded_to_tf32
-from vidtwin_codec.calibration.steps import calibrate, calibrate_steps, steps_from_sigma
+from vidtwin_codec.calibration.steps import calibrate, steps_from_sigma
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, load_checkpoint, save_checkpoint
 from vidtwin_codec.options import Reporter
@@ -120,7 +120,7 @@ def test_a_checkpoint_is_imported_with_steps_and_precision(checkpoint: Path) -> 
     entry = result.entry
     assert entry.name == "my-run"
     assert resolve("my-run") == entry
-    assert entry.metadata.steps == calibrate_steps(micro_model(), clips(micro_model()))
+    assert entry.metadata.steps == calibrate(micro_model(), clips(micro_model())).steps
     assert entry.metadata.compute_dtype in ("float32", "bfloat16")
     assert any("made-up" in note for note in result.notes)
     half = micro_model().half().float()
@@ -231,7 +231,7 @@ def test_videos_can_be_calibrated_on(tmp_path: Path, checkpoint: Path) -> None:
     assert all(-1 <= clip.min() < clip.max() <= 1 for clip in found)
     result = import_checkpoint(checkpoint, ImportOptions(clips=(long, short)))
     assert any("3 given clips" in note for note in result.notes)
-    assert result.entry.metadata.steps == calibrate_steps(micro_model(), found)
+    assert result.entry.metadata.steps == calibrate(micro_model(), found).steps
     with pytest.raises(VidtwinError):
         import_checkpoint(checkpoint, ImportOptions(clips=(checkpoint,)))
 

@@ -170,11 +170,6 @@ def _trial(
     return trial, trial.curve(steps)
 
 
-def calibrate_steps(model: VidTwin, clips: Iterable[Tensor]) -> Steps:
-    """Calibrate steps as :func:`calibrate` does, without notes."""
-    return calibrate(model, clips).steps
-
-
 @torch.no_grad()  # not inference mode: the decoder is differentiated at these latents
 def steps_from_sigma(
     model: VidTwin, clips: list[Tensor], clock: Clock | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,12 @@ def write_vtw(
         for piece in pieces:
             sink.put(piece)
     return packer.finish()
+
+
+def count_bytes(encoder: Encoder, pieces: Iterable[Piece], *, quality: float, audio: AudioFile | None = None) -> Counts:
+    """Write a whole .vtw of which nothing but the sizes is kept."""
+    with open(os.devnull, "wb") as nowhere:
+        return write_vtw(nowhere, encoder, pieces, quality=quality, audio=audio)
 
 
 def waiting_depth(encoder: Encoder) -> int:

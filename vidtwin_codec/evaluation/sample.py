@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from vidtwin_codec import weights
 from vidtwin_codec.encoding.encode import encode, look
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
-from vidtwin_codec.encoding.rate.probes import nowhere
 from vidtwin_codec.encoding.rate.sample import affordable_clips, count_frames
-from vidtwin_codec.encoding.writing import extract_audio_file, write_vtw
+from vidtwin_codec.encoding.writing import count_bytes, extract_audio_file
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.codec import measure_codec
 from vidtwin_codec.evaluation.measure.options import MeasureOptions
@@ -157,7 +156,7 @@ def estimate(
             reporter.warned(text)
         audio = extract_audio_file(info, folder, options)
         ready = time.monotonic() - began
-        counts = write_vtw(nowhere(), encoder, [], quality=options.quality, audio=audio)
+        counts = count_bytes(encoder, [], quality=options.quality, audio=audio)
         frames = count_frames(info, encoder.fps)
         runs = _runs(info, encoder, frames, pieces)
         work = _Work(folder, options, load, reporter)

@@ -12,7 +12,6 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.network.memory import device_memory
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 MEMORY_SHARE = 0.25
 """Share of the device's memory for activations; the rest is for weights, the frames that tiles are joined to (see
@@ -60,8 +59,8 @@ def select_device(name: str, precision: str, least: str, *, tf32: bool = False) 
     """Pick a device and a precision, and tell torch whether products of float32 may use TF32, which is off otherwise.
 
     Args:
-        name: one of :data:`DEVICES`, or a numbered one such as ``cuda:1``; ``auto`` takes CUDA, then MPS, then
-            the CPU.
+        name: ``auto``, ``cpu``, ``cuda``, ``mps``, or a numbered one such as ``cuda:1``; ``auto`` takes CUDA, then MPS,
+            then the CPU.
         precision: one of :data:`PRECISIONS`; ``auto`` takes bfloat16 where it is fast and the weights support it.
         least: the lowest precision at which the weights lose nothing visible (from their metadata).
         tf32: whether the weights support TF32 (from their metadata).

@@ -22,12 +22,12 @@ from vidtwin_codec.encoding.rate.choose import (
     logarithms,
     quality_for_score,
 )
-from vidtwin_codec.encoding.rate.probes import Probe, Probes, nowhere, score_psnr, vmaf_score
+from vidtwin_codec.encoding.rate.probes import Probe, Probes, score_psnr, vmaf_score
 from vidtwin_codec.encoding.rate.sample import affordable_clips, count_frames, take_sample
 from vidtwin_codec.encoding.rate.search import find
 from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.rate.steering import Steered
-from vidtwin_codec.encoding.writing import Written, write_vtw
+from vidtwin_codec.encoding.writing import Written, count_bytes
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.network.geometry import scaled_size
 from vidtwin_codec.options.target import Achieved, Band, FrameSize
@@ -61,7 +61,7 @@ class Controller(Steered):
             VidtwinError: the video cannot be read, or the disk is full.
         """
         first = self._encoder(self._info, 0)
-        audio_bytes = write_vtw(nowhere(), first, [], quality=DEFAULT_QUALITY, audio=self._audio).audio_bytes
+        audio_bytes = count_bytes(first, [], quality=DEFAULT_QUALITY, audio=self._audio).audio_bytes
         frames = count_frames(self._info, first.fps)
         frame = FrameSize(self._info.width, self._info.height, frames, first.fps, audio_bytes)
         probes, sampled = self._probes(frame, _SIDE_CLIPS)

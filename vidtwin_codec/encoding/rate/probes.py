@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from vidtwin_codec.decoding.decoder import Decoder
 from vidtwin_codec.encoding.encoder import Encoder
 from vidtwin_codec.encoding.rate.spool import LatentSpool
-from vidtwin_codec.encoding.writing import write_vtw
+from vidtwin_codec.encoding.writing import count_bytes, write_vtw
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import FrameReader, MediaInfo
 from vidtwin_codec.media.color import luma_matrix
@@ -92,21 +91,6 @@ def _spread(means: list[float]) -> tuple[float, int]:
     return float(np.std(means, ddof=1)) if len(means) > 1 else math.inf, len(means)
 
 
-class Nowhere(io.RawIOBase):
-    """A stream that discards its data, for files of which only the size matters."""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        return len(data)
-
-
-def nowhere() -> BinaryIO:
-    """Open a stream that discards its data."""
-    return cast(BinaryIO, Nowhere())
-
-
 class Probe:
     """The sample at one short side.
 
@@ -145,7 +129,7 @@ class Probe:
     def video_bytes(self, quality: float) -> float:
         """Estimate the bytes of the whole video's latents from those of the sample."""
         if quality not in self._sizes:
-            counts = write_vtw(nowhere(), self.encoder, self.latents, quality=quality)
+            counts = count_bytes(self.encoder, self.latents, quality=quality)
             self._sizes[quality] = counts.video_bytes
         return self._empty + (self._sizes[quality] - self._empty) / self._share
 
@@ -162,7 +146,7 @@ class Probe:
     @cached_property
     def _empty(self) -> int:
         """Bytes that do not depend on the length of the video."""
-        return write_vtw(nowhere(), self.encoder, [], quality=50).video_bytes
+        return count_bytes(self.encoder, [], quality=50).video_bytes
 
     def _decode(self, quality: float) -> SampleQuality:
         packed, options = self._folder / "probe.vtw", self.encoder.options

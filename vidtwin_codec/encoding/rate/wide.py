@@ -18,11 +18,10 @@ from vidtwin_codec.coding.sparse_group import SparseGroup
 from vidtwin_codec.container import Counts
 from vidtwin_codec.encoding.rate.forecast import ClipError, Forecast, solve
 from vidtwin_codec.encoding.rate.judge import FEW, MANY, Judge, Prospect, decibels
-from vidtwin_codec.encoding.rate.probes import nowhere
 from vidtwin_codec.encoding.rate.run import WideRun
 from vidtwin_codec.encoding.rate.sample import count_frames
 from vidtwin_codec.encoding.rate.steering import Steered
-from vidtwin_codec.encoding.writing import Written, write_vtw
+from vidtwin_codec.encoding.writing import Written, count_bytes
 from vidtwin_codec.options.target import Achieved, Band, FrameSize
 
 _NEAR = 0.035
@@ -186,7 +185,7 @@ class WideController(Steered):
 
     def _frame(self, run: WideRun) -> tuple[FrameSize, int]:
         """Compute the frame size that targets refer to, and the bytes of a file without clips, sound left out."""
-        counts = write_vtw(nowhere(), run.encoder, [], quality=DEFAULT_QUALITY, audio=self._audio)
+        counts = count_bytes(run.encoder, [], quality=DEFAULT_QUALITY, audio=self._audio)
         frames = count_frames(self._info, run.encoder.fps)
         frame = FrameSize(self._info.width, self._info.height, frames, run.encoder.fps, counts.audio_bytes)
         return frame, counts.video_bytes
