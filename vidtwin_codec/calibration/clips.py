@@ -14,7 +14,7 @@ from torch import Tensor
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model.config import VidTwinConfig
 from vidtwin_codec.model.levels import pixels_from_levels
-from vidtwin_codec.network.cropping import covering_size, crop_centre
+from vidtwin_codec.network.cropping import covering_size, crop_centre, fill_up
 
 CLIPS_PER_FILE = 2
 _SEED = 20241217
@@ -41,9 +41,7 @@ def video_clips(paths: Sequence[Path], config: VidTwinConfig) -> Iterator[Tensor
                     if number == 0:
                         raise VidtwinError(f"{path}: no frames to calibrate on")
                     break
-                missing = config.frames - len(frames)
-                frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
-                levels = torch.from_numpy(crop_centre(frames, size)).permute(3, 0, 1, 2)[None]
+                levels = torch.from_numpy(crop_centre(fill_up(frames, config.frames), size)).permute(3, 0, 1, 2)[None]
                 yield pixels_from_levels(levels).contiguous()
 
 

@@ -38,7 +38,7 @@ def decode(
             for standard output, which is written to as the video is decoded (as fragmented MP4, if no
             ``options.format`` is given). Named pipes are written to likewise.
         options: defaults for everything left out.
-        reporter: is told of progress and warnings.
+        reporter: receives progress and warnings.
         load: reads the network; :meth:`NetworkCache.load` of one object for many files reads it once.
 
     Raises:
@@ -108,13 +108,13 @@ def decode_frames(source: PathLike, options: DecodeOptions | None = None) -> Ite
 
 
 def write_video(decoder: Decoder, target: OpenOutput, reporter: Reporter, name: str) -> int:
-    """Write the frames of a decoder, with their sound where the output can hold it; the bytes that it takes.
+    """Write the frames of a decoder, with their audio where the output can hold it, and return the bytes written.
 
     Args:
         decoder: an open .vtw.
         target: an open output.
-        reporter: is told of progress.
-        name: what the user calls the .vtw.
+        reporter: receives progress.
+        name: the user's name for the .vtw.
 
     Raises:
         VidtwinError: the .vtw is damaged (and ``recover`` is not set), or the output cannot be written.
@@ -173,7 +173,7 @@ def _audio_track(decoder: Decoder, folder: Path, name: str) -> AudioTrack | None
 
 
 def _open(audio: AudioInfo, path: Path) -> AudioTrack | str:
-    """The sound in an unpacked file, or why there is none."""
+    """Open the audio in an unpacked file, or say why there is none."""
     if audio.container != MATROSKA:
         return f"it is stored as {audio.container}"
     if not path.stat().st_size:

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import count, groupby, islice
 from math import floor
-from types import TracebackType
 from typing import IO
 
 import numpy as np
 import torch
 
 from vidtwin_codec import weights
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.coding import LatentArrays, dequantize
 from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.container import Header, VtwReader, VtwStream
@@ -31,15 +31,15 @@ _ENDLESS = 1 << 62
 """More frames than there can be."""
 
 
-class Decoder:
+class Decoder(Closing):
     """An open .vtw file, its weights loaded, ready to give frames. A source that is open already stays so.
 
     Attributes:
         header: the file's header.
         first: index of the first frame that will be decoded.
         last: one past the index of the last; of a stream beyond all bounds until its end is known.
-        width: of the frames given, in pixels; the display size unless ``coded_size`` was asked for.
-        height: likewise.
+        width: width of the frames in pixels, as displayed unless the options have ``coded_size``.
+        height: height of the frames in pixels, in the same way.
 
     Raises:
         VidtwinError: the file is damaged (and ``recover`` is not set), the wanted stretch lies beyond its end, or its
@@ -58,10 +58,10 @@ class Decoder:
 
         Args:
             source: the file, or the name of the stream.
-            options: what is wanted of it.
-            warned: is told what is remarkable.
+            options: options of decoding.
+            warned: receives warnings.
             load: reads the network.
-            stream: is read from front to back in place of a file, without ``options.recover``; it stays open.
+            stream: a stream to read from front to back in place of a file, without ``options.recover``; it stays open.
         """
         self.options = options
         self._load = load
@@ -99,17 +99,13 @@ class Decoder:
         )
         self._at_once = max(1, _SCALED_BYTES // (self.width * self.height * 3))
 
-    def __enter__(self) -> Decoder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the file, unless it came open."""
         self.reader.close()
 
     @property
     def length(self) -> int | None:
-        """How many frames will be decoded; None where the end of a stream will tell."""
+        """Number of frames that will be decoded; None where only the end of a stream tells."""
         return None if self.last >= _ENDLESS else self.last - self.first
 
     @property
@@ -147,7 +143,7 @@ class Decoder:
         yield from self._hold(still, self.last - at)
 
     def _pieces(self) -> Iterator[tuple[int, int, LatentArrays, tuple[Placement | None, ...]]]:
-        """First frame, one past the last, latents and placements, of a few clips of one grid at a time."""
+        """Yield first frame, one past the last, latents and placements of a few clips of one grid at a time."""
         clip_frames = self.geometry.clip_frames
         at_once = self.network.clips_at_once(self.geometry)
         for number, entry in enumerate(self.reader.groups):
@@ -167,7 +163,7 @@ class Decoder:
                 return  # without a look at what follows, which may be long in coming
 
     def _clips(self, number: int, first: int, end: int) -> Iterator[tuple[LatentArrays, Placement | None]]:
-        """Latents of clips ``first`` … ``end`` - 1 of a group; fewer when it is damaged and that is to be borne."""
+        """Yield latents of clips ``first`` … ``end`` - 1 of a group; fewer with ``recover`` if it is damaged."""
         try:
             for clip in islice(self.reader.placed(number), first, end):
                 yield dequantize(clip.symbols, self.header.steps), clip.placement
@@ -181,7 +177,7 @@ class Decoder:
         return depth_for(clip_bytes * self.network.clips_at_once(self.geometry))
 
     def _hold(self, still: Frames | None, missing: int) -> Iterator[Frames]:
-        """The last good frame (black before the first) in place of lost ones, so that sound stays in step."""
+        """Yield the last good frame (black before the first) in place of lost ones, so that audio stays in step."""
         if still is None:
             still = np.zeros((self.height, self.width, 3), np.uint8)
         at_once = min(self.geometry.clip_frames, self._at_once)
@@ -208,11 +204,11 @@ class Decoder:
 
 
 def matching_weights(header: Header, wanted: str | None) -> weights.Entry:
-    """The weights a file was made with.
+    """Find the weights that a file was made with.
 
     Args:
-        header: names them by digest.
-        wanted: what the user asked for instead of looking them up; must have that digest.
+        header: header of the file, which names them by their digest.
+        wanted: weights to take, which must have that digest; None looks for them.
 
     Raises:
         VidtwinError: they are not on this machine, or others were asked for.

@@ -36,7 +36,7 @@ def play(
         source: the .vtw, or ``-`` for standard input.
         options: of these ``start``, ``duration``, ``only``, ``audio``, ``recover`` and where the network runs.
         player: one of :data:`~vidtwin_codec.decoding.players.PLAYERS`; None: the first that is there.
-        reporter: is told of progress and warnings.
+        reporter: receives progress and warnings.
         load: reads the network.
 
     Raises:

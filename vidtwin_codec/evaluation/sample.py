@@ -28,8 +28,9 @@ from vidtwin_codec.files import is_pipe, temporary_folder
 from vidtwin_codec.media import FrameReader, MediaInfo, probe, spool_stdin
 from vidtwin_codec.media.excerpt import write_lossless
 from vidtwin_codec.network.runner import LoadNetwork, NetworkCache
-from vidtwin_codec.options import EncodeOptions, NetworkOptions, Reporter
+from vidtwin_codec.options import EncodeOptions, Reporter
 from vidtwin_codec.options.results import Extent
+from vidtwin_codec.options.target import kbps
 
 _CHUNK = 16
 """Frames in memory at once."""
@@ -80,7 +81,7 @@ class Estimate(Extent):
     @property
     def kbps(self) -> float:
         """Kilobits of the whole .vtw, audio included, per second."""
-        return 8 * self.vtw_bytes / 1000 / self.duration
+        return kbps(self.vtw_bytes, self.duration)
 
     def __repr__(self) -> str:
         return self._line(f"about {self.vtw_bytes} bytes, {self.psnr:.2f} dB, quality {self.quality:g}", self.warnings)
@@ -232,8 +233,8 @@ class _Work:
         packed = self.folder / "piece.vtw"
         reporter = self.reporter.stage(name)
         result = encode(piece, packed, options, reporter=reporter, load=self.load, info=probe(piece))
-        network = {each.name: getattr(options, each.name) for each in dataclasses.fields(NetworkOptions)}
-        measured = measure_codec(piece, packed, MeasureOptions(**network, metrics=("psnr",)), reporter, self.load)
+        choices = MeasureOptions(**options.network(), metrics=("psnr",))
+        measured = measure_codec(piece, packed, choices, reporter, self.load)
         packed.unlink()
         return _Piece(result.frames, result.video_bytes, float(measured.scores.means["psnr"] or 0.0), result.seconds)
 

@@ -49,7 +49,7 @@ def export_latents(
         sources: .vtw files, and folders of them.
         output: a name that ends in .safetensors or .npz.
         force: replace an existing output.
-        reporter: is told of frames written.
+        reporter: receives the number of frames written.
 
     Raises:
         VidtwinError: a source is damaged, two would have the same name, or the output cannot be written.

@@ -66,7 +66,7 @@ def import_latents(
         source: .safetensors or .npz with the tensors of `export_latents`; the axis of tiles may be left out for one.
         output: the .vtw to write; a folder where the source holds several videos.
         options: defaults for everything left out.
-        reporter: is told of frames written.
+        reporter: receives the number of frames written.
 
     Raises:
         VidtwinError: the source cannot be read or does not have the shapes of its header, holds numbers that are not

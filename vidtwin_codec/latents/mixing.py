@@ -68,7 +68,7 @@ def mix(
         output: the video to write, or ``-`` for standard output (as MP4). It appears when it is complete.
         options: length and sound.
         decoding: as for :func:`vidtwin_codec.decode`; its stretch is one of the mixture.
-        reporter: is told of progress and warnings.
+        reporter: receives progress and warnings.
 
     Raises:
         VidtwinError: the files were made with different weights, one is damaged, the weights are not here, or the

@@ -53,7 +53,7 @@ def write_symbols(
         level: zstd's, 1 to 22.
         coder: a key of `CODERS`; None keeps the smallest of all for each group. Wide latents always go clip by clip
             through the coder that is made for them.
-        reporter: is told of frames written.
+        reporter: receives the number of frames written.
         placements: where clips lie, in a file that follows the camera.
     """
     reporter = reporter or Reporter()

@@ -28,6 +28,12 @@ def covering_size(size: tuple[int, int], clip: tuple[int, int]) -> tuple[int, in
     return max(clip[0], round(size[0] * scale)), max(clip[1], round(size[1] * scale))
 
 
+def fill_up(frames: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Repeat the last of some frames ``[n, H, W, 3]`` until there are ``count``, as the last clip of a video is."""
+    missing = count - len(frames)
+    return np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)]) if missing else frames
+
+
 def crop_centre(frames: Frames, clip: tuple[int, int]) -> Frames:
     """Cut the ``clip`` (height and width in pixels) out of the middle of frames ``[n, H, W, 3]``."""
     top, left = ((frames.shape[axis] - side) // 2 for axis, side in zip((1, 2), clip, strict=True))

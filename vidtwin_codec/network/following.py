@@ -19,6 +19,7 @@ from vidtwin_codec.coding import LatentLayout
 from vidtwin_codec.coding.layout import MAX_CLIP_ELEMENTS
 from vidtwin_codec.coding.placement import MAX_AREA, MAX_ORIGIN, Placement, cell_of, rest_grid
 from vidtwin_codec.motion import Camera, Canvas, tiled_canvas
+from vidtwin_codec.network.cropping import fill_up
 from vidtwin_codec.network.geometry import Frames, Geometry, aligned_side
 
 
@@ -63,9 +64,7 @@ class Follower:
     def _clips(self, frames: Frames) -> Iterator[Frames]:
         length = self._geometry.clip_frames
         for start in range(0, len(frames), length):
-            clip = frames[start : start + length]
-            missing = length - len(clip)
-            yield np.concatenate([clip, np.repeat(clip[-1:], missing, axis=0)]) if missing else clip
+            yield fill_up(frames[start : start + length], length)
 
     def _next(self, clip: Frames, number: int) -> tuple[Frames, Placement | None]:
         if self._layout.patterns is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.coding.effort import DEFAULT_EFFORT, MAX_EFFORT
@@ -23,6 +23,10 @@ class NetworkOptions:
     precision: str = "auto"
     batch: int | None = None
     """Tiles in one call of the network; None chooses from the memory of the device."""
+
+    def network(self) -> dict[str, Any]:
+        """Return these four choices alone, to make other options with."""
+        return {each.name: getattr(self, each.name) for each in fields(NetworkOptions)}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from vidtwin_codec.options.display import counted, extent, html_table
-from vidtwin_codec.options.target import Achieved
+from vidtwin_codec.options.target import Achieved, bits_per_pixel, kbps
 
 
 class Extent(ABC):
@@ -27,9 +27,14 @@ class Extent(ABC):
         return float(self.frames / self.fps)
 
     @property
+    def pixels(self) -> int:
+        """Pixels of all frames together."""
+        return self.width * self.height * self.frames
+
+    @property
     def raw_bytes(self) -> int:
-        """Width · height · 3 · frames: what the video is as 8-bit RGB."""
-        return self.width * self.height * 3 * self.frames
+        """Bytes of the video as 8-bit RGB."""
+        return 3 * self.pixels
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
@@ -49,8 +54,8 @@ class Extent(ABC):
 
 
 @dataclass(frozen=True)
-class EncodeResult(Extent):
-    """Counts of one encoded file; sizes in bytes, times in seconds."""
+class FileResult(Extent):
+    """Counts that encoding and decoding of a file have in common."""
 
     source: str
     output: str
@@ -59,6 +64,17 @@ class EncodeResult(Extent):
     frames: int
     fps: Fraction
     vtw_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys that ``--json`` prints."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**values, "fps": str(self.fps), "duration": self.duration}
+
+
+@dataclass(frozen=True)
+class EncodeResult(FileResult):
+    """Counts of one encoded file; sizes in bytes, times in seconds."""
+
     video_bytes: int
     """Bytes of latents: headers, index and checksums included, audio not."""
     audio_bytes: int
@@ -85,12 +101,12 @@ class EncodeResult(Extent):
     @property
     def bits_per_pixel(self) -> float:
         """Bits of latents per pixel of the display size."""
-        return 8 * self.video_bytes / (self.width * self.height * self.frames)
+        return bits_per_pixel(self.video_bytes, self.pixels)
 
     @property
     def kbps(self) -> float:
         """Kilobits of the whole .vtw, audio included, per second."""
-        return 8 * self.vtw_bytes / 1000 / self.duration
+        return kbps(self.vtw_bytes, self.duration)
 
     def __repr__(self) -> str:
         said = f"{self.vtw_bytes} bytes, {self.bits_per_pixel:.4g} bits per pixel, quality {self.quality:g}"
@@ -98,23 +114,15 @@ class EncodeResult(Extent):
 
     def to_json(self) -> dict[str, Any]:
         """The keys that ``--json`` prints."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        derived = ("duration", "raw_bytes", "compression_ratio", "ratio_to_source", "bits_per_pixel", "kbps")
-        values |= {"fps": str(self.fps), "target": self.target and self.target.to_json()}
+        derived = ("raw_bytes", "compression_ratio", "ratio_to_source", "bits_per_pixel", "kbps")
+        values = super().to_json() | {"target": self.target and self.target.to_json()}
         return values | {name: getattr(self, name) for name in derived}
 
 
 @dataclass(frozen=True)
-class DecodeResult(Extent):
+class DecodeResult(FileResult):
     """Counts of one decoded file; sizes in bytes, times in seconds."""
 
-    source: str
-    output: str
-    width: int
-    height: int
-    frames: int
-    fps: Fraction
-    vtw_bytes: int
     output_bytes: int
     weights: str
     device: str
@@ -123,8 +131,3 @@ class DecodeResult(Extent):
 
     def __repr__(self) -> str:
         return self._line(f"{self.output_bytes} bytes, weights {self.weights!r}", self.warnings)
-
-    def to_json(self) -> dict[str, Any]:
-        """The keys that ``--json`` prints."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**values, "fps": str(self.fps), "duration": self.duration}

@@ -124,7 +124,7 @@ class Target:
         if self.name == "ratio":
             return frame.width * frame.height * 3 * frame.frames / video_bytes
         whole = video_bytes + frame.audio_bytes
-        return float(whole) if self.name == "size" else whole * 8 / 1000 / frame.duration
+        return float(whole) if self.name == "size" else kbps(whole, frame.duration)
 
     def met_by(self, achieved: float) -> bool:
         """Whether it is near enough to what was wanted; a size has to be kept to."""
@@ -133,6 +133,16 @@ class Target:
         if self.name == "size":
             return achieved <= self.value
         return abs(achieved / self.value - 1) <= TOLERANCE
+
+
+def kbps(size: float, seconds: float) -> float:
+    """Compute the bit rate of ``size`` bytes in kilobits (1000) a second."""
+    return 8 * size / 1000 / seconds
+
+
+def bits_per_pixel(size: float, pixels: float) -> float:
+    """Compute the bits a pixel of ``size`` bytes, over the pixels of all frames together."""
+    return 8 * size / pixels
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwinConfig
-from vidtwin_codec.network.cropping import scale_and_crop
+from vidtwin_codec.network.cropping import fill_up, scale_and_crop
 from vidtwin_codec.training.footage import Footage, FoundFile, Say, open_array, training_size
 from vidtwin_codec.training.options import TrainOptions
 
@@ -97,7 +97,7 @@ def _wanted(read: Callable[[int], NDArray[np.uint8]], frames: int) -> Iterator[N
         if not len(piece):
             return
         if number in HELD_OUT_STARTS and (number == 0 or len(piece) == frames):
-            yield np.concatenate([piece, np.repeat(piece[-1:], frames - len(piece), axis=0)])
+            yield fill_up(piece, frames)
 
 
 def _video_pieces(file: FoundFile, config: VidTwinConfig) -> Iterator[NDArray[np.uint8]]:

@@ -152,9 +152,8 @@ class Probe:
         packed, options = self._folder / "probe.vtw", self.encoder.options
         with packed.open("wb") as stream:
             self._sizes[quality] = write_vtw(stream, self.encoder, self.latents, quality=quality).video_bytes
-        network = DecodeOptions(options.weights, options.device, options.precision, options.batch)
         with (
-            Decoder(packed, network, load=self._load) as decoder,
+            Decoder(packed, DecodeOptions(**options.network()), load=self._load) as decoder,
             FrameReader(self.encoder.info, fps=self.encoder.fps) as reader,
         ):
             found = self._judge((reader.read_full(len(decoded)), decoded) for decoded in decoder.frames())

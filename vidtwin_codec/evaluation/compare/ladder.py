@@ -116,9 +116,8 @@ class _Coded:
         self._reference, self._entry, self._load = job.reference, entry, load
         self._finest = max(options.qualities)
         self._path = job.folder / f"latents-{side}"
-        network = {name: getattr(options, name) for name in ("weights", "device", "precision", "batch")}
-        self._encoding = EncodeOptions(**network, short_side=side, camera=options.camera)
-        self._decoding = DecodeOptions(**network)
+        self._encoding = EncodeOptions(**options.network(), short_side=side, camera=options.camera)
+        self._decoding = DecodeOptions(**options.network())
 
     @cached_property
     def _latents(self) -> tuple[Encoder, LatentSpool, float]:

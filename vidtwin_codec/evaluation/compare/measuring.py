@@ -9,6 +9,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.compare.reference import Reference
 from vidtwin_codec.evaluation.compare.results import METRICS, Image, Point
 from vidtwin_codec.metrics import Frames, MetricSet
+from vidtwin_codec.options.target import bits_per_pixel, kbps
 
 MEASURING = ("evaluation/compare/measuring", "evaluation/compare/reference", "media", "metrics")
 """Packages and modules on which the measurement of any codec depends."""
@@ -42,8 +43,8 @@ class Measured:
         return Point(
             setting=setting,
             bytes=size,
-            bits_per_pixel=8 * size / reference.pixels,
-            kbps=8 * size / 1000 / float(reference.frames / reference.fps),
+            bits_per_pixel=bits_per_pixel(size, reference.pixels),
+            kbps=kbps(size, float(reference.frames / reference.fps)),
             metrics=self.metrics,
             encode_seconds=encode_seconds,
             decode_seconds=decode_seconds,

@@ -53,8 +53,7 @@ def measure_codec(
         if packed is None:
             packed = stack.enter_context(temporary_folder()) / "measured.vtw"
             warnings += encode(path, packed, options, reporter=reporter.stage("encoding"), load=load).warnings
-        network = DecodeOptions(options.weights, options.device, options.precision, options.batch)
-        decoder = stack.enter_context(Decoder(packed, network, reporter.warned, load))
+        decoder = stack.enter_context(Decoder(packed, DecodeOptions(**options.network()), reporter.warned, load))
         header = decoder.header
         info = probe(path, fps=header.fps, playlists=options.allow_playlists, **_part(header.options))
         _check_size(decoder, info, packed)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.metrics import METRICS, ClipBoundaries, Scores
 from vidtwin_codec.options import EncodeOptions, Extent
+from vidtwin_codec.options.target import bits_per_pixel, kbps
 
 PROTOCOLS = ("codec", "vidtwin")
 COUNTS = ("source_bytes", "raw_bytes", "vtw_bytes", "video_bytes", "audio_bytes")
@@ -99,7 +100,9 @@ class Measurement(Extent):
 
     def __repr__(self) -> str:
         means = [f"{name} {value:.4g}" for name, value in self.scores.means.items()]
-        rate = [] if self.sizes is None else [f"{8 * self.sizes.video_bytes / (self.raw_bytes / 3):.4g} bits per pixel"]
+        rate = (
+            [] if self.sizes is None else [f"{bits_per_pixel(self.sizes.video_bytes, self.pixels):.4g} bits per pixel"]
+        )
         return self._line(", ".join([*rate, *means]) or "nothing measured", self.warnings)
 
     def to_json(self) -> dict[str, Any]:
@@ -128,11 +131,10 @@ class Measurement(Extent):
 
 def rates(values: dict[str, Any]) -> dict[str, float | None]:
     """Compute :data:`RATES` from the counts of one file, or from sums over several."""
-    pixels = values["raw_bytes"] / 3
     source = values["source_bytes"]
     return {
         "compression_ratio": values["raw_bytes"] / values["video_bytes"],
         "ratio_to_source": None if source is None else source / values["vtw_bytes"],
-        "bits_per_pixel": 8 * values["video_bytes"] / pixels,
-        "kbps": 8 * values["vtw_bytes"] / 1000 / values["duration"],
+        "bits_per_pixel": bits_per_pixel(values["video_bytes"], values["raw_bytes"] / 3),
+        "kbps": kbps(values["vtw_bytes"], values["duration"]),
     }

@@ -28,7 +28,7 @@ from vidtwin_codec.media.color import luma_matrix
 from vidtwin_codec.metrics import ClipBoundaries, MetricSet
 from vidtwin_codec.model import Latents, load_checkpoint
 from vidtwin_codec.model.levels import pixels_from_levels
-from vidtwin_codec.network.cropping import scale_and_crop
+from vidtwin_codec.network.cropping import fill_up, scale_and_crop
 from vidtwin_codec.network.device import select_device
 from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import NetworkOptions, Reporter
@@ -99,8 +99,7 @@ def clips_of(
     """
     with FrameReader(info, fps=fps) as reader:
         while len(piece := reader.read_full(frames)):
-            clip = np.concatenate([piece, np.repeat(piece[-1:], frames - len(piece), axis=0)])
-            yield scale_and_crop(torch.from_numpy(clip), size).numpy(), len(piece)
+            yield scale_and_crop(torch.from_numpy(fill_up(piece, frames)), size).numpy(), len(piece)
 
 
 def measure_paper(

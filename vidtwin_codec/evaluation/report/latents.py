@@ -48,7 +48,7 @@ def inspect_page(
         path: the .vtw.
         frames: how many to decode, spread over the video.
         network: weights and device to decode with.
-        reporter: is told of frames decoded.
+        reporter: receives the number of frames decoded.
         source: the video that the .vtw was encoded from, whose frames are shown first.
 
     Raises:
