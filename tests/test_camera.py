@@ -38,9 +38,8 @@ from vidtwin_codec.latents.importing import ImportLatentsOptions, import_latents
 from vidtwin_codec.latents.mixing import mix_to_vtw
 from vidtwin_codec.media import probe
 from vidtwin_codec.network.following import Follower, cut_out, seen_shares
-from vidtwin_codec.network.geometry import Geometry
+from vidtwin_codec.network.geometry import Geometry, window_layout
 from vidtwin_codec.network.runner import LoadNetwork
-from vidtwin_codec.network.windows import window_layout
 
 CHANGES: dict[str, Any] = {"structure_channels": 120, "patterns": (64, 28, 28)}
 CONFIG = window_config(**CHANGES)

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from vidtwin_codec.container.tiling import tile_offsets
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.model.levels import pixels_from_levels
-from vidtwin_codec.network.geometry import Geometry, resize_frames, scaled_size
+from vidtwin_codec.network.geometry import MAX_WINDOW_PIXELS, Geometry, resize_frames, scaled_size, window_layout
 from vidtwin_codec.network.runner import network_geometry
-from vidtwin_codec.network.windows import MAX_WINDOW_PIXELS, window_layout
 
 
 @given(size=st.integers(1, 5000), tile=st.integers(2, 300), data=st.data())

@@ -14,8 +14,7 @@ from selenium.webdriver.common.by import By
 
 from vidtwin_codec import EncodeOptions, VidtwinError, VtwFile, encode
 from vidtwin_codec.evaluation.report.information import measure_information
-from vidtwin_codec.evaluation.report.latents import inspect_page
-from vidtwin_codec.evaluation.report.pictures import dynamics_maps, structure_maps
+from vidtwin_codec.evaluation.report.latents import dynamics_maps, inspect_page, structure_maps
 from vidtwin_codec.options import NetworkOptions
 
 WHITE, ORANGE, BLUE = [252, 252, 250], [194, 65, 12], [15, 55, 96]

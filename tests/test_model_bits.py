@@ -13,10 +13,16 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vidtwin_codec.model import Latents, QFormerConfig, TransformerConfig, VidTwin, VidTwinConfig, load_checkpoint
-from vidtwin_codec.model import attention as attention_module
-from vidtwin_codec.model.attention import attend
-from vidtwin_codec.model.linear import Linear
+from vidtwin_codec.model import (
+    Latents,
+    QFormerConfig,
+    TransformerConfig,
+    VidTwin,
+    VidTwinConfig,
+    layers,
+    load_checkpoint,
+)
+from vidtwin_codec.model.layers import Linear, attend
 from vidtwin_codec.training.network import PRESET_CONFIGS
 from vidtwin_codec.weights import resolve
 
@@ -108,7 +114,7 @@ def test_more_sequences_than_a_grid_is_long_are_parted(causal: bool, monkeypatch
         return real(query, *rest, is_causal=is_causal)
 
     monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
-    monkeypatch.setattr(attention_module, "MOST_SEQUENCES", 3)
+    monkeypatch.setattr(layers, "MOST_SEQUENCES", 3)
     assert torch.equal(attend(*parts, causal=causal), whole)
     assert sizes == [3, 3, 1]
 
@@ -124,8 +130,8 @@ def test_permuted_views_are_made_contiguous_where_kernels_need_it(monkeypatch: p
     monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
     parts = Latents(*(torch.randn(2, 5, 3, 4).transpose(1, 2) for _ in range(3)))
     plain = attend(*parts)
-    assert {"mps"} == attention_module.CONTIGUOUS_ON
-    monkeypatch.setattr(attention_module, "CONTIGUOUS_ON", {"cpu"})
+    assert {"mps"} == layers.CONTIGUOUS_ON
+    monkeypatch.setattr(layers, "CONTIGUOUS_ON", {"cpu"})
     assert torch.equal(attend(*parts), plain)
     assert seen == [False, True]
 

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidtwin_codec import EncodeOptions, VidtwinError
-from vidtwin_codec.encoding.rate.choose import candidate_sides, choose_for_bytes, choose_for_score, climb
 from vidtwin_codec.encoding.rate.sample import sample_runs
-from vidtwin_codec.encoding.rate.search import find
+from vidtwin_codec.encoding.rate.search import candidate_sides, choose_for_bytes, choose_for_score, climb, find
 from vidtwin_codec.encoding.rate.steering import why_missed
 from vidtwin_codec.network.geometry import Geometry, scaled_size
 from vidtwin_codec.options.target import NAMES, Band, FrameSize, Target, parse_size

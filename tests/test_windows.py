@@ -18,7 +18,7 @@ from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, decode, de
 from vidtwin_codec.coding import SPARSE, dequantize
 from vidtwin_codec.container import VtwReader, verify
 from vidtwin_codec.model import Latents, load_checkpoint
-from vidtwin_codec.network import windows
+from vidtwin_codec.network import geometry
 from vidtwin_codec.network.device import select_device
 from vidtwin_codec.network.runner import NetworkRunner
 
@@ -77,13 +77,13 @@ def test_large_frames_are_windows_side_by_side(
 ) -> None:
     source = make_video("a.mp4", size="70x50", frames=9)
     frames, whole = read_all(source), network_of(window_weights)
-    monkeypatch.setattr(windows, "MAX_WINDOW_PIXELS", 40 * 32)
+    monkeypatch.setattr(geometry, "MAX_WINDOW_PIXELS", 40 * 32)
     for batch in (1, None):
         network = network_of(window_weights, batch)
-        geometry = network.geometry(70, 50, 16)
-        assert (geometry.tile_width, geometry.tile_height, len(geometry.tiles)) == (40, 32, 4)
-        latents = network.encode(frames, geometry)
-        assert network.layout_of(geometry).check(latents) == 12
+        tiled = network.geometry(70, 50, 16)
+        assert (tiled.tile_width, tiled.tile_height, len(tiled.tiles)) == (40, 32, 4)
+        latents = network.encode(frames, tiled)
+        assert network.layout_of(tiled).check(latents) == 12
         # the first window of the second clip, alone
         window = torch.from_numpy(np.ascontiguousarray(frames[None, 4:8, :32, :40]))
         for one, other in zip(whole.encode_windows(window), latents, strict=True):

@@ -16,10 +16,11 @@ from vidtwin_codec.coding import (
     OpenGroup,
     Steps,
     max_content,
+    zstd_frame,
 )
 from vidtwin_codec.coding.allowance import UNLIMITED
 from vidtwin_codec.coding.placement import CELL, MAX_AREA, Placement, rest_grid
-from vidtwin_codec.container import fields, packed_steps
+from vidtwin_codec.container import fields
 from vidtwin_codec.container.fields import AudioInfo
 from vidtwin_codec.container.format import (
     FIRST_VERSION,
@@ -32,9 +33,37 @@ from vidtwin_codec.container.format import (
     open_frame,
 )
 from vidtwin_codec.container.packed_json import pack_json, unpack_json
-from vidtwin_codec.container.packed_steps import pack_steps, unpack_steps
 from vidtwin_codec.container.tiling import tile_count
 from vidtwin_codec.errors import VidtwinError
+
+RAW_STEPS, ZSTD_STEPS = 0, 1
+_LEVEL = 19
+
+
+def pack_steps(steps: Steps) -> tuple[int, bytes]:
+    """Return (encoding, bytes): the steps as they are, or one Zstandard frame where that is smaller."""
+    raw = steps.to_bytes()
+    packed = zstd_frame.compress(raw, _LEVEL, checksum=False)  # the header's frame has a checksum
+    return (ZSTD_STEPS, packed) if len(packed) < len(raw) else (RAW_STEPS, raw)
+
+
+def unpack_steps(encoding: int, data: bytes, layout: LatentLayout) -> Steps:
+    """Unpack what `pack_steps` returned; the bytes need not be trusted.
+
+    Nothing larger than the layout's steps is ever allocated.
+
+    Raises:
+        VidtwinError: the encoding is unknown, the bytes are damaged, or the steps do not fit the layout.
+    """
+    if encoding == ZSTD_STEPS:
+        try:
+            data = zstd_frame.decompress_exactly(data, 2 * layout.channels)
+        except zstd_frame.FrameError as error:
+            raise VidtwinError(f"header: its quantisation steps cannot be read: the frame {error}") from error
+    elif encoding != RAW_STEPS:
+        raise VidtwinError(f"header: quantisation steps in unknown encoding {encoding}", "install a newer vidtwin")
+    return Steps.from_bytes(data, layout)
+
 
 _START = struct.Struct("<BBBBI")  # major, minor, JSON encoding, encoding of steps, stored JSON bytes
 
@@ -200,7 +229,7 @@ class Header:
         """
         first = self.version == FIRST_VERSION
         encoding, text = pack_json(fields.to_json(self), max_bytes=MAX_JSON_BYTES, digest_apart=not first)
-        steps_encoding, steps = (packed_steps.RAW, self.steps.to_bytes()) if first else pack_steps(self.steps)
+        steps_encoding, steps = (RAW_STEPS, self.steps.to_bytes()) if first else pack_steps(self.steps)
         start = _START.pack(*self.version, encoding, steps_encoding, len(text))
         data = build_frame(HEADER_TAG, start + text + steps)
         if len(data) > MAX_HEADER_BYTES:
@@ -231,6 +260,6 @@ class Header:
         text = bytes(body[_START.size : _START.size + length])
         values = fields.from_json(unpack_json(encoding, text, max_bytes=MAX_JSON_BYTES))
         if (major, minor) == FIRST_VERSION:
-            steps_encoding = packed_steps.RAW  # the byte was reserved, and ignored
+            steps_encoding = RAW_STEPS  # the byte was reserved, and ignored
         steps = unpack_steps(steps_encoding, bytes(body[_START.size + length :]), values["layout"])
         return cls(**values, steps=steps, version=(major, minor))

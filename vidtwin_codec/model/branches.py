@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from vidtwin_codec.model.config import VidTwinConfig
 from vidtwin_codec.model.idle import Convolution, PassingLinear, PosteriorHead
-from vidtwin_codec.model.linear import Linear, flat_linear
+from vidtwin_codec.model.layers import Linear, flat_linear
 from vidtwin_codec.model.qformer import QFormer
 
 CLEARLY_LESS = 0.95

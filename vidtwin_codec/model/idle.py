@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vidtwin_codec.model.linear import Linear, flat_linear
+from vidtwin_codec.model.layers import Linear, flat_linear
 
 _SMALL_IMAGE = 20_480
 """Most elements with which torch runs a single image without a kernel of oneDNN."""

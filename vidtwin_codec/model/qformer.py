@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vidtwin_codec.model.attention import attend
 from vidtwin_codec.model.config import QFormerConfig
-from vidtwin_codec.model.linear import Linear
+from vidtwin_codec.model.layers import Linear, attend
 
 LAYER_NORM_EPS = 1e-12
 

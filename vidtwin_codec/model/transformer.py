@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from vidtwin_codec.model.attention import attend
 from vidtwin_codec.model.config import TransformerConfig
 from vidtwin_codec.model.idle import is_shut
-from vidtwin_codec.model.linear import Linear, flat_linear
+from vidtwin_codec.model.layers import Linear, attend, flat_linear
 
 LAYER_NORM_EPS = 1e-6
 

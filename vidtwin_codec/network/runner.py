@@ -19,9 +19,8 @@ from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig, load_checkpoint
 from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.network.device import Device, select_device, tiles_per_batch, windows_per_batch
 from vidtwin_codec.network.following import cut_out, placed_geometry
-from vidtwin_codec.network.geometry import Frames, Geometry
+from vidtwin_codec.network.geometry import Frames, Geometry, window_layout, window_size
 from vidtwin_codec.network.memory import Batches
-from vidtwin_codec.network.windows import window_layout, window_size
 from vidtwin_codec.options import NetworkOptions, Reporter
 from vidtwin_codec.weights import Entry
 

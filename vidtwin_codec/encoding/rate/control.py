@@ -12,19 +12,19 @@ from typing import Any, BinaryIO
 from vidtwin_codec.coding import DEFAULT_QUALITY
 from vidtwin_codec.container import Counts
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
-from vidtwin_codec.encoding.rate.choose import (
+from vidtwin_codec.encoding.rate.probes import Probe, Probes, score_psnr, vmaf_score
+from vidtwin_codec.encoding.rate.sample import affordable_clips, count_frames, take_sample
+from vidtwin_codec.encoding.rate.search import (
     BYTES_SLOPE,
     SCORE_START,
     SizeChoice,
     candidate_sides,
     choose_for_bytes,
     choose_for_score,
+    find,
     logarithms,
     quality_for_score,
 )
-from vidtwin_codec.encoding.rate.probes import Probe, Probes, score_psnr, vmaf_score
-from vidtwin_codec.encoding.rate.sample import affordable_clips, count_frames, take_sample
-from vidtwin_codec.encoding.rate.search import find
 from vidtwin_codec.encoding.rate.spool import LatentSpool
 from vidtwin_codec.encoding.rate.steering import Steered
 from vidtwin_codec.encoding.writing import Written, count_bytes

@@ -1,4 +1,4 @@
-"""Linear maps whose sums depend neither on the number of clips in a call nor on their memory layout.
+"""Attention and linear maps, within the limits of devices, and with the same bits for any number of clips in a call.
 
 torch takes a batch of matrix products in place of one product where a linear map's input has three axes or more and is
 not contiguous, as is every transposed view of a single clip. That gives other bits than a larger batch gives, and in
@@ -8,8 +8,24 @@ contiguous rows.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+MOST_SEQUENCES = 65_535
+"""Most sequences in one call: CUDA's fused kernels lay them along a grid's third axis, which is no longer."""
+CONTIGUOUS_ON = frozenset({"mps"})
+"""Kinds of device where permuted views, with short queries, gave wrong numbers (torch 2.8 to 2.11)."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
+    """Attend within each of N sequences ``[N, heads, L, d]``."""
+    if query.device.type in CONTIGUOUS_ON:
+        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+    if len(query) <= MOST_SEQUENCES:
+        return functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    pieces = zip(*(torch.split(part, MOST_SEQUENCES) for part in (query, key, value)), strict=True)
+    return torch.cat([functional.scaled_dot_product_attention(q, k, v, is_causal=causal) for q, k, v in pieces])
 
 
 def flat_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
