@@ -25,8 +25,7 @@ from vidtwin_codec.coding import (
     zstd_frame,
 )
 from vidtwin_codec.coding.context import planes, rans, scales
-from vidtwin_codec.coding.context.bits import MAX_WIDTH, BitReader, BitWriter
-from vidtwin_codec.coding.context.coder import MAX_ROWS
+from vidtwin_codec.coding.context.coder import MAX_ROWS, MAX_WIDTH, BitReader, BitWriter
 from vidtwin_codec.coding.context.model import LEVELS
 from vidtwin_codec.coding.context.tables import PRIOR, TOTAL, Tables, starting_counts
 from vidtwin_codec.coding.context.tokens import EXTRA_BITS, FIRST, MAX_RESIDUAL, TOKENS, detokenize, tokenize

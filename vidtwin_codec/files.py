@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 import shutil
@@ -182,6 +183,12 @@ def files_in(name: str, suffixes: Collection[str], nothing: str) -> list[str]:
     if not found:
         raise VidtwinError(f"{name}: {nothing}")
     return [str(path) for path in found]
+
+
+def file_sha256(path: Path) -> str:
+    """Compute the SHA-256 of a file, in hexadecimal; errors of the file system pass through."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> VidtwinError:

@@ -13,7 +13,7 @@ from vidtwin_codec.batch.network import StoppedError
 from vidtwin_codec.batch.options import BatchOptions, fingerprint
 from vidtwin_codec.batch.plan import NOT_OURS, Planner
 from vidtwin_codec.batch.ray.segments import joining
-from vidtwin_codec.batch.records import FOLDER, FileStamp, Record, Records, file_sha256
+from vidtwin_codec.batch.records import FOLDER, FileStamp, Record, Records
 from vidtwin_codec.batch.rows import MEASURED, SKIPPED, decoded_row, encoded_row
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.decoding.decode import decode
@@ -21,7 +21,7 @@ from vidtwin_codec.encoding.encode import encode
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.codec import measure_codec
 from vidtwin_codec.evaluation.measure.options import MeasureOptions
-from vidtwin_codec.files import atomic_path, check_output, explain_os_error
+from vidtwin_codec.files import atomic_path, check_output, explain_os_error, file_sha256
 from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import DecodeOptions, EncodeOptions, NetworkOptions, Reporter
 from vidtwin_codec.weights import same_weights, whole_name

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import platform
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vidtwin_codec.batch.options import same_options
-from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.files import explain_os_error, file_sha256
 from vidtwin_codec.options import NetworkOptions
 
 FOLDER = ".vidtwin"
@@ -196,9 +195,3 @@ class Records:
         known = self._latest.get(record.output)
         if known is None or known.written <= record.written:
             self._latest[record.output] = record
-
-
-def file_sha256(path: Path) -> str:
-    """Compute the SHA-256 of a file, in hexadecimal; errors of the file system pass through."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -183,7 +183,4 @@ def _digest(path: Path, etag: str) -> str:
     """Compute what the hub gives as etag: the SHA-256 of a large file, or git's object name of a small one."""
     git: Any = hashlib.sha256() if len(etag) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            git.update(chunk)
-    digest: str = git.hexdigest()
-    return digest
+        return hashlib.file_digest(stream, lambda: git).hexdigest()

@@ -8,7 +8,6 @@ over. The earlier file is still found by its digest, so what was encoded with it
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import re
 import shlex
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import atomic_path, explain_os_error, user_cache
+from vidtwin_codec.files import atomic_path, explain_os_error, file_sha256, user_cache
 from vidtwin_codec.weights.hub import FETCHABLE
 from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata
 
@@ -300,7 +299,6 @@ def _recorded_digest(path: Path) -> str | None:
 
 def _hash(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise explain_os_error(error, path) from error

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from vidtwin_codec.coding import DEFAULT_QUALITY
+from vidtwin_codec.encoding.rate.probes import Probe, Probes
 from vidtwin_codec.options.target import Band
 
 _STEP = 0.01
@@ -137,20 +138,6 @@ _FITTING = 0.05
 """Distance from the band, as a logarithm, up to which a search has not ended at a limit of the quality scale."""
 
 
-class Sampled(Protocol):
-    """Bytes and PSNR at one short side; see :class:`vidtwin_codec.encoding.rate.probes.Probe`."""
-
-    def video_bytes(self, quality: float) -> float: ...
-
-    def score(self, quality: float) -> float: ...
-
-
-class SampledSides(Protocol):
-    """Probes of all short sides, by index."""
-
-    def at(self, index: int) -> Sampled: ...
-
-
 class SizeChoice(NamedTuple):
     """A short side, as an index, and a quality."""
 
@@ -158,7 +145,7 @@ class SizeChoice(NamedTuple):
     quality: float
 
 
-def choose_for_bytes(probes: SampledSides, tiles: Sequence[int], band: Band) -> SizeChoice:
+def choose_for_bytes(probes: Probes, tiles: Sequence[int], band: Band) -> SizeChoice:
     """Choose the best PSNR at the wanted bytes.
 
     Args:
@@ -189,7 +176,7 @@ def choose_for_bytes(probes: SampledSides, tiles: Sequence[int], band: Band) -> 
     return SizeChoice(best, quality_for_bytes(probes.at(best), band))
 
 
-def choose_for_score(probes: SampledSides, count: int, band: Band, name: str = "psnr") -> SizeChoice:
+def choose_for_score(probes: Probes, count: int, band: Band, name: str = "psnr") -> SizeChoice:
     """Choose the fewest bytes at the wanted score.
 
     Args:
@@ -210,7 +197,7 @@ def choose_for_score(probes: SampledSides, count: int, band: Band, name: str = "
     return SizeChoice(best, quality_for_score(probes.at(best), band, name))
 
 
-def quality_for_bytes(probe: Sampled, band: Band) -> float:
+def quality_for_bytes(probe: Probe, band: Band) -> float:
     """Find the quality at which the video takes about the wanted bytes."""
     known: dict[float, float] = {}
     return find(
@@ -223,7 +210,7 @@ def quality_for_bytes(probe: Sampled, band: Band) -> float:
     )
 
 
-def quality_for_score(probe: Sampled, band: Band, name: str = "psnr", start: float = SCORE_START) -> float:
+def quality_for_score(probe: Probe, band: Band, name: str = "psnr", start: float = SCORE_START) -> float:
     """Find the quality at which the decoded video has about the wanted score."""
     known: dict[float, float] = {}
     return find(probe.score, band, known, start=start, slope=_SCORE_SLOPES[name], tries=_TRIES)
