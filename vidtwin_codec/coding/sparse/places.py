@@ -190,25 +190,9 @@ def choose_place(
     if known != 0 and off[MODE] == 0:
         gain = alone
     gain += choose_rest(
-        sizes,
-        table,
-        fixed,
-        states,
-        weights,
-        work,
-        sums,
-        off,
-        own,
-        before,
-        trend,
-        symbols,
-        targets,
-        values,
-        price,
-        bonus,
-        least,
-        best,
-    )
+        sizes, table, fixed, states, weights, work, sums, off, own, before, trend, symbols, targets, values, price,
+        bonus, least, best,
+    )  # fmt: skip
     if gain >= 0:
         for slot in range(slots):
             forget_slot(sizes, off, own, values, slot)

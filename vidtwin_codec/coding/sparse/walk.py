@@ -109,23 +109,9 @@ def code_band(
             some = decide(states, weights, fixed, work, register, buffer, 1 if value != 0 else 0)
         if some != 0:
             value = code_position(
-                sizes,
-                table,
-                fixed,
-                states,
-                weights,
-                work,
-                register,
-                buffer,
-                sums,
-                off,
-                symbols,
-                values,
-                slot,
-                k,
-                band,
-                value,
-            )
+                sizes, table, fixed, states, weights, work, register, buffer, sums, off, symbols, values, slot, k,
+                band, value,
+            )  # fmt: skip
             values[of_slot + k] = value
             if off[HAS_BEFORE] != 0:
                 advance_trend(sizes, table, trend, slot, k, value)
