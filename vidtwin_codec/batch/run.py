@@ -9,8 +9,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from vidtwin_codec import __version__
 from vidtwin_codec.batch.engine import Ended, Engine, Event, Row
@@ -20,13 +19,14 @@ from vidtwin_codec.batch.options import BatchOptions, fingerprint
 from vidtwin_codec.batch.plan import Plan, Planner
 from vidtwin_codec.batch.records import Records
 from vidtwin_codec.batch.rows import ROW_KEYS, failed_row, left_row, summarize
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
 from vidtwin_codec.options import Reporter
 from vidtwin_codec.text import csv_cell, to_json
 
 
-class Batch:
+class Batch(Closing):
     """Encoding or decoding of many files into one folder; a context manager.
 
     >>> with Batch("packed", BatchOptions()) as batch:
@@ -59,12 +59,8 @@ class Batch:
         self.rows: list[Row] = []
         self._began = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the record."""
         self._records.close()
 
     @property

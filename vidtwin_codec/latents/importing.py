@@ -74,7 +74,7 @@ def import_latents(
     """
     options, reporter = options or ImportLatentsOptions(), reporter or Reporter()
     with ExitStack() as stack:
-        tensors = stack.enter_context(open_tensors(Path(source)))
+        tensors = open_tensors(Path(source))
         like = stack.enter_context(VtwFile(options.like)) if options.like is not None else None
         try:
             jobs = _plan(tensors, like, options)

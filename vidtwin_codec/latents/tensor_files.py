@@ -128,7 +128,7 @@ class NpzWriter(TensorWriter):
 
 
 class TensorReader(ABC):
-    """Named tensors of a file; a context manager.
+    """Named tensors of a file, which is closed when nothing refers to it.
 
     Attributes:
         metadata: the text that a `TensorWriter` was given, None where another program wrote the file.
@@ -144,14 +144,6 @@ class TensorReader(ABC):
     @abstractmethod
     def read(self, name: str, first: int, end: int) -> NDArray[np.floating]:
         """Rows ``first`` … ``end`` - 1 of a tensor of any kind of float."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
 
 class SafetensorsReader(TensorReader):

@@ -14,10 +14,10 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from vidtwin_codec import machine
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media.watch import Patience, start_process
 
@@ -154,7 +154,7 @@ class Stamp:
     time: Fraction | None
 
 
-class Child:
+class Child(Closing):
     """A running ffmpeg, whose standard error a thread drains.
 
     It gets a session of its own, so Ctrl-C in the terminal reaches only the parent, which then decides. Leaving the
@@ -228,12 +228,8 @@ class Child:
             self._process.wait()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Kill it if it still runs."""
         self.kill()
 
     @property
