@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from vidtwin_codec import machine
@@ -39,9 +38,7 @@ class Prefetch(Generic[T]):
         machine.start(self._thread)
         return self._items()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._stopped.set()
         self._thread.join()
 
@@ -95,9 +92,7 @@ class Sink(Generic[T]):
         machine.start(self._thread)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._abandoned = kind is not None
         self._queue.put(_END)
         self._thread.join()

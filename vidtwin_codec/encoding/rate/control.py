@@ -52,14 +52,7 @@ class Controller(Steered):
         self._score = vmaf_score(self._info, self._options.fps or self._info.fps) if vmaf else score_psnr
 
     def write(self, stream: BinaryIO) -> Written:
-        """Write the .vtw.
-
-        Args:
-            stream: open for writing, seekable and truncatable, because a file may be packed more than once.
-
-        Raises:
-            VidtwinError: the video cannot be read, or the disk is full.
-        """
+        """See :meth:`Steered.write`."""
         first = self._encoder(self._info, 0)
         audio_bytes = count_bytes(first, [], quality=DEFAULT_QUALITY, audio=self._audio).audio_bytes
         frames = count_frames(self._info, first.fps)

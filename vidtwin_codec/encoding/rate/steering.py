@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from vidtwin_codec.options import Reporter
 from vidtwin_codec.options.target import FrameSize, Target
 
 
-class Steered:
+class Steered(ABC):
     """The base of controllers that encode one video to a target.
 
     Args:
@@ -43,6 +44,17 @@ class Steered:
         self._load = NetworkCache(load).load
         self._said: set[str] = set()
         self._warned = job.warned
+
+    @abstractmethod
+    def write(self, stream: BinaryIO) -> Written:
+        """Write the .vtw.
+
+        Args:
+            stream: open for writing, seekable and truncatable, because a file may be packed more than once.
+
+        Raises:
+            VidtwinError: the video cannot be read, or the disk is full.
+        """
 
     def _encoder_at(self, short_side: int | None) -> Encoder:
         return Encoder(self._job.at_side(short_side))

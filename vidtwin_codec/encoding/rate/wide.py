@@ -59,14 +59,7 @@ class WideController(Steered):
     """A controller that encodes wide latents to a target."""
 
     def write(self, stream: BinaryIO) -> Written:
-        """Write the .vtw.
-
-        Args:
-            stream: open for writing, seekable and truncatable, because a file may be packed more than once.
-
-        Raises:
-            VidtwinError: the video cannot be read, or the disk is full.
-        """
+        """See :meth:`Steered.write`."""
         side = self._options.short_side
         if self._target.name == "psnr":
             return self._explained(self._fit_psnr(stream, side))
