@@ -13,11 +13,11 @@ from micro import micro_config, micro_model, noise_clip, pipeline_model
 
 from vidtwin_codec.calibration import scope, sensitivity
 from vidtwin_codec.calibration.scope import FULL, SPARING, counted, scope_for, spread
+from vidtwin_codec.calibration.sensitivity import squared_derivatives
 from vidtwin_codec.calibration.steps import GRID, calibrate
 from vidtwin_codec.calibration.trial import DEFAULT_LOSS, OCTAVES, RatePoint, Trial, change, factor_for_default
 from vidtwin_codec.coding import DEFAULT_QUALITY, Steps, quality_scale
 from vidtwin_codec.model import Latents, TransformerConfig, VidTwin, VidTwinConfig
-from vidtwin_codec.model.sensitivity import squared_derivatives
 from vidtwin_codec.model.vidtwin import Posterior
 from vidtwin_codec.training.network import PRESET_CONFIGS
 from vidtwin_codec.weights import resolve

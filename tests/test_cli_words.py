@@ -64,6 +64,7 @@ def test_folders_are_verified(packed: Path, tmp_path: Path) -> None:
     done = call("verify", folder, "--json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {Path(row["source"]).name: row["sound"] for row in rows} == {"good.vtw": True, "bad.vtw": False}
+    assert {row["checked"] for row in rows} == {"all"}
     assert "1 of 2 files" in str(done.exception)
 
 

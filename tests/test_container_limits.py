@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import tracemalloc
+from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from test_container import some_groups, some_header, write
 
+from vidtwin_codec.cli.main import cli
 from vidtwin_codec.coding import (
     CODERS,
+    PLACED,
     SPARSE,
     Allowance,
     CorruptGroupError,
@@ -30,10 +37,11 @@ from vidtwin_codec.coding import (
 )
 from vidtwin_codec.coding.patterns import Patterns
 from vidtwin_codec.container import Header, VtwReader, VtwWriter, verify
-from vidtwin_codec.container.format import INDEX_TAG, DamagedError, build_frame
+from vidtwin_codec.container.format import AUDIO_TAG, INDEX_TAG, DamagedError, build_frame
 from vidtwin_codec.container.index import Index
 from vidtwin_codec.container.inspection import UNFINISHED
 from vidtwin_codec.container.packed_json import deflate
+from vidtwin_codec.errors import VidtwinError
 
 PLAIN = LatentLayout((1, 100, 100, 100), (1, 1, 1), (1, 1, 1))
 WIDE = LatentLayout((16, 20, 20, 512), (1, 4, 20), (1, 4, 20), Patterns(32, (440, 44, 28)))
@@ -96,9 +104,45 @@ def test_bits_of_a_sparse_group_are_counted_as_they_come() -> None:
     data = pack_group(Group(0, 8, 0, 2, 1, symbols), layout)
     expected = CODERS[SPARSE].cost(layout, 2, 1, len(data)).work + 2 * len(data)
     for bits, enough in ((100, False), (10_000, True)):
-        group = OpenGroup(data, layout, max_clips=2, max_tiles=1, allowance=Allowance(expected + 60 * bits))
+        group = OpenGroup(data, layout, max_clips=2, max_tiles=1, allowance=Allowance(expected + 200 * bits))
         with nullcontext() if enough else pytest.raises(TooMuchWorkError):
             assert len(list(group.clips())) == 2
+
+
+def test_places_on_canvases_are_counted_before_they_are_read() -> None:
+    clips = 60_000
+    canvas = b"\1" + struct.pack("<2H", 1, 1) + bytes(4 * 4)
+    body = bytes([1]) + canvas * clips + bytes(clips * ROWS.elements)
+    header = replace(
+        header_for(LatentLayout((1, 1, 1, 1), (1, 4, 1), (1, 4, 1))),
+        coder=PLACED, camera=True, width=16, height=16, coded_width=16, coded_height=16, tile_width=16, tile_height=16,
+    )  # fmt: skip
+    out = io.BytesIO()
+    span = GroupSpan(0, 4 * clips, 0, clips)
+    writer = VtwWriter(out, header)
+    writer.write_group(pack_body(PLACED, span, 1, body, 1), span)
+    writer.finish()
+    for symbols in (True, False):  # a search for groups reads places, too
+        with VtwReader(io.BytesIO(out.getvalue()), recover=True, symbols=symbols) as reader:
+            (problem,) = reader.damage
+            assert problem.startswith(UNFINISHED)
+
+
+def test_the_same_group_again_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = some_groups(1)[0]
+    header = some_header(clips_per_group=group.clips)
+    frames, started = group.clips * header.clip_frames, list[GroupSpan]()
+    groups = [replace(group, first_frame=n * frames, frames=frames, first_clip=n * group.clips) for n in range(5)]
+    data, _ = write(header, groups)
+    decode = OpenGroup.clips
+
+    def counted(self: OpenGroup) -> Iterator[LatentArrays]:
+        started.append(self.span)
+        return decode(self)
+
+    monkeypatch.setattr(OpenGroup, "clips", counted)
+    assert not verify(io.BytesIO(data))
+    assert started == [groups[0].span]
 
 
 def test_plain_bits_that_no_symbols_can_use_are_damage() -> None:
@@ -150,3 +194,24 @@ def test_groups_are_looked_for_only_where_there_is_no_index() -> None:
     with VtwReader(io.BytesIO(data[:-1]), recover=True, fallback=True) as reader:
         assert not reader.complete
         assert len(reader.groups) == 4
+
+
+def test_what_was_checked_in_part_only_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.vtw"
+    path.write_bytes(claiming(ROWS, 3, 40_000, bytes(99)))
+    ended = CliRunner().invoke(cli, ["verify", str(path), "--json"])
+    assert json.loads(ended.stdout)["checked"] == "part"
+    assert isinstance(ended.exception, VidtwinError)
+    assert ended.exception.message == "it was checked in part only, and nothing is wrong so far"
+    assert "--thorough" in (ended.exception.hint or "")
+
+
+def test_info_shows_few_of_many_problems(tmp_path: Path) -> None:
+    path = tmp_path / "a.vtw"
+    pieces = (b"g" + build_frame(AUDIO_TAG, struct.pack("<I", number) + b"x") for number in range(500))
+    path.write_bytes(some_header().to_bytes() + b"".join(pieces))
+    ended = CliRunner().invoke(cli, ["info", str(path)])
+    assert len(ended.stdout.splitlines()) < 60
+    assert "more, which --json lists" in ended.stdout
+    listed = CliRunner().invoke(cli, ["info", "--json", str(path)])
+    assert len(json.loads(listed.stdout)["damage"]) > 500

@@ -109,6 +109,7 @@ def import_checkpoint(
 
 
 def _convert(path: Path, made: Path, name: str, options: ImportOptions, reporter: Reporter) -> list[str]:
+    from vidtwin_codec.calibration.bounds import most_checks
     from vidtwin_codec.calibration.scope import scope_for, spread
     from vidtwin_codec.model import open_checkpoint, save_checkpoint
     from vidtwin_codec.network.device import select_device
@@ -120,7 +121,13 @@ def _convert(path: Path, made: Path, name: str, options: ImportOptions, reporter
     clips = spread(list(_clips(options, checkpoint.config)), scope_for(checkpoint.config).clips)
     with _explained(path):
         model = checkpoint.load(device=device.device)
-        steps, losses = _measured(model, clips, str(device), notes, reporter)
+        checks = None
+        if not options.clips:  # whoever names videos wants the work
+            try:
+                checks = most_checks(model, model.config, path.stat().st_size)
+            except VidtwinError as error:
+                raise VidtwinError(f"{path}: {error.message}", error.hint) from error
+        steps, losses = _measured(model, clips, checks, str(device), notes, reporter)
     kind = "given" if options.clips else "made-up"
     notes.append(f"steps calibrated on {len(clips)} {kind} clips")
     if losses.exact < PLAUSIBLE_PSNR:
@@ -149,7 +156,7 @@ def _convert(path: Path, made: Path, name: str, options: ImportOptions, reporter
 
 
 def _measured(
-    model: VidTwin, clips: list[Tensor], device: str, notes: list[str], reporter: Reporter
+    model: VidTwin, clips: list[Tensor], checks: int | None, device: str, notes: list[str], reporter: Reporter
 ) -> tuple[Steps, Losses]:
     """Calibrate the steps and compare the precisions, and report each run through a half of the network as a step."""
     from vidtwin_codec.calibration.precision import RUNS, compare_precisions
@@ -168,7 +175,7 @@ def _measured(
             reporter.advanced(1)
 
     with counted(model, ran):
-        calibration = calibrate(model, clips)
+        calibration = calibrate(model, clips, checks=checks)
         reporter.advanced(left)  # trials that were not needed
         left = RUNS * len(compared)
         losses = compare_precisions(model, compared)

@@ -130,6 +130,7 @@ def checked(
     reference: Channels,
     clock: Clock | None = None,
     scope: Scope = FULL,
+    most: int | None = None,
 ) -> Channels:
     """Replace steps by those of ``reference`` where a channel matters more than its derivatives say.
 
@@ -145,6 +146,7 @@ def checked(
         reference: steps that are known to work.
         clock: limits the time; channels that are not tried get the steps of ``reference``.
         scope: limits the trials, likewise.
+        most: most channels that are tried; None tries all that the scope allows.
     """
     clock = clock or Clock()
     few = latents[: scope.checked_clips]
@@ -163,10 +165,10 @@ def checked(
         return bool(real <= (1 + (_TRUST - 1) / math.sqrt(len(channels))) * forecast)
 
     if scope.checks is None:
-        tried = clock.within(doubtful, CHECKS_SHARE, "trying channels without a say")
+        tried = clock.within(doubtful[:most], CHECKS_SHARE, "trying channels without a say")
         believed = {channel for channel in tried if borne([channel])}
     else:
-        believed = _bisected(doubtful, borne, scope.checks)
+        believed = _bisected(doubtful, borne, scope.checks if most is None else min(most, scope.checks))
     kept = tuple(part.copy() for part in steps)
     for part, place in set(doubtful) - believed:
         kept[part][place] = reference[part][place]

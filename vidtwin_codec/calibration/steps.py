@@ -91,6 +91,7 @@ def calibrate(
     *,
     trained: Channels | None = None,
     seconds: float | None = None,
+    checks: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Calibration:
     """Calibrate base steps for a network.
@@ -107,6 +108,7 @@ def calibrate(
         trained: steps that the network was trained for, in place of those from sigma.
         seconds: approximate time limit, for which later clips, passes and checks are left out if necessary, so that
             steps differ between machines. None leaves out nothing that the same network has elsewhere.
+        checks: most channels that are tried alone; None tries all that need it.
         say: receives lines about progress.
 
     Raises:
@@ -131,7 +133,7 @@ def calibrate(
     if from_decoder is None:
         notes.append(f"steps from {source}: the decoder's derivatives say nothing")
     else:
-        other = _rounded(sensitivity.checked(model, latents, squares, from_decoder, from_sigma, clock, scope))
+        other = _rounded(sensitivity.checked(model, latents, squares, from_decoder, from_sigma, clock, scope, checks))
         clock.tell("trying the other steps")
         other_curve = trial.curve(other)
         gain = change(curve, other_curve)

@@ -11,6 +11,8 @@ from vidtwin_codec import weights
 from vidtwin_codec.cli.common import Screen, counted, human_bytes, output_options, print_json
 from vidtwin_codec.container import VtwReader
 
+_SHOWN = 20  # problems in the table, which takes a millisecond for a line
+
 
 @click.command("info")
 @click.argument("files", metavar="FILE.vtw...", nargs=-1, required=True)
@@ -95,8 +97,11 @@ def _print_table(values: dict[str, Any]) -> None:
     }
     for label, text in lines.items():
         table.add_row(label, text)
-    for number, problem in enumerate(values["damage"]):
+    damage = values["damage"]
+    for number, problem in enumerate(damage[:_SHOWN]):
         table.add_row("" if number else "damage", problem)
+    if len(damage) > _SHOWN:
+        table.add_row("", f"and {len(damage) - _SHOWN} more, which --json lists")
     Screen().print(table)
 
 

@@ -48,6 +48,11 @@ class Allowance:
     def __init__(self, work: float = math.inf, memory: float = math.inf, whole: Allowance | None = None) -> None:
         self._left, self._memory, self._whole = work, memory, whole
 
+    @property
+    def left(self) -> float:
+        """The estimated nanoseconds that may still be spent."""
+        return self._left if self._whole is None else min(self._left, self._whole.left)
+
     def spend(self, work: float, memory: float = 0) -> None:
         """Count work that is about to be done.
 

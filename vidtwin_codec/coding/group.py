@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _HOPE = 0.8
 
 PREFIX = struct.Struct("<B5I")  # coder id, first frame, frames, first clip, clips, tiles
 _MAX_U32 = 0xFFFFFFFF
+_PER_CLIP = 6_000  # nanoseconds, whatever is in it
 
 
 class CorruptGroupError(VidtwinError):
@@ -142,17 +144,26 @@ class OpenGroup:
             allowance.spend(PER_BYTE * min(size, limit), min(size, limit))
             content = zstd_frame.decompress(data, max_content=limit)
             coder_id, self.span, self.tiles = _parse_prefix(content, max_clips, max_tiles)
-            body = memoryview(content)[PREFIX.size :]
+            self._coder_id = coder_id
+            body = self._body = memoryview(content)[PREFIX.size :]
             self.placements: tuple[Placement | None, ...] = (None,) * self.span.clips
             self.on_canvases = coder_id == PLACED
             if self.on_canvases:
-                coder_id, self.placements, taken = decode_placements(body, self.span.clips, layout.dynamics_x[1])
+                coder_id, self.placements, taken = decode_placements(
+                    body, self.span.clips, layout.dynamics_x[1], allowance
+                )
                 self._check_tiles(tiles_of)
                 body = body[taken:]
             coder = _check_coder(coder_id, self.span, self.tiles, layout)
         except ValueError as error:
             raise CorruptGroupError(f"damaged group: {error}") from error
         self._clips = self._decoded(coder, body)
+
+    def digest(self) -> bytes:
+        """Return a digest of all that the symbols depend on: of the group, but for its place in the video."""
+        found = hashlib.sha256(struct.pack("<B2I", self._coder_id, self.span.clips, self.tiles))
+        found.update(self._body)
+        return found.digest()
 
     def clips(self) -> Iterator[LatentArrays]:
         """Yield the symbols of each clip in order, int32 ``[tiles, …]``. This works once.
@@ -196,6 +207,7 @@ class OpenGroup:
     def _decoded(self, coder: Coder, body: memoryview) -> Iterator[PlacedClip]:
         """Decode clips as they are asked for; nothing is decoded before the first one is."""
         arguments = (self._layout, self.span.clips, self.tiles)
+        self._allowance.spend(_PER_CLIP * self.span.clips)
         self._allowance.spend(*coder.cost(*arguments, len(body)))
         if coder.id == SPARSE:
             yield from self._placed(SparseGroupDecoder(body, *arguments, self._allowance))

@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vidtwin_codec.coding.allowance import UNLIMITED, Allowance
 from vidtwin_codec.coding.coders import CONTEXT, PLAIN, PLAIN_BY_POSITION
 from vidtwin_codec.coding.placement import Placement
 
 INNER = (PLAIN, PLAIN_BY_POSITION, CONTEXT)
 _SIZE = struct.Struct("<2H")  # rows, columns
+# Cost of reading and checking the place of a clip, in nanoseconds.
+_PER_CLIP = 3_000
+_PER_CANVAS = 100_000
 
 
 class Placed(NamedTuple):
@@ -41,7 +45,7 @@ def encode_placements(inner: int, placements: Sequence[Placement | None]) -> byt
     return b"".join(parts)
 
 
-def decode_placements(body: memoryview, clips: int, frames: int) -> Placed:
+def decode_placements(body: memoryview, clips: int, frames: int, allowance: Allowance = UNLIMITED) -> Placed:
     """Read what `encode_placements` wrote; the bytes need not be trusted.
 
     The caller checks the sizes of canvases.
@@ -50,14 +54,17 @@ def decode_placements(body: memoryview, clips: int, frames: int) -> Placed:
         body: the bytes that begin with the placements.
         clips: number of clips in the group.
         frames: number of frames in a clip.
+        allowance: the work that may be spent.
 
     Raises:
         ValueError: the bytes are not what `encode_placements` writes.
+        TooMuchWorkError: the allowance does not suffice.
     """
     if not body or body[0] not in INNER:
         raise ValueError("clips on canvases are coded by an unknown coder")
     found: list[Placement | None] = []
     at, path = 1, 4 * frames
+    allowance.spend(_PER_CLIP * clips)
     for _ in range(clips):
         flag = body[at] if at < len(body) else None
         at += 1
@@ -66,6 +73,7 @@ def decode_placements(body: memoryview, clips: int, frames: int) -> Placed:
             continue
         if flag != 1 or at + _SIZE.size + path > len(body):
             raise ValueError("the canvas of a clip is damaged or cut short")
+        allowance.spend(_PER_CANVAS)
         rows, columns = _SIZE.unpack_from(body, at)
         at += _SIZE.size
         steps = np.frombuffer(body, "<i2", 2 * frames, at).reshape(frames, 2)

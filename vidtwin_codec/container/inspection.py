@@ -78,12 +78,14 @@ def inspect(
         symbols: whether to decode all symbols, too.
         allowance: the work that may be spent; contents beyond it count as a problem.
     """
-    found_frames = scan(source, header, start, symbols=symbols, allowance=allowance)
+    # hours of black are the same group again and again
+    decoded: set[bytes] | None = set() if symbols else None
+    found_frames = scan(source, header, start, decoded=decoded, allowance=allowance)
     frames: list[Frame] = [frame for frame in found_frames if not isinstance(frame, ForeignFrame)]
     found = Inspection()
     try:
         if not frames or not isinstance(frames[-1], Unchecked):
-            _judge(found, frames, source, header, header_crc, symbols, allowance)
+            _judge(found, frames, source, header, header_crc, decoded, allowance)
             return found
         rest, reason = frames[-1].offset, frames[-1].reason
     except TooMuchWorkError as error:  # what only the index tells of has been looked for
@@ -102,7 +104,7 @@ def _judge(
     source: ByteSource,
     header: Header,
     header_crc: int,
-    symbols: bool,
+    decoded: set[bytes] | None,
     allowance: Allowance,
 ) -> None:
     """Fill in ``found`` from all frames of a file."""
@@ -112,7 +114,7 @@ def _judge(
     if found.index is None:
         _judge_by_order(found, groups)
     else:
-        _judge_by_index(found, found.index, groups, damages, partial(_group_at, source, header, symbols, allowance))
+        _judge_by_index(found, found.index, groups, damages, partial(_group_at, source, header, decoded, allowance))
     found.problems += [f"{_where(damage)}: {damage.reason}" for damage in damages.values()]
     found.problems += [found.ending] if found.ending else []
     _judge_audio(found, frames, header)
@@ -210,9 +212,9 @@ def _judge_audio(found: Inspection, frames: list[Frame], header: Header) -> None
 
 
 def _group_at(
-    source: ByteSource, header: Header, symbols: bool, allowance: Allowance, offset: int
+    source: ByteSource, header: Header, decoded: set[bytes] | None, allowance: Allowance, offset: int
 ) -> GroupEntry | None:
-    frame = frame_at(source, header, offset, symbols=symbols, allowance=allowance)
+    frame = frame_at(source, header, offset, decoded=decoded, allowance=allowance)
     return frame.entry if isinstance(frame, GroupFrame) else None
 
 

@@ -88,7 +88,12 @@ Frame = GroupFrame | AudioFrame | IndexFrame | ForeignFrame | Damage | Unchecked
 
 
 def scan(
-    source: ByteSource, header: Header, start: int, *, symbols: bool = False, allowance: Allowance = UNLIMITED
+    source: ByteSource,
+    header: Header,
+    start: int,
+    *,
+    decoded: set[bytes] | None = None,
+    allowance: Allowance = UNLIMITED,
 ) -> Iterator[Frame]:
     """Yield the frames from ``start`` to the end of the file, with every checksum checked.
 
@@ -98,7 +103,8 @@ def scan(
         source: the bytes of the file.
         header: the header of the file.
         start: the position at which the header frame ends.
-        symbols: whether to decode all symbols, too, which takes time.
+        decoded: digests of the bodies whose symbols were decoded, which are not decoded again; the scan adds to them.
+            None decodes no symbols.
         allowance: the work that may be spent; where it ends, the scan ends with `Unchecked`.
     """
     position = start
@@ -106,7 +112,7 @@ def scan(
     search = UNLIMITED if allowance is UNLIMITED else for_search(source.size, allowance)
     while position < source.size:
         try:
-            frame = frame_at(source, header, position, symbols=symbols, allowance=allowance)
+            frame = frame_at(source, header, position, decoded=decoded, allowance=allowance)
             after = position
             if isinstance(frame, Damage):
                 # a foreign frame has no checksum: if no intact frame follows it, its length may be damaged
@@ -125,9 +131,16 @@ def scan(
 
 
 def frame_at(
-    source: ByteSource, header: Header, offset: int, *, symbols: bool = False, allowance: Allowance = UNLIMITED
+    source: ByteSource,
+    header: Header,
+    offset: int,
+    *,
+    decoded: set[bytes] | None = None,
+    allowance: Allowance = UNLIMITED,
 ) -> Frame:
     """Return the frame at ``offset``, or a `Damage` that reaches to the end of the file and says why there is none.
+
+    Arguments are those of `scan`.
 
     Raises:
         TooMuchWorkError: the allowance does not suffice.
@@ -137,7 +150,7 @@ def frame_at(
     rest = source.size - offset
     try:
         if start[:4] == zstd_frame.MAGIC:
-            return _group_at(source, header, offset, symbols, allowance)
+            return _group_at(source, header, offset, decoded, allowance)
         if is_skippable(start[:4]) and len(start) >= 8:
             return _skippable_at(source, start, offset, allowance)
     except zstd_frame.TruncatedFrameError:
@@ -159,7 +172,9 @@ def open_group(source: ByteSource, header: Header, offset: int, size: int) -> Op
     return header.open_group(source.read_at(offset, size))
 
 
-def _group_at(source: ByteSource, header: Header, offset: int, symbols: bool, allowance: Allowance) -> GroupFrame:
+def _group_at(
+    source: ByteSource, header: Header, offset: int, decoded: set[bytes] | None, allowance: Allowance
+) -> GroupFrame:
     def read_at(position: int, size: int) -> bytes:
         allowance.spend(PER_READ)
         return source.read_at(position, size)
@@ -168,9 +183,12 @@ def _group_at(source: ByteSource, header: Header, offset: int, symbols: bool, al
     allowance.spend(PER_BYTE * size, size)
     data = source.read_at(offset, size)
     group = header.open_group(data, allowance)
-    if symbols:
-        for _ in group.clips():
-            pass
+    if decoded is not None:
+        digest = group.digest()
+        if digest not in decoded:
+            for _ in group.clips():
+                pass
+        decoded.add(digest)
     return GroupFrame(offset, size, GroupEntry(offset, size, zlib.crc32(data), *group.span))
 
 

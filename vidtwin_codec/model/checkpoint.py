@@ -24,7 +24,7 @@ from vidtwin_codec.model.deduce import deduce_config
 from vidtwin_codec.model.idle import settle
 from vidtwin_codec.model.sparse_tensors import SPARSE_KEY, DenseSource, dense_shapes, is_sparse, split_sparse
 from vidtwin_codec.model.torchfile import TorchFile
-from vidtwin_codec.model.upstream import UNUSED, upstream_names
+from vidtwin_codec.model.upstream import UNUSED, from_upstream_names, upstream_names
 from vidtwin_codec.model.vidtwin import VidTwin
 from vidtwin_codec.safetensors_file import SafetensorsHeader, check_file, is_torch_file, read_header, write_safetensors
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 HALVES = ("encoder", "decoder")
 STORAGE_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+SMALL_FILE_NUMBERS, NUMBERS_PER_BYTE = 1 << 26, 64
+"""Most numbers of a network, for a file and for every byte of it; sparse ones take few bytes."""
 _LARGEST_HALF = torch.finfo(torch.float16).max
 _POSITIONS = ("encoder.pos_embed", "encoder.pos_embed_temporal", "decoder.pos_embed", "decoder.pos_embed_temporal")
 
@@ -79,13 +81,11 @@ class Checkpoint:
             dtype: data type to convert them to.
             trainable: whether to keep layers that do nothing, since they may learn.
         """
-        # nothing is allocated or initialised before the tensors take their places
-        with torch.device("meta"):
-            model = VidTwin(self.config, parts=parts)
-        renaming = {} if self.ours else upstream_names(self.config)
-        wanted = [name for name in self.shapes if self._belongs(renaming.get(name, name), name, parts)]
-        try:  # before any is read: a file may name thousands over one storage
-            model.check_names(renaming.get(name, name) for name in wanted if self.ours or name not in _POSITIONS)
+        try:
+            model = self._blank(parts)
+            renaming = {} if self.ours else upstream_names(self.config)
+            wanted = [name for name in self.shapes if self._belongs(renaming.get(name, name), name, parts)]
+            self._check_tensors(model, wanted)
         except VidtwinError as error:
             raise VidtwinError(f"{self.path}: {error.message}", error.hint) from error
         # one at a time, so that memory holds the weights once; positions are only compared, in their own precision
@@ -104,6 +104,25 @@ class Checkpoint:
         if not trainable:
             settle(model)
         return model
+
+    def _blank(self, parts: tuple[str, ...]) -> VidTwin:
+        """Return the network without memory: nothing is allocated before the tensors take their places."""
+        most = SMALL_FILE_NUMBERS + NUMBERS_PER_BYTE * self.path.stat().st_size
+        config = self.config
+        for side in (config.encoder, config.decoder):  # positions are computed when a transformer is built
+            _check_count(side.hidden_size * (config.frames + (0 if config.any_grid else config.tokens)), most)
+        with torch.device("meta"):
+            model = VidTwin(config, parts=parts)
+        _check_count(sum(parameter.numel() for parameter in model.parameters()), most)
+        return model
+
+    def _check_tensors(self, model: VidTwin, wanted: list[str]) -> None:
+        """Check names and shapes before any tensor is read: a file may name thousands over one storage."""
+        try:
+            blank = {name: torch.empty(self.shapes[name], device="meta") for name in wanted}
+            model.check_tensors(blank if self.ours else from_upstream_names(blank, self.config))
+        except (RuntimeError, IndexError, TypeError) as error:
+            raise VidtwinError("its tensors have shapes that no network has") from error
 
     def _belongs(self, name: str, stored_name: str, parts: tuple[str, ...]) -> bool:
         """Return whether a tensor is wanted: of a half that is loaded, or unknown, which the strict loader reports."""
@@ -172,6 +191,11 @@ def _open_safetensors(path: Path, config: VidTwinConfig | None) -> Checkpoint:
     if config is None and "config" in header.metadata:
         config = VidTwinConfig.from_upstream(_json(path, header, "config"))
     return _with_config(path, config, shapes, source)
+
+
+def _check_count(numbers: int, most: int) -> None:
+    if numbers > most:
+        raise VidtwinError(f"its network is of {numbers} numbers, suspiciously many for a file of its size")
 
 
 def _with_config(

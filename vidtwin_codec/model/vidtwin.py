@@ -259,8 +259,11 @@ class VidTwin(nn.Module):
                 raise VidtwinError(f"these weights {kind} tensor {wrong[0]}{more}: another architecture?")
         return ours
 
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load tensors under our own names, strictly; those of a half that was left out are ignored.
+    def check_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Make sure that these are all tensors there must be, in their shapes; return those that are wanted.
+
+        Args:
+            tensors: tensors under our own names; they may be on the meta device.
 
         Raises:
             VidtwinError: a name is missing or unexpected, or a shape differs.
@@ -274,5 +277,14 @@ class VidTwin(nn.Module):
                     f"tensor {name} has shape {list(tensor.shape)}, "
                     f"but the configuration asks for {list(expected[name].shape)}"
                 )
+        return ours
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load tensors under our own names, strictly; those of a half that was left out are ignored.
+
+        Raises:
+            VidtwinError: a name is missing or unexpected, or a shape differs.
+        """
+        ours = self.check_tensors(tensors)
         # a model on the meta device takes the tensors as they are; one with memory copies them
         self.load_state_dict(ours, assign=any(parameter.is_meta for parameter in self.parameters()))

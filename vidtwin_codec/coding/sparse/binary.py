@@ -2,7 +2,7 @@
 
 ``work`` holds a decision: six context numbers, their stretched probabilities, the two sets of weights, the probability.
 ``register`` holds the state of the arithmetic coder: its interval, the bits that the decoder has read, the position in
-its buffer, and how many bits were coded.
+its buffer, how much was coded, in bits and in what takes as long as these, and how much may be decoded.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from vidtwin_codec.coding.sparse.jit import kernel
 FIRST, SECOND, THIRD, CHANCE, MOST, PACE = (2 * INPUTS + i for i in range(6))
 WORK = 2 * INPUTS + 6
 # register
-LOW, HIGH, VALUE, AT, END, DECODING, OVERRUN, CODED = range(8)
-REGISTERS = 8
+LOW, HIGH, VALUE, AT, END, DECODING, OVERRUN, CODED, ALLOWED = range(9)
+REGISTERS = 9
 TOP = 40  # bits of the arithmetic coder's interval
 BYTES = TOP // 8
 _ALL = (1 << TOP) - 1

@@ -27,13 +27,14 @@ DEFAULT_BONUS = 0.25
 DEFAULT_LEAST = 0.55
 _MOST_BYTES = 160  # the most bytes that one symbol can take: 14 + 25 decisions of 2 bytes, some flags, 25 raw bits
 _BUFFER = 32 << 20
-_AT_ONCE = 1 << 22  # symbols that are decoded before work is counted again
 # Cost of decoding, in nanoseconds.
 _PER_GROUP = 3_000_000
-_PER_CLIP = 200_000
-_PER_PLACE = 150
+_PER_CLIP = 500_000
+_PER_PLACE = 600
 _PER_CHANNEL = 1
-_PER_BIT = 60
+_PER_RECORD_BYTE = 0.25
+_PER_BIT = 200
+_NO_LIMIT = 1 << 62
 
 
 class SparseGroupEncoder:
@@ -244,7 +245,7 @@ class SparseGroupDecoder:
         data = np.frombuffer(body, np.uint8)
         self.placement: Placement | None = None
         self._clips = clips
-        self._bits = 0  # counted so far
+        self._coded = 0  # counted so far
         self._buffer = np.concatenate([data[2:], np.zeros(BYTES, np.uint8)])
         self._length = len(data) - 2
         self._walk = Walk(layout, tiles, (int(data[0]), int(data[1])), prior.load())
@@ -260,37 +261,37 @@ class SparseGroupDecoder:
         walk, buffer = self._walk, view(self._buffer)
         nothing = view(np.zeros(1, np.int32))
         for clip in range(self._clips):
+            before = walk.grid
             walk.next_clip(clip == 0, buffer, None)
             layout = walk.grid
-            self._allowance.spend(0, _memory(layout, walk.tiles))
+            again = 0 if layout is before else _PER_RECORD_BYTE * _memory(layout, walk.tiles)
+            self._allowance.spend(again, _memory(layout, walk.tiles))
+            self._count()
             arrays = layout.shapes().zeros(walk.tiles)
+            wrong = 0
             for tile in range(walk.tiles):
-                out = view(arrays.structure[tile].reshape(-1))
-                wrong = 0
-                for span in self._spans(layout):
-                    wrong += walk.structure(tile, buffer, nothing, nothing, out, span, DECODE, (0, 0, 0))
-                    if wrong:
-                        break
+                out, span = view(arrays.structure[tile].reshape(-1)), (0, layout.structure[1] * layout.structure[2])
+                wrong += walk.structure(tile, buffer, nothing, nothing, out, span, DECODE, (0, 0, 0))
                 wrong += sum(walk.dynamics(tile, part, buffer, arrays[1 + part][tile]) for part in (0, 1))
                 if wrong:
-                    raise ValueError("a symbol is out of range, or the body ends early")
+                    break
+            self._count()
+            if wrong:
+                raise ValueError("a symbol is out of range, or the body ends early")
             if clip == self._clips - 1:
                 self._check_end()
             self.placement = walk.placement
             yield arrays
 
-    def _spans(self, layout: LatentLayout) -> Iterator[tuple[int, int]]:
-        """Yield ranges of a tile's places, and count the bits that each range had."""
-        from vidtwin_codec.coding.sparse.binary import CODED
+    def _count(self) -> None:
+        """Spend what was coded since the last call, and limit what may be coded up to the next."""
+        from vidtwin_codec.coding.sparse.binary import ALLOWED, CODED
 
-        slots, height, width, channels = layout.structure
-        some = max(1, _AT_ONCE // (slots * channels))
-        for first in range(0, height * width, some):
-            end = min(first + some, height * width)
-            yield first, end
-            coded = int(self._walk.register[CODED])
-            self._allowance.spend((coded - self._bits) * _PER_BIT)
-            self._bits = coded
+        register = self._walk.register
+        coded = int(register[CODED])
+        self._allowance.spend((coded - self._coded) * _PER_BIT)
+        self._coded = coded
+        register[ALLOWED] = min(coded + self._allowance.left / _PER_BIT, _NO_LIMIT)
 
     def _check_end(self) -> None:
         from vidtwin_codec.coding.sparse.binary import AT, BYTES, HIGH, LOW
@@ -321,8 +322,9 @@ class SparseCoder:
         """Return the cost of a group of zeros; the decoder adds the cost of the bits that it finds."""
         _, height, width, channels = layout.structure
         places = tiles * height * width
+        memory = _memory(layout, tiles)
         work = clips * (_PER_CLIP + places * (_PER_PLACE + _PER_CHANNEL * channels))
-        return Cost(_PER_GROUP + work, _memory(layout, tiles) + size)
+        return Cost(_PER_GROUP + _PER_RECORD_BYTE * memory + work, memory + size)
 
     def encode(self, symbols: LatentArrays, layout: LatentLayout, clips: int, tiles: int) -> bytes:
         """Return the body for symbols of N = clips * tiles inputs within +-`MAX_SYMBOL`."""

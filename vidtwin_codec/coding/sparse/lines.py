@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vidtwin_codec.coding.sparse.binary import BYTES, DECODING, OVERRUN, code, decide
+from vidtwin_codec.coding.sparse.binary import ALLOWED, BYTES, CODED, DECODING, OVERRUN, code, decide
 from vidtwin_codec.coding.sparse.contexts import DYNAMICS, DYNAMICS_0, STEPS_UP, one_context
 from vidtwin_codec.coding.sparse.fixed import INPUTS, LEVEL
 from vidtwin_codec.coding.sparse.jit import entry
@@ -90,6 +90,6 @@ def walk_lines(
                     magnitude = limit
                 negative = code(register, buffer, EVEN, 1 if value < 0 else 0)
                 symbols[at + i] = -magnitude if negative != 0 else magnitude
-            if register[DECODING] != 0 and register[OVERRUN] > BYTES:
+            if register[DECODING] != 0 and (register[OVERRUN] > BYTES or register[CODED] > register[ALLOWED]):
                 return wrong + 1
     return wrong

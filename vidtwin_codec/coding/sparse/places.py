@@ -17,7 +17,7 @@ from vidtwin_codec.coding.sparse.bands import (
     STRIDE,
     WIDTH,
 )
-from vidtwin_codec.coding.sparse.binary import BYTES, DECODING, OVERRUN, cost
+from vidtwin_codec.coding.sparse.binary import ALLOWED, BYTES, CODED, DECODING, OVERRUN, cost
 from vidtwin_codec.coding.sparse.contexts import (
     AT_LEFT,
     AT_UP,
@@ -40,6 +40,7 @@ from vidtwin_codec.coding.sparse.walk import anything, code_place
 
 # The tasks of the walk.
 DECODE, GIVEN, CHOOSE = 0, 1, 2
+PLACE_SHARE = 400  # a place that is not as it was takes the time of its channels * (10 + slots) / 400 decisions
 FAR_SMALLER = 12  # a prediction with this many times less energy in slot 0 is the only one tried
 
 
@@ -199,6 +200,53 @@ def choose_place(
         off[MODE] = known
 
 
+@kernel
+def place_symbols(
+    sizes: Any, table: Any, register: Any, off: Any, own: Any, before: Any, symbols: Any, values: Any, place: int,
+    means: Any, guesses: Any, ends: Any, limit: int,
+) -> int:  # fmt: skip
+    """Add the prediction to a place's ``values``, clear them, and return how many symbols are out of range."""
+    slots, channels = sizes[SLOTS], sizes[CHANNELS]
+    here, plane = place * channels, sizes[HEIGHT] * sizes[WIDTH] * channels
+    perm, flags = sizes[AT_PERM], slots * sizes[STRIDE]
+    if own[off[OWN] + flags] != 0 and off[MODE] != 0:
+        # empty, as in the clip before; after two such clips the ends are those of slot 0 already
+        for k in range(here, here + channels):
+            symbols[k] = means[k]
+        if before[off[BEFORE] + flags] != 0:
+            return 0
+    register[CODED] += channels * (10 + slots) // PLACE_SHARE
+    wrong = 0
+    if off[MODE] == 0:
+        for colour in range(3):
+            ring = table[sizes[AT_COLOUR] + colour] + 0
+            if ring < table[sizes[AT_COLOUR] + colour + 1]:
+                values[table[sizes[AT_BAND] + table[sizes[AT_RING] + ring] * BAND_FIELDS]] += guesses[colour]
+    for k in range(channels):
+        j = here + table[perm + k]
+        value = values[k] + (means[j] if off[MODE] != 0 else 0)
+        if abs(value) > limit:
+            wrong += 1
+        means[j] = max(-limit, min(limit, value))
+        symbols[j] = means[j]
+        values[k] = 0
+        ends[here + k] = 0
+        if means[j] != 0:
+            advance_end(sizes, table, ends, here + k, 0, means[j] + 0)
+    for slot in range(1, slots):
+        if own[off[OWN] + (slot + 1) * sizes[STRIDE] - 1] != 0:
+            for k in range(channels):
+                value = values[slot * channels + k] + 0
+                if value != 0:
+                    if abs(value) > limit:
+                        wrong += 1
+                        value = 0
+                    symbols[slot * plane + here + table[perm + k]] = value
+                    values[slot * channels + k] = 0
+                    advance_end(sizes, table, ends, here + k, slot, value)
+    return wrong
+
+
 @entry
 def walk_places(
     sizes: Any, table: Any, fixed: Any, states: Any, weights: Any, work: Any, register: Any, buffer: Any, sums: Any,
@@ -258,33 +306,9 @@ def walk_places(
             sizes, table, fixed, states, weights, work, register, buffer, sums, off, own, before, trend, symbols,
             values, place, means, guesses, ends,
         )  # fmt: skip
-        if off[MODE] == 0:
-            for colour in range(3):
-                ring = table[sizes[AT_COLOUR] + colour] + 0
-                if ring < table[sizes[AT_COLOUR] + colour + 1]:
-                    values[table[sizes[AT_BAND] + table[sizes[AT_RING] + ring] * BAND_FIELDS]] += guesses[colour]
-        for k in range(channels):
-            j = place * channels + table[perm + k]
-            value = values[k] + (means[j] if off[MODE] != 0 else 0)
-            if abs(value) > limit:
-                wrong += 1
-            means[j] = max(-limit, min(limit, value))
-            symbols[j] = means[j]
-            values[k] = 0
-            ends[place * channels + k] = 0
-            if means[j] != 0:
-                advance_end(sizes, table, ends, place * channels + k, 0, means[j] + 0)
-        for slot in range(1, slots):
-            if own[off[OWN] + (slot + 1) * sizes[STRIDE] - 1] != 0:
-                for k in range(channels):
-                    value = values[slot * channels + k] + 0
-                    if value != 0:
-                        if abs(value) > limit:
-                            wrong += 1
-                            value = 0
-                        symbols[slot * plane + place * channels + table[perm + k]] = value
-                        values[slot * channels + k] = 0
-                        advance_end(sizes, table, ends, place * channels + k, slot, value)
-        if register[DECODING] != 0 and register[OVERRUN] > BYTES:
+        wrong += place_symbols(
+            sizes, table, register, off, own, before, symbols, values, place, means, guesses, ends, limit
+        )
+        if register[DECODING] != 0 and (register[OVERRUN] > BYTES or register[CODED] > register[ALLOWED]):
             return wrong + 1
     return wrong
