@@ -34,7 +34,7 @@ _MAX_DEPTH = 32
 _MAX_VALUES = 100_000
 """Most values of hyper-parameters: a pickle may name one value any number of times."""
 _MAX_NAME = 500
-_DAMAGE = (
+DAMAGE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     zlib.error,
@@ -80,7 +80,7 @@ class TorchFile:
             raise
         except OSError as error:
             raise explain_os_error(error, path) from error
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise VidtwinError(f"{path}: a truncated or damaged PyTorch checkpoint", "get the file again") from error
         self.tensors, self.hyper_parameters = _find_state_dict(path, content)
 
@@ -101,7 +101,7 @@ class TorchFile:
                     yield name, part.clone() if 2 * part.numel() < whole.numel() else part
         except OSError as error:
             raise explain_os_error(error, self.path) from error
-        except _DAMAGE as error:
+        except DAMAGE as error:
             message = f"{self.path}: a truncated or damaged PyTorch checkpoint"
             raise VidtwinError(message, "get the file again") from error
 

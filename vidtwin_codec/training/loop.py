@@ -30,7 +30,7 @@ from vidtwin_codec.training.rate import RateModel
 from vidtwin_codec.training.report import Log
 from vidtwin_codec.training.running import Later, Means
 from vidtwin_codec.training.saving import Saver, all_finite, copied
-from vidtwin_codec.training.state import State
+from vidtwin_codec.training.state import State, undamaged
 from vidtwin_codec.training.world import World
 
 LOG_EVERY = 20
@@ -91,11 +91,12 @@ class Trainer:
         self.average = Average(model, options.ema)
         self.step, self._seconds_before = 0, 0.0
         if state is not None:
-            model.load_state_dict(state.model)
-            self.average.model.load_state_dict(state.average)
-            self.optimizers.load(state.optimizers)
-            if self.rate is not None:
-                self.rate.load_state_dict(state.rate)
+            with undamaged(options.folder / STATE):
+                model.load_state_dict(state.model)
+                self.average.model.load_state_dict(state.average)
+                self.optimizers.load(state.optimizers)
+                if self.rate is not None:
+                    self.rate.load_state_dict(state.rate)
             self.step, self._seconds_before = state.step, state.seconds
         spare_work(model)
         self._began = time.monotonic()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
+import contextlib
+import math
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import torch
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path
+from vidtwin_codec.model.torchfile import DAMAGE
 
 VERSION = 1
 
@@ -57,13 +61,52 @@ class State:
         Raises:
             VidtwinError: there is no such file, or it cannot be read.
         """
-        try:
+        with undamaged(path):
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    torn = archive.testzip()  # torch does not look at checksums
+            except FileNotFoundError as error:
+                hint = "leave --resume out to start a new run"
+                raise VidtwinError(f"{path}: no state to resume from", hint) from error
+            if torn is not None:
+                raise ValueError(f"{torn} is not what was written")
             values = torch.load(path, map_location="cpu", weights_only=True)
             version = values.pop("version")
-        except FileNotFoundError as error:
-            raise VidtwinError(f"{path}: no state to resume from", "leave --resume out to start a new run") from error
-        except (OSError, RuntimeError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
-            raise VidtwinError(f"{path}: the state is damaged", "pass --force to start anew") from error
-        if version != VERSION:
-            raise VidtwinError(f"{path}: a state of version {version}; this vidtwin resumes version {VERSION}")
-        return cls(**values)
+            if type(version) is not int:
+                raise ValueError("its version is no number")
+            if version != VERSION:
+                raise VidtwinError(f"{path}: a state of version {version}; this vidtwin resumes version {VERSION}")
+            state = cls(**values)
+            state._check()
+        return state
+
+    def _check(self) -> None:
+        """Make sure that a state that was read is one.
+
+        Raises:
+            ValueError: an entry is of another type.
+        """
+        seconds = type(self.seconds) in (int, float) and 0 <= self.seconds < math.inf
+        if type(self.step) is not int or self.step < 0 or not seconds or not isinstance(self.footage, str):
+            raise ValueError("step, seconds or footage are of another type")
+        for values in (self.options, self.config, self.model, self.average, self.rate, *self.optimizers):
+            if not isinstance(values, dict):
+                raise ValueError("something that should have names is of another type")
+
+
+@contextlib.contextmanager
+def undamaged(path: Path) -> Iterator[None]:
+    """Within, all that damaged bytes make torch and Python raise becomes one clear error.
+
+    Args:
+        path: the state's file.
+
+    Raises:
+        VidtwinError: something was raised.
+    """
+    try:
+        yield
+    except VidtwinError:
+        raise
+    except (OSError, *DAMAGE) as error:
+        raise VidtwinError(f"{path}: the state is damaged", "pass --force without --resume to start anew") from error
