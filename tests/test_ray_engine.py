@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -49,7 +52,10 @@ def journal(packed: Path) -> list[str]:
 def leftovers(packed: Path) -> list[Path]:
     """Hidden files that a run should have removed."""
     state = packed / ".vidtwin"
-    return [*packed.rglob(".vidtwin-*"), *state.glob("parts-*"), *state.glob("shared-*")]
+    return [
+        *packed.rglob(".vidtwin-*"),
+        *(path for path in state.iterdir() if path.suffix != ".jsonl" and path.name != "locks"),
+    ]
 
 
 def test_outputs_are_those_of_the_local_engine(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> None:
@@ -144,3 +150,40 @@ def test_a_worker_that_does_not_fit_ends_the_run(make_video: MakeVideo, micro_we
     assert "file system that they share" in (caught.value.hint or "")
     assert outputs(packed) == {}
     assert leftovers(packed) == []
+
+
+def driver(videos: Path, packed: Path, weights: Path) -> subprocess.Popen[bytes]:
+    """A process of its own with a cluster of its own, which encodes a long file in parts and says when it has begun."""
+    program = (
+        "import sys; from pathlib import Path; from ray_clusters import OnRay; from batches import encoding\n"
+        "from vidtwin_codec import signals\n"
+        "if __name__ == '__main__':\n"
+        "    signals.obey()\n"
+        "    OnRay(Path(sys.argv[1]), Path(sys.argv[2]), encoding(Path(sys.argv[3])), split=5,\n"
+        "          watch=lambda event: print('begun', flush=True))\n"
+    )
+    command = [sys.executable, "-c", program, str(videos), str(packed), str(weights)]
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    env = {**os.environ, "PYTHONPATH": path}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+
+
+def test_what_a_killed_driver_leaves_is_cleared_and_a_closed_terminal_leaves_nothing(
+    make_video: MakeVideo, micro_weights: Path, tmp_path: Path
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    make_video("long.mkv", rate=4, frames=600).rename(videos / "long.mkv")
+    packed = tmp_path / "packed"
+    for number, stays in ((signal.SIGKILL, True), (signal.SIGHUP, False)):
+        with driver(videos, packed, micro_weights) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline() == b"begun\n", process.stderr.read().decode()
+            process.send_signal(number)
+            said = process.stderr.read().decode()
+            process.wait(60)
+        if not stays:
+            assert "KeyboardInterrupt" in said  # as of Ctrl-C and SIGTERM, which the command line turns into a line
+        assert bool(leftovers(packed)) == stays
+        assert outputs(packed) == {}

@@ -17,12 +17,13 @@ from vidtwin_codec.batch.job_runner import JobRunner
 from vidtwin_codec.batch.local import LocalEngine
 from vidtwin_codec.batch.options import BatchOptions, fingerprint
 from vidtwin_codec.batch.plan import Plan, Planner
-from vidtwin_codec.batch.records import Records
+from vidtwin_codec.batch.records import FOLDER, Records
 from vidtwin_codec.batch.rows import ROW_KEYS, failed_row, left_row, summarize
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
 from vidtwin_codec.options import Reporter
+from vidtwin_codec.temporaries import clear
 from vidtwin_codec.text import csv_cell, to_json
 
 
@@ -86,6 +87,7 @@ class Batch(Closing):
             self.destination.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise explain_os_error(error, self.destination) from error
+        clear(self._folder / FOLDER)
         runner = JobRunner(self._folder, options, self._planner, self._records)
         places = {row["source"]: number for number, row in enumerate(self.rows)}
         try:

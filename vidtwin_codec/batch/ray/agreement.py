@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import platform
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import vidtwin_codec
 from vidtwin_codec.batch.engine import Job
 from vidtwin_codec.batch.records import FOLDER, FileStamp
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.files import explain_os_error, temporary_folder
 
 _SAMPLES = 16
 # Network file systems show a new file to others only after a while.
@@ -92,7 +91,7 @@ class SharedFiles:
         while (found := _read(self.token)) != self.secret:
             if time.monotonic() > until:
                 what = "is not to be seen" if found is None else "is another one"
-                raise VidtwinError(f"the destination {self.token.parent.parent} {what} on {machine}", SHARE_HINT)
+                raise VidtwinError(f"the destination {self.token.parent.parent.parent} {what} on {machine}", SHARE_HINT)
             time.sleep(_POLL_SECONDS)
         for path, stamp in self.samples:
             try:
@@ -111,7 +110,9 @@ class SharedFiles:
 
 @contextmanager
 def shared_files(destination: Path, jobs: Sequence[Job]) -> Iterator[SharedFiles]:
-    """Put a token below the destination for other machines to check, and remove it at the end of the block.
+    """Put a token into a folder below the destination for other machines to check, for the time of the block.
+
+    What else this run shares with them may lie in the folder, too, which a later run clears if this process is killed.
 
     Args:
         destination: the batch's folder, as an absolute path.
@@ -121,18 +122,20 @@ def shared_files(destination: Path, jobs: Sequence[Job]) -> Iterator[SharedFiles
         VidtwinError: the destination cannot be written.
     """
     secret = secrets.token_hex(16)
-    token = destination / FOLDER / f"shared-{platform.node()}-{os.getpid()}"
     some = jobs[:: max(1, -(-len(jobs) // _SAMPLES))]
+    state = destination / FOLDER
     try:
-        token.parent.mkdir(parents=True, exist_ok=True)
-        token.write_text(secret)
+        state.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise explain_os_error(error, token) from error
-    try:
+        raise explain_os_error(error, state) from error
+    with temporary_folder(state) as folder:
+        token = folder / "shared"
+        try:
+            folder.chmod(state.stat().st_mode)  # workers may be another user's
+            token.write_text(secret)
+        except OSError as error:
+            raise explain_os_error(error, token) from error
         yield SharedFiles(token, secret, tuple((job.source, job.stamp) for job in some))
-    finally:
-        with suppress(OSError):
-            token.unlink()
 
 
 def _read(path: Path) -> str | None:

@@ -8,7 +8,6 @@ record of that job says so.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,7 +22,6 @@ from vidtwin_codec.batch.ray.cluster import RayCluster, RayOptions
 from vidtwin_codec.batch.ray.pool import Pool
 from vidtwin_codec.batch.ray.schedule import Schedule
 from vidtwin_codec.batch.ray.worker import Setup
-from vidtwin_codec.batch.records import FOLDER
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.options import Reporter
 
@@ -88,8 +86,7 @@ class RayEngine(Closing):
                 at_once=at_once,
                 memory_share=self._cluster.memory_share,
             )
-            parts = self._folder / FOLDER / f"parts-{files.secret[:8]}"
-            stack.callback(shutil.rmtree, parts, ignore_errors=True)
+            parts = files.token.with_name("parts")
             schedule = Schedule(Pool(self._cluster, setup, self._reporter), options, at_once.jobs, self._reporter)
             stack.callback(schedule.stop)
             schedule.plan(list(zip(jobs, everywhere, strict=True)), self._cluster.room(), self._choices.split, parts)
