@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from media_samples import numbered, stand_in, write_all
 
@@ -17,7 +18,8 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import probe, watch
 from vidtwin_codec.media.ffmpeg import Child
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+needs_bash = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for ffmpeg is a script")
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 
 @pytest.fixture
@@ -32,6 +34,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return script
 
 
+@needs_bash
 def test_an_ffmpeg_that_hangs_is_ended_and_said(impatient: Path, tmp_path: Path) -> None:
     stand_in(impatient, "exec sleep 100")
     (tmp_path / "in.mp4").write_bytes(b"something")
@@ -48,6 +51,7 @@ def test_an_ffmpeg_that_hangs_is_ended_and_said(impatient: Path, tmp_path: Path)
         write_all(tmp_path / "o.mp4", numbered(2))
 
 
+@needs_bash
 def test_an_ffmpeg_that_works_or_waits_for_us_is_let_be(impatient: Path) -> None:
     stand_in(impatient, "for i in {1..200000}; do :; done; echo done; read x; exit 3")
     with Child([], feed=True) as child:
@@ -60,6 +64,31 @@ def test_an_ffmpeg_that_works_or_waits_for_us_is_let_be(impatient: Path) -> None
         assert not child.hung
 
 
+@needs_bash
+def test_a_hanging_ffmpeg_is_noticed_without_counts_of_bytes(
+    impatient: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(psutil.Process, "io_counters")  # as on macOS
+    monkeypatch.setattr(psutil.Process, "status", lambda self: psutil.STATUS_RUNNING)
+    monkeypatch.setattr(watch, "_STATES_TELL", False)
+    stand_in(impatient, "for i in {1..200000}; do :; done; exec sleep 100")
+    (tmp_path / "in.mp4").write_bytes(b"something")
+    with pytest.raises(VidtwinError, match="ffmpeg hung and was ended"):
+        probe(tmp_path / "in.mp4")
+
+
+def test_what_a_process_does_is_seen() -> None:
+    before = watch._activity(os.getpid())
+    busy = sum(number * number for number in range(3_000_000))
+    seen = watch._activity(os.getpid())
+    assert before is not None
+    assert seen is not None
+    assert busy
+    assert seen.differs(before)
+    assert watch._activity(2**22 + 1) is None  # no such process
+
+
+@needs_proc
 @pytest.mark.skipif(not watch._with_parent(), reason="nothing here sets PR_SET_PDEATHSIG")
 def test_a_child_that_reads_and_writes_nothing_dies_with_its_parent() -> None:
     program = (
@@ -79,6 +108,7 @@ def test_a_child_that_reads_and_writes_nothing_dies_with_its_parent() -> None:
     assert not _runs(pid)
 
 
+@needs_proc
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_children_can_be_started_after_a_fork() -> None:
     watch.start_process(["true"]).wait()

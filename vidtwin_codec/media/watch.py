@@ -14,7 +14,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any, NamedTuple
 
 STALL_SECONDS = 120.0
@@ -22,6 +21,8 @@ STALL_SECONDS = 120.0
 _LOOK_SECONDS = 5.0
 # What ffmpeg's main thread uses by waking up twice a second to see that nothing has happened is far less.
 _BUSY_SECONDS = 0.05
+# On macOS and Windows a process that only waits counts as running, too.
+_STATES_TELL = sys.platform == "linux"
 # Nor is what it says of its progress.
 _BUSY_BYTES = 1 << 20
 
@@ -93,7 +94,7 @@ def _starter() -> _Starter:
 
 
 class Patience:
-    """Waits for a child with a limit: on Linux, a child that neither computes, reads nor writes is given up.
+    """Waits for a child with a limit: one that neither computes, reads nor writes is given up.
 
     Args:
         pid: process id of the child.
@@ -167,14 +168,20 @@ class _Activity(NamedTuple):
 
 
 def _activity(pid: int) -> _Activity | None:
-    """Return the activity of a process, or None where it is not known, as without Linux's /proc."""
+    """Return the activity of a process, or None where it is not known."""
+    import psutil  # only here: help need not wait for it
+
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
-        counters = Path(f"/proc/{pid}/io").read_text("ascii").split()
-    except OSError:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            times = process.cpu_times()
+            ready = _STATES_TELL and process.status() == psutil.STATUS_RUNNING
+            # macOS does not count bytes; Linux counts those of pipes as characters
+            counted = process.io_counters() if hasattr(process, "io_counters") else None
+    except psutil.Error:
         return None
-    ticks = os.sysconf("SC_CLK_TCK")
-    return _Activity((int(fields[11]) + int(fields[12])) / ticks, int(counters[1]), int(counters[3]), fields[0] == "R")
+    read, written = (getattr(counted, f"{way}_chars", getattr(counted, f"{way}_bytes", 0)) for way in ("read", "write"))
+    return _Activity(times.user + times.system, read, written, ready)
 
 
 class _Watcher:
