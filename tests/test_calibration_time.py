@@ -11,6 +11,7 @@ from micro import noise_clip, pipeline_model
 
 from vidtwin_codec.calibration import clock
 from vidtwin_codec.calibration.steps import calibrate
+from vidtwin_codec.reporter import Reporter
 
 
 def clips(count: int = 6) -> list[torch.Tensor]:
@@ -30,12 +31,21 @@ def test_time_enough_gives_what_no_limit_gives() -> None:
     assert np.array_equal(one.steps.structure, other.steps.structure)
 
 
-def test_how_far_it_is_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "TELL_EVERY", 0.0)
-    said: list[str] = []
-    calibrate(pipeline_model(), clips(), say=said.append)
-    assert "calibrating: encoding clips, 5 of 6" in " ".join(said)
-    assert any("differentiating" in line for line in said)
+def test_how_far_it_is_is_told() -> None:
+    stages: dict[str, list[int]] = {}
+
+    def started(total: int | None, doing: str) -> None:
+        assert total
+        stages.pop(doing, None)
+        stages[doing] = [total, 0]
+
+    def advanced(count: int) -> None:
+        stages[list(stages)[-1]][1] += count
+
+    calibrate(pipeline_model(), clips(), reporter=Reporter(started, advanced))
+    assert stages["encoding clips"] == stages["differentiating the decoder"] == [6, 6]
+    done, total = stages["trying steps"]
+    assert done == total >= 6
 
 
 def test_a_clock_ends_by_its_share(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,15 @@ import pytest
 from conftest import MakeVideo
 from hypothesis import given
 from hypothesis import strategies as st
+from micro import micro_model
 from rich.cells import cell_len
 from rich.text import Text
+from training_runs import micro_options
 
 from vidtwin_codec.cli.progress import Line, Lines, Meter, progress
 from vidtwin_codec.cli.screen import Screen, broken
-from vidtwin_codec.options import Reporter
+from vidtwin_codec.model import save_checkpoint
+from vidtwin_codec.reporter import Reporter
 
 VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
 WIDTHS = (40, 80, 200)
@@ -129,6 +132,55 @@ def test_events_are_one_json_object_a_line(make_video: MakeVideo, micro_weights:
     last = [event for event in events if event["event"] == "progress"][-1]
     assert (last["verb"], last["unit"], last["done"], last["total"]) == ("encode", "frame", 9, 9)
     assert str(target) in events[-1]["text"]
+
+
+def test_training_counts_steps_and_seconds(tmp_path: Path) -> None:
+    options = micro_options(tmp_path, steps=3)
+    command = [*VIDTWIN, "train", str(options.data), "-o", str(options.output), "--config", str(options.config)]
+    for budget, unit in (["--steps", "3"], "step"), (["--minutes", "0.02", "-f"], "second"):
+        chosen = ["--device", "cpu", "--clips-per-step", "2", "--progress", "json", "--json", *budget]
+        done = subprocess.run([*command, *chosen], capture_output=True, text=True, check=True)
+        events = [json.loads(line) for line in done.stderr.splitlines()]
+        started = [event for event in events if event["event"] == "started"]
+        assert {"reading held-out clips", "encoding clips", "trying steps", "measuring the weights"} <= {
+            event["stage"] for event in started
+        }
+        (training,) = (event for event in started if event["stage"].startswith("training on cpu"))
+        assert (training["verb"], training["unit"], training["total"]) == ("train", unit, 3 if unit == "step" else 1)
+        assert any(event["event"] == "progress" and event["unit"] == unit for event in events)
+        assert json.loads(done.stdout)["steps"] == 3 or unit == "second"
+
+
+def test_importing_weights_counts_steps(tmp_path: Path) -> None:
+    source = tmp_path / "plain.safetensors"
+    save_checkpoint(source, micro_model(), name="plain", origin="here")
+    command = [*VIDTWIN, "weights", "import", str(source), "--output", str(tmp_path / "out.safetensors")]
+    done = subprocess.run([*command, "--progress", "json", "--json"], capture_output=True, text=True, check=True)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    last = [event for event in events if event["event"] == "progress" and event["unit"] == "step"][-1]
+    assert last["done"] == last["total"] > 0
+    assert json.loads(done.stdout)["path"] == str(tmp_path / "out.safetensors")
+    quiet = subprocess.run([*command, "--force", "-q"], capture_output=True, text=True, check=True)
+    assert quiet.stderr == ""
+
+
+def test_files_of_a_batch_start_and_finish(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> None:
+    source = make_video("in.mp4", frames=9)
+    (tmp_path / "bad.mp4").write_bytes(b"no")
+    command = [*VIDTWIN, "batch", "--progress", "json", "--weights", str(micro_weights)]
+    command += [str(source), str(tmp_path / "bad.mp4"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    told = [event for event in events if event.get("source") == str(source)]
+    assert [event["event"] for event in told] == ["started", "finished"]
+    assert (told[0]["total"], told[1]["status"]) == (9, "done")
+    assert Path(told[1]["output"]).is_file()
+
+
+@pytest.mark.parametrize(("unit", "shown"), [("byte", "300 B/1.2 kB"), ("second", "5:00/20:00, 5:00 left")])
+def test_bytes_and_seconds_are_put_in_words(unit: str, shown: str) -> None:
+    assert running("", unit).notes[0].startswith(shown)
 
 
 def test_failures_are_json_where_json_is_wanted(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from vidtwin_codec.encoding.rate.sample import sample_runs
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.options import MeasureOptions
 from vidtwin_codec.media import FrameReader, probe
+from vidtwin_codec.reporter import Reporter
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "big_buck_bunny.mp4"
 
@@ -215,3 +216,17 @@ def test_the_psnr_that_is_told_is_the_psnr_that_is_measured(tmp_path: Path) -> N
     assert found["psnr"] == pytest.approx(target_of(result)["achieved"], abs=0.01)
     assert found["psnr"] == pytest.approx(22, abs=0.2)
     assert result.warnings == []
+
+
+def test_probes_are_counted(make_video: MakeVideo, options: dict[str, Any], tmp_path: Path) -> None:
+    stages: list[list[Any]] = []
+    reporter = Reporter(
+        lambda total, doing: stages.append([doing, total, 0]), lambda count: stages[-1].append(stages[-1].pop() + count)
+    )
+    source = make_video("in.mp4", size="72x48", frames=40)
+    encode(source, tmp_path / "out.vtw", EncodeOptions(target_psnr=20, **options), reporter=reporter)
+    names = [name for name, _, _ in stages]
+    assert names[0].startswith("probing")
+    assert any(name.startswith("probe 1 of at most 8, ") for name in names)
+    assert not names[-1].startswith("prob")
+    assert all(done == total for _, total, done in stages)

@@ -205,11 +205,35 @@ def test_a_psnr_beyond_the_scale_is_said(
     assert says in result.warnings[0]
 
 
+@pytest.mark.parametrize("target", [{"target_ratio": 400.0}, {"target_psnr": 28.0}])
+def test_tries_are_counted(
+    target: dict[str, float],
+    make_video: MakeVideo,
+    options: dict[str, Any],
+    load: LoadNetwork,
+    tmp_path: Path,
+) -> None:
+    stages: list[list[Any]] = []
+    reporter = Reporter(
+        lambda total, doing: stages.append([doing, total, 0]), lambda count: stages[-1].append(stages[-1].pop() + count)
+    )
+    source = make_video("in.mp4", size="72x48", frames=40)
+    encode(source, tmp_path / "out.vtw", EncodeOptions(**target, **options), reporter=reporter, load=load)
+    tries = [stage for stage in stages if stage[0].startswith("try")]
+    most = 4 if "target_psnr" in target else 5
+    assert [name.split(",")[0] for name, _, _ in tries] == [
+        f"try {number} of at most {most}" for number in range(1, len(tries) + 1)
+    ]
+    assert len(tries) > 1
+    assert all(done == total for _, total, done in stages)
+    assert any(name == "measuring" for name, _, _ in stages) == ("target_psnr" in target)
+
+
 def test_sizes_foretell_errors_and_bytes(
     make_video: MakeVideo, options: dict[str, Any], load: LoadNetwork, tmp_path: Path
 ) -> None:
     encoder = encoder_of(probe(make_video("in.mp4", size="72x48", frames=16)), options, load)
-    run = WideRun(encoder, tmp_path, Reporter())
+    run = WideRun(encoder, tmp_path, Reporter(), 1)
     pieces = list(run.pieces(DEFAULT_QUALITY))
     assert len(run.tallies) == 4
     forecast = Forecast(run.total(), 1)

@@ -11,8 +11,8 @@ import vidtwin_codec
 
 PACKAGE = Path(vidtwin_codec.__file__).parent
 FLOORS = (
-    *("errors", "closing", "text", "signals", "machine", "temporaries", "files", "stages", "safetensors_file"),
-    *("coding", "container", "media", "motion", "model", "weights", "metrics"),
+    *("errors", "closing", "text", "signals", "machine", "temporaries", "files", "stages", "reporter"),
+    *("safetensors_file", "coding", "container", "media", "motion", "model", "weights", "metrics"),
     *("options", "network", "decoding", "encoding"),
     *("latents", "calibration", "training", "evaluation", "batch", "cli"),
 )

@@ -18,7 +18,7 @@ import torch
 from conftest import MakeVideo
 from micro import micro_model
 from safetensors.torch import load_file
-from training_runs import array_folder, micro_options, moving_picture
+from training_runs import array_folder, listening, micro_options, moving_picture
 
 from vidtwin_codec.calibration import steps as calibration
 from vidtwin_codec.cli.main import cli
@@ -47,7 +47,7 @@ def test_the_loss_falls_when_overfitting_one_clip(tmp_path: Path) -> None:
 def test_a_run_leaves_usable_weights_and_a_report(tmp_path: Path) -> None:
     options = micro_options(tmp_path, steps=25, final_loss="psnr", loss="charbonnier")
     said: list[str] = []
-    result = train(options, say=said.append, command="vidtwin train …")
+    result = train(options, reporter=listening(said), command="vidtwin train …")
     assert result is not None
     metadata = read_metadata(options.output)
     assert metadata.steps is not None

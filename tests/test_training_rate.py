@@ -10,7 +10,7 @@ import pytest
 import torch
 from micro import micro_model, noise_clip, window_model, write_weights
 from test_training_objective import batch
-from training_runs import array_folder, micro_options
+from training_runs import array_folder, listening, micro_options
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import Latents, VidTwin, load_checkpoint
@@ -162,7 +162,7 @@ def test_fine_tuning_weights_with_patterns_keeps_their_steps(tmp_path: Path) -> 
         tmp_path, init=str(start), objective="rate", noise="rounding", train="blocks", decoder_depth=2, lr=1e-2
     )
     said: list[str] = []
-    result = train(options, say=said.append)
+    result = train(options, reporter=listening(said))
     assert result is not None
     assert result.bits is None
     json.dumps(result.to_json(), allow_nan=False)

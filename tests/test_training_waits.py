@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from micro import micro_config, micro_model
-from training_runs import micro_options, moving_picture
+from training_runs import listening, micro_options, moving_picture
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network.device import Device
@@ -121,7 +121,7 @@ def test_without_a_compiler_steps_go_on(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(torch.nn.Module, "compile", broken)
     said: list[str] = []
-    result = train(micro_options(tmp_path, steps=2, compile=True), say=said.append)
+    result = train(micro_options(tmp_path, steps=2, compile=True), reporter=listening(said))
     assert result is not None
     assert sum("working triton" in line and "more" not in line for line in said) == 1
 
@@ -139,7 +139,7 @@ def test_compiled_blocks_are_the_same_blocks(monkeypatch: pytest.MonkeyPatch) ->
     clip = torch.rand(2, 3, 4, 32, 32) * 2 - 1
     before = model.decode(model.encode(clip))
     said: list[str] = []
-    assert compile_blocks(model, Device(CPU, torch.float32), 2, said.append), said
+    assert compile_blocks(model, Device(CPU, torch.float32), 2, listening(said)), said
     assert len(compiled) == 2
     assert torch.allclose(model.decode(model.encode(clip)), before, atol=1e-5)
     assert all(parameter.grad is None for parameter in model.parameters())

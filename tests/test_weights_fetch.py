@@ -25,6 +25,7 @@ from vidtwin_codec.calibration import fetching
 from vidtwin_codec.calibration.fetching import fetch
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import load_checkpoint
+from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.weights import FETCHABLE, resolve
 
 pytest.importorskip("huggingface_hub")
@@ -193,12 +194,14 @@ def test_the_command_honours_hf_endpoint(hub: Hub) -> None:
 
 
 def test_what_does_not_end_is_cut_off(tmp_path: Path) -> None:
+    arrived: list[int] = []
     with (tmp_path / "part").open("wb") as stream:
-        bounded = fetching._Bounded(stream, 10)
+        bounded = fetching._Bounded(stream, 10, Reporter(advanced=arrived.append))
         assert bounded.write(b"12345") == 5
         with pytest.raises(fetching.TooLongError):
             bounded.write(b"123456")
         assert bounded.tell() == 5
+    assert arrived == [5]
 
 
 def test_a_size_below_nothing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

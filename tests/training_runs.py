@@ -10,6 +10,7 @@ import numpy as np
 from micro import micro_config
 from numpy.typing import NDArray
 
+from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.training import TrainOptions
 
 
@@ -49,3 +50,8 @@ def micro_options(folder: Path, **changes: Any) -> TrainOptions:
         "compile": False,
     }
     return TrainOptions(**{**values, **({"steps": 6} if "minutes" not in changes else {}), **changes})
+
+
+def listening(lines: list[str]) -> Reporter:
+    """Keeps messages, warnings and the names of stages."""
+    return Reporter(lambda total, doing: lines.append(f"{doing}: {total}"), warned=lines.append, said=lines.append)

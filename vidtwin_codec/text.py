@@ -1,4 +1,4 @@
-"""Text for people and for programs: names and words from files made harmless for terminals, JSON and tables."""
+"""Text for people and for programs: words from files made harmless for terminals, JSON and tables; numbers in words."""
 
 from __future__ import annotations
 
@@ -50,6 +50,37 @@ def csv_cell(value: Any) -> Any:
         return value
     # spreadsheets pass over blanks before a formula
     return f"'{printable(value)}" if value.lstrip().startswith(_FORMULA) else printable(value)
+
+
+def counted(number: int, thing: str) -> str:
+    """1 frame, 2 frames."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def human_bytes(count: float) -> str:
+    """12345678 → '12.3 MB' (powers of 1000, as disks and bit rates are sold)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def human_ratio(ratio: float) -> str:
+    """3.14159 → '3.1:1', 1234.5 → '1234:1'."""
+    return f"{ratio:.0f}:1" if ratio >= 100 else f"{ratio:.3g}:1" if ratio >= 1 else f"{ratio:.2g}:1"
+
+
+def human_time(seconds: float) -> str:
+    """7.25 → '7.2 s', 75 → '1:15', 3725 → '1:02:05'."""
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """75 → '1:15', 3725 → '1:02:05'."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-T = TypeVar("T")
+from vidtwin_codec.reporter import Reporter
 
-TELL_EVERY = 5.0
-"""Seconds between two reports."""
+T = TypeVar("T")
 
 
 class Clock:
@@ -17,19 +16,22 @@ class Clock:
 
     Args:
         seconds: time limit; None for none.
-        say: receives reports of progress.
+        reporter: receives progress.
 
     Attributes:
         seconds: the time limit; None for none.
         late: whether something was left out for lack of time.
+        reporter: receives progress.
     """
 
-    def __init__(self, seconds: float | None = None, say: Callable[[str], None] = lambda line: None) -> None:
-        self.seconds, self._say = seconds, say
+    def __init__(self, seconds: float | None = None, reporter: Reporter | None = None) -> None:
+        self.seconds, self.reporter = seconds, reporter or Reporter()
         self.late = False
-        self._began = self._told = time.monotonic()
+        self._began = time.monotonic()
 
-    def within(self, things: Sequence[T], until: float, doing: str, least: int = 1) -> Iterator[T]:
+    def within(
+        self, things: Sequence[T], until: float, doing: str, least: int = 1, *, unit: str = "clip"
+    ) -> Iterator[T]:
         """Yield things one after another until a share of the time is over.
 
         Args:
@@ -37,20 +39,15 @@ class Clock:
             until: share of the time limit, counted from the start of the clock, 0 to 1.
             doing: what is done with the things, in words.
             least: number of things that are gone through however long it takes.
+            unit: what each of them is.
         """
+        self.reporter.stage(doing, unit).started(len(things), "")
         for number, thing in enumerate(things):
             if number >= least and self.seconds is not None and self._passed() >= until * self.seconds:
                 self.late = True
                 return
-            self.tell(f"{doing}, {number} of {len(things)}")
             yield thing
-
-    def tell(self, doing: str) -> None:
-        """Report what is being done, if the last report is some seconds old."""
-        now = time.monotonic()
-        if now - self._told >= TELL_EVERY:
-            self._told = now
-            self._say(f"calibrating: {doing} ({self._passed():.0f} s)")
+            self.reporter.advanced(1)
 
     def _passed(self) -> float:
         return time.monotonic() - self._began

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint, name_from
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
-from vidtwin_codec.options import Reporter
+from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.weights import store
-from vidtwin_codec.weights.hub import FETCHABLE, SHARED_FILE, Remote
+from vidtwin_codec.weights.hub import FETCHABLE, SHARED_FILE, Remote, without_bars
 from vidtwin_codec.weights.pushing import REPOSITORY
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def fetch(name: str = "base", *, device: str = "auto", reporter: Reporter | None
         name: one of :data:`~vidtwin_codec.weights.hub.FETCHABLE`, or a repository, ``user/repo``, that ``vidtwin
             weights push`` has written. Its weights are kept byte for byte, under the repository's name.
         device: where to calibrate, see :class:`~vidtwin_codec.calibration.importing.ImportOptions`.
-        reporter: receives progress of the import (the download shows a bar of its own).
+        reporter: receives progress.
 
     Raises:
         VidtwinError: the name is unknown, huggingface_hub is not installed, the hub cannot be reached, or the file
@@ -47,7 +47,8 @@ def fetch(name: str = "base", *, device: str = "auto", reporter: Reporter | None
             f"{name!r} cannot be fetched (known: {known})",
             "a repository of the hub is written user/repo; vidtwin weights list shows what is here",
         )
-    checkpoint = download(remote)
+    reporter = reporter or Reporter()
+    checkpoint = download(remote, reporter)
     options = ImportOptions(name=name, origin=remote.origin, description=remote.description, device=device)
     if shared:  # nothing is added to what its owner says about it
         options = ImportOptions(name=name_from(name.split("/")[1]))
@@ -58,8 +59,12 @@ def fetch(name: str = "base", *, device: str = "auto", reporter: Reporter | None
     return result
 
 
-def download(remote: Remote) -> Path:
+def download(remote: Remote, reporter: Reporter) -> Path:
     """Download and verify a remote file, to a folder of its own below the cache, which the caller deletes.
+
+    Args:
+        remote: the file.
+        reporter: receives progress, in bytes.
 
     Raises:
         VidtwinError: see :func:`fetch`.
@@ -87,19 +92,19 @@ def download(remote: Remote) -> Path:
     folder = store.cache_folder().parent / "downloads" / stated.etag
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _download_into(folder, remote, stated)
+        return _download_into(folder, remote, stated, reporter)
     except OSError as error:
         raise explain_os_error(error, folder) from error
 
 
-def _download_into(folder: Path, remote: Remote, stated: HfFileMetadata) -> Path:
+def _download_into(folder: Path, remote: Remote, stated: HfFileMetadata, reporter: Reporter) -> Path:
     from filelock import FileLock, Timeout
 
     target = folder / Path(remote.file).name
     part = target.with_name(target.name + ".part")
     try:
         with FileLock(folder.with_suffix(".lock"), timeout=0):
-            _transfer(part, remote, stated)
+            _transfer(part, remote, stated, reporter)
             found = _digest(part, stated.etag or "")
             if found != stated.etag:
                 part.unlink()  # wrong bytes cannot be continued
@@ -113,7 +118,7 @@ def _download_into(folder: Path, remote: Remote, stated: HfFileMetadata) -> Path
     return target
 
 
-def _transfer(part: Path, remote: Remote, stated: HfFileMetadata) -> None:
+def _transfer(part: Path, remote: Remote, stated: HfFileMetadata, reporter: Reporter) -> None:
     """Append the missing bytes to ``part``.
 
     The library's own download functions start over in every process (from version 1.31 on), but 1.3 GB are worth
@@ -134,9 +139,10 @@ def _transfer(part: Path, remote: Remote, stated: HfFileMetadata) -> None:
         )
     # the version whose digest was stated, even if the branch has moved on
     url = hf_hub_url(remote.repository, remote.file, revision=stated.commit_hash or "main")
-    with part.open("ab") as stream:
+    reporter.stage(f"downloading {remote.repository}/{remote.file}", "byte").started(size - have, "")
+    with part.open("ab") as stream, without_bars():
         try:
-            http_get(url, cast("BinaryIO", _Bounded(stream, size)), resume_size=have, expected_size=size)
+            http_get(url, cast("BinaryIO", _Bounded(stream, size, reporter)), resume_size=have, expected_size=size)
         except TooLongError as error:
             part.unlink()
             raise VidtwinError(
@@ -156,15 +162,16 @@ class TooLongError(Exception):
 
 
 class _Bounded:
-    """A file with a largest size, so that a server that never stops sending cannot fill the disk."""
+    """A file with a largest size, so that a server that never stops sending cannot fill the disk; it counts bytes."""
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream, self._size = stream, size
+    def __init__(self, stream: BinaryIO, size: int, reporter: Reporter) -> None:
+        self._stream, self._size, self._reporter = stream, size, reporter
 
     def write(self, data: bytes) -> int:
         """Write to the file, or raise `TooLongError` where it would exceed its largest size."""
         if self._stream.tell() + len(data) > self._size:
             raise TooLongError
+        self._reporter.advanced(len(data))
         return self._stream.write(data)
 
     def __getattr__(self, name: str) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, explain_os_error, temporary_folder
+from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.safetensors_file import check_file, is_torch_file, read_header
 from vidtwin_codec.weights import store
 from vidtwin_codec.weights.metadata import WeightsMetadata, read_metadata

@@ -165,7 +165,7 @@ def checked(
         return bool(real <= (1 + (_TRUST - 1) / math.sqrt(len(channels))) * forecast)
 
     if scope.checks is None:
-        tried = clock.within(doubtful[:most], CHECKS_SHARE, "trying channels without a say")
+        tried = clock.within(doubtful[:most], CHECKS_SHARE, "trying channels without a say", unit="channel")
         believed = {channel for channel in tried if borne([channel])}
     else:
         believed = _bisected(doubtful, borne, scope.checks if most is None else min(most, scope.checks))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from vidtwin_codec.calibration.sensitivity import Channels
 from vidtwin_codec.calibration.trial import DEFAULT_LOSS, RatePoint, Trial, change, factor_for_default
 from vidtwin_codec.coding import Steps
 from vidtwin_codec.model.vidtwin import LOG_VARIANCE_RANGE, Latents, VidTwin
+from vidtwin_codec.reporter import Reporter
 
 SPREAD_STEP = 0.25
 """Fallback step in standard deviations of the means, which takes about 4 bits a number for a Gaussian."""
@@ -92,7 +93,7 @@ def calibrate(
     trained: Channels | None = None,
     seconds: float | None = None,
     checks: int | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    reporter: Reporter | None = None,
 ) -> Calibration:
     """Calibrate base steps for a network.
 
@@ -109,12 +110,12 @@ def calibrate(
         seconds: approximate time limit, for which later clips, passes and checks are left out if necessary, so that
             steps differ between machines. None leaves out nothing that the same network has elsewhere.
         checks: most channels that are tried alone; None tries all that need it.
-        say: receives lines about progress.
+        reporter: receives progress.
 
     Raises:
         ValueError: there are no clips, or the network's output is not finite.
     """
-    clock = Clock(seconds, say)
+    clock = Clock(seconds, reporter)
     scope = scope_for(model.config) if seconds is None else FULL  # a clock knows what is expensive here
     device = next(model.parameters()).device
     kept = [clip.to(device) for clip in spread(list(clips), scope.clips)]
@@ -134,7 +135,6 @@ def calibrate(
         notes.append(f"steps from {source}: the decoder's derivatives say nothing")
     else:
         other = _rounded(sensitivity.checked(model, latents, squares, from_decoder, from_sigma, clock, scope, checks))
-        clock.tell("trying the other steps")
         other_curve = trial.curve(other)
         gain = change(curve, other_curve)
         if gain is None:
@@ -158,7 +158,6 @@ def _trial(
     model: VidTwin, clips: list[Tensor], latents: list[Latents], steps: Steps, clock: Clock, scope: Scope
 ) -> tuple[Trial, list[RatePoint]]:
     """Choose few enough clips for two curves in a part of the time, and compute the curve of ``steps`` on them."""
-    clock.tell("trying steps")
     if clock.seconds is not None:
         began = time.monotonic()
         Trial(model, clips[:1], latents[:1]).curve(steps)
@@ -168,7 +167,7 @@ def _trial(
     else:
         most = scope.trial_clips
     every = math.ceil(len(clips) / min(most, scope.trial_clips))
-    trial = Trial(model, clips[::every], latents[::every], scope.octaves)
+    trial = Trial(model, clips[::every], latents[::every], scope.octaves, clock.reporter)
     return trial, trial.curve(steps)
 
 

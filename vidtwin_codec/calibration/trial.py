@@ -24,6 +24,7 @@ from vidtwin_codec.coding import (
 )
 from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model.vidtwin import Latents, VidTwin
+from vidtwin_codec.reporter import Reporter
 
 OCTAVES = (-1.5, -0.75, 0.0, 0.75, 1.5)
 """Scales of the points of a curve, in octaves from that of the default quality, from fine to coarse."""
@@ -50,6 +51,7 @@ class Trial:
         clips: clips ``[1, 3, T, H, W]`` in [-1, 1], on the network's device.
         latents: posterior means of each clip.
         octaves: scales of the points of a curve, as :data:`OCTAVES`.
+        reporter: receives progress.
 
     Attributes:
         unquantized: PSNR without quantisation in dB.
@@ -64,8 +66,10 @@ class Trial:
         clips: Sequence[Tensor],
         latents: Sequence[Latents],
         octaves: Sequence[float] = OCTAVES,
+        reporter: Reporter | None = None,
     ) -> None:
         self._model, self._clips, self._octaves = model, clips, octaves
+        self._reporter = reporter or Reporter()
         config = model.config
         self._layout = LatentLayout(config.structure_shape, config.dynamics_x_shape, config.dynamics_y_shape)
         self._arrays = LatentArrays(*Latents.concatenate(latents).map(lambda part: part.float().cpu()).numpy())
@@ -78,8 +82,13 @@ class Trial:
 
     def curve(self, steps: Steps) -> list[RatePoint]:
         """Compute a point for each of the octaves, from fine to coarse."""
+        self._reporter.stage("trying steps", "clip").started(len(self._octaves) * len(self._clips), "")
         middle = quality_scale(DEFAULT_QUALITY)
-        return [self._point(steps.scaled(middle * 2.0**octave)) for octave in self._octaves]
+        points = []
+        for octave in self._octaves:
+            points.append(self._point(steps.scaled(middle * 2.0**octave)))
+            self._reporter.advanced(len(self._clips))
+        return points
 
     def _point(self, steps: Steps) -> RatePoint:
         symbols = quantize(self._arrays, steps)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.progress import TaskID
 from rich.table import Table
 
+from vidtwin_codec.cli.meter import EVENT_SECONDS, PLAIN_LINE_SECONDS
 from vidtwin_codec.cli.output import output_state, print_json
-from vidtwin_codec.cli.progress import EVENT_SECONDS, PLAIN_LINE_SECONDS, Lines
-from vidtwin_codec.cli.screen import Screen, clock, counted, human_bytes
+from vidtwin_codec.cli.progress import Lines
+from vidtwin_codec.cli.screen import Screen
+from vidtwin_codec.text import clock, counted, human_bytes
 
 if TYPE_CHECKING:
     from vidtwin_codec.batch.engine import Event, Job
@@ -67,12 +69,18 @@ class BatchProgress:
         # counted from the first sign of work: reading the weights says nothing about the rest
         self._began = self._began or time.monotonic()
         if isinstance(event, Warned):
-            self._say(f"{event.job.source}: warning: {event.text}")
+            if self._wanted == "json":
+                self._event("warning", event.job, text=event.text)
+            else:
+                self._say(f"{event.job.source}: warning: {event.text}")
             return None
         if isinstance(event, Ended):
             self._end(event.job)
             row = event.row or failed_row(str(event.job.source), str(event.job.output), event.error or "")
-            self._say(f"[{self._ended}/{self._count}] {_line(row)}")
+            if self._wanted == "json":
+                self._event("finished", event.job, status=row["status"], error=row["error"])
+            else:
+                self._say(f"[{self._ended}/{self._count}] {_line(row)}")
         else:
             share = min(1.0, event.done / event.total) if event.total else 0.0
             if self._measured:
@@ -80,6 +88,8 @@ class BatchProgress:
             # a second pass over a file does not undo the first
             self._shares[event.job] = max(self._shares.get(event.job, 0.0), share)
             if event.job not in self._bars:
+                if self._wanted == "json":
+                    self._event("started", event.job, stage=event.stage, unit="frame", done=0, total=event.total)
                 self._bars[event.job] = self._bar.add_task(event.job.name, total=1.0, notes=[])
             self._bar.update(self._bars[event.job], completed=self._shares[event.job])
             row = None
@@ -142,6 +152,9 @@ class BatchProgress:
         self._shares.pop(job, None)
         if job in self._bars:
             self._bar.remove_task(self._bars.pop(job))
+
+    def _event(self, kind: str, job: Job, **values: Any) -> None:
+        output_state().event(kind, verb="batch", source=str(job.source), output=str(job.output), **values)
 
     def _say(self, text: str) -> None:
         self._screen.print(text)

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from vidtwin_codec.cli.output import json_option, print_json, progress_option
+from vidtwin_codec.cli.output import json_option, print_json, progress_option, quiet_option
 from vidtwin_codec.cli.progress import progress
-from vidtwin_codec.cli.screen import Screen, console, counted, human_bytes
+from vidtwin_codec.cli.screen import Screen, console
 from vidtwin_codec.cli.streams import check_stdout
 from vidtwin_codec.cli.usage import parse_device
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
@@ -21,7 +21,7 @@ from vidtwin_codec.options import AUDIO_MODES, DEFAULT_OVERLAP
 from vidtwin_codec.options.target import NAMES, parse_size
 
 # shared with all verbs, which take them from here
-__all__ = ["Screen", "console", "counted", "human_bytes", "print_json", "progress"]
+__all__ = ["Screen", "console", "print_json", "progress"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -262,7 +262,7 @@ def _network_options(function: F, weights_variable: str | None) -> F:
 def output_options(function: F) -> F:
     """``--json --progress --quiet``."""
     for option in (
-        click.option("-q", "--quiet", is_flag=True, help="Print only errors."),
+        quiet_option,
         progress_option,
         json_option(),
     ):

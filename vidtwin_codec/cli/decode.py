@@ -8,9 +8,7 @@ import click
 
 from vidtwin_codec.cli.common import (
     console,
-    counted,
     decoding_options,
-    human_bytes,
     output_options,
     parse_seconds,
     print_json,
@@ -18,11 +16,11 @@ from vidtwin_codec.cli.common import (
     reading_network_options,
     refuse_mixed_stdout,
 )
-from vidtwin_codec.cli.screen import human_time
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.decoding.output import check_target
 from vidtwin_codec.media.formats import FORMATS
 from vidtwin_codec.options import DecodeOptions
+from vidtwin_codec.text import counted, human_bytes, human_time
 
 
 @click.command("decode")

@@ -10,9 +10,7 @@ import click
 
 from vidtwin_codec.cli.common import (
     console,
-    counted,
     encoding_options,
-    human_bytes,
     network_options,
     output_options,
     print_json,
@@ -20,12 +18,12 @@ from vidtwin_codec.cli.common import (
     refuse_mixed_stdout,
     refuse_several_targets,
 )
-from vidtwin_codec.cli.screen import human_ratio, human_time
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import check_output, is_pipe
 from vidtwin_codec.options import EncodeOptions, EncodeResult
 from vidtwin_codec.options.target import Achieved
+from vidtwin_codec.text import counted, human_bytes, human_ratio, human_time
 
 
 @click.command("encode")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from vidtwin_codec.cli.common import console, counted, human_bytes, output_options, print_json, progress
+from vidtwin_codec.cli.common import console, output_options, print_json, progress
 from vidtwin_codec.latents.exporting import export_latents
+from vidtwin_codec.text import counted, human_bytes
 
 
 @click.command("export")

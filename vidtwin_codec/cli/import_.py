@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from vidtwin_codec.cli.common import console, counted, human_bytes, output_options, print_json, progress
+from vidtwin_codec.cli.common import console, output_options, print_json, progress
 from vidtwin_codec.coding import DEFAULT_LEVEL
 from vidtwin_codec.latents.importing import Imported, ImportLatentsOptions, import_latents
+from vidtwin_codec.text import counted, human_bytes
 
 
 @click.command("import")

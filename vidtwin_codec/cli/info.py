@@ -8,8 +8,9 @@ import click
 from rich.table import Table
 
 from vidtwin_codec import weights
-from vidtwin_codec.cli.common import Screen, counted, human_bytes, output_options, print_json
+from vidtwin_codec.cli.common import Screen, output_options, print_json
 from vidtwin_codec.container import VtwReader
+from vidtwin_codec.text import counted, human_bytes
 
 _SHOWN = 20  # problems in the table, which takes a millisecond for a line
 

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from vidtwin_codec.cli.aliases import AliasedOption
-from vidtwin_codec.cli.common import console, human_bytes, progress, reading_network_options
+from vidtwin_codec.cli.common import console, progress, reading_network_options
 from vidtwin_codec.cli.output import progress_option
 from vidtwin_codec.files import atomic_path, check_output
 from vidtwin_codec.options import NetworkOptions
-from vidtwin_codec.text import valid
+from vidtwin_codec.text import human_bytes, valid
 
 
 @click.command("inspect")

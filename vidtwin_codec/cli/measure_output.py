@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.table import Table
 
-from vidtwin_codec.cli.common import Screen, counted, human_bytes
+from vidtwin_codec.cli.common import Screen
 from vidtwin_codec.evaluation.measure.options import KEYS, NOT_ASKED
-from vidtwin_codec.text import csv_cell
+from vidtwin_codec.text import counted, csv_cell, human_bytes
 
 Row = dict[str, Any]
 FORMATS = {

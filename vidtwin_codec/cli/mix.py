@@ -9,8 +9,6 @@ import click
 
 from vidtwin_codec.cli.common import (
     console,
-    counted,
-    human_bytes,
     output_options,
     parse_seconds,
     print_json,
@@ -19,10 +17,10 @@ from vidtwin_codec.cli.common import (
     refuse_mixed_stdout,
     video_options,
 )
-from vidtwin_codec.cli.screen import human_time
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.latents.mixing import LENGTHS, SOUNDS, MixOptions, mix, mix_to_vtw
 from vidtwin_codec.options import DecodeOptions
+from vidtwin_codec.text import counted, human_bytes, human_time
 
 
 @click.command("mix")

@@ -67,6 +67,11 @@ def progress_option(function: F) -> F:
     )(function)
 
 
+def quiet_option(function: F) -> F:
+    """``--quiet``."""
+    return click.option("-q", "--quiet", is_flag=True, help="Print only errors.")(function)
+
+
 def print_json(values: dict[str, Any]) -> None:
     """One line of JSON on standard output."""
     click.echo(to_json(values))

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from vidtwin_codec.cli.common import console, network_options, parse_seconds, progress
+from vidtwin_codec.cli.output import quiet_option
 from vidtwin_codec.decoding.players import PLAYERS, find_player
 from vidtwin_codec.options import DecodeOptions
 
@@ -22,7 +23,7 @@ from vidtwin_codec.options import DecodeOptions
 @click.option("--recover", is_flag=True, help="Play what is whole in a damaged file.")
 @click.option("--player", type=click.Choice(PLAYERS), help="The player (default: the first of these on PATH).")
 @network_options
-@click.option("-q", "--quiet", is_flag=True, help="Only errors.")
+@quiet_option
 def play_command(source: str, player: str | None, quiet: bool, **choices: Any) -> None:
     """Watch a .vtw file: it is decoded as it is shown, and nothing is stored.
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -14,70 +12,16 @@ from rich.progress import Progress, Task
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 
+from vidtwin_codec.cli.meter import Meter, event_reporter, line_reporter, metered, silent_reporter
 from vidtwin_codec.cli.output import output_state
-from vidtwin_codec.cli.screen import EventScreen, Screen, clock, counted
-from vidtwin_codec.options import Reporter
+from vidtwin_codec.cli.screen import EventScreen, Screen
+from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.text import printable
 
-PLAIN_LINE_SECONDS = 10.0
-EVENT_SECONDS = 0.5
 _BAR = (8, 40)
 """Cells of a bar: where there are fewer, there is none."""
 _LABEL = (8, 48)
 """Cells of what stands before it."""
-
-
-@dataclass
-class Meter:
-    """Counts of one stage of a verb.
-
-    Attributes:
-        label: of the verb.
-        doing: the stage, and the device it runs on; may be empty.
-        unit: what is counted, in the singular.
-        total: how many there are, if known.
-        done: how many are finished.
-        began: when the stage began, by the monotonic clock.
-    """
-
-    label: str
-    doing: str = ""
-    unit: str = "frame"
-    total: int | None = None
-    done: int = 0
-    began: float = field(default_factory=time.monotonic)
-
-    @property
-    def rate(self) -> float:
-        """Things a second, 0 before there is any."""
-        return self.done / max(time.monotonic() - self.began, 1e-3)
-
-    @property
-    def left(self) -> float | None:
-        """Seconds until the stage is done, at the rate so far; None where nothing tells."""
-        if not self.total or not self.done:
-            return None
-        return max(0, self.total - self.done) / self.rate
-
-    @property
-    def notes(self) -> list[str]:
-        """Count, rate and time left, from the longest to the shortest way of saying them."""
-        of = f"{self.done}/{self.total}" if self.total else str(self.done)
-        if not self.done:
-            return [f"{of} {self.unit}s", of]
-        speed = f"{self.rate:.1f} fps" if self.unit == "frame" else f"{_rounded(self.rate)} {self.unit}s/s"
-        left = "" if self.left is None else f", {clock(self.left)} left"
-        return [f"{of} {self.unit}s, {speed}{left}", f"{of}, {speed}{left}", f"{of}{left}", of]
-
-    def event(self) -> dict[str, object]:
-        """The values of a ``progress`` event."""
-        values = {"verb": self.label, "stage": self.doing, "unit": self.unit, "done": self.done, "total": self.total}
-        left = self.left
-        return {**values, "rate": round(self.rate, 3), "seconds_left": None if left is None else round(left, 1)}
-
-
-def _rounded(rate: float) -> str:
-    return f"{rate:.{max(0, 1 - math.floor(math.log10(rate)))}f}" if 0 < rate < 10 else f"{rate:.0f}"
 
 
 @dataclass(frozen=True)
@@ -150,33 +94,12 @@ def progress(label: str, screen: Screen) -> Iterator[Reporter]:
     """
     wanted = output_state().progress
     if isinstance(screen, EventScreen) or wanted == "none":
-        yield _event_reporter(label) if isinstance(screen, EventScreen) else _silent_reporter(screen)
+        yield event_reporter(label) if isinstance(screen, EventScreen) else silent_reporter(screen.print)
     elif not screen.is_terminal:
-        yield _plain_reporter(label, screen)
+        yield line_reporter(label, screen.print)
     else:
         with Lines(console=screen, transient=True) as bars:
             yield _bar_reporter(label, screen, bars)
-
-
-def _reporter(meter: Meter, began: Callable[[], None], moved: Callable[[], None], screen: Screen) -> Reporter:
-    unit = "frame"
-
-    def counting(thing: str) -> None:
-        nonlocal unit
-        unit = thing
-
-    def started(total: int | None, doing: str) -> None:
-        nonlocal unit
-        # a verb of several stages starts each
-        meter.unit, meter.total, meter.doing, meter.done, meter.began = unit, total, doing, 0, time.monotonic()
-        unit = "frame"
-        began()
-
-    def advanced(count: int) -> None:
-        meter.done += count
-        moved()
-
-    return Reporter(started, advanced, lambda text: screen.print(f"warning: {text}"), screen.print, counting)
 
 
 def _bar_reporter(label: str, screen: Screen, bars: Lines) -> Reporter:
@@ -187,47 +110,4 @@ def _bar_reporter(label: str, screen: Screen, bars: Lines) -> Reporter:
         doing = f" ({meter.doing})" if meter.doing else ""
         bars.reset(task, total=meter.total, description=f"{label}{doing}")
 
-    return _reporter(meter, began, lambda: bars.update(task, completed=meter.done), screen)
-
-
-def _plain_reporter(label: str, screen: Screen) -> Reporter:
-    meter, due = Meter(label), time.monotonic() + PLAIN_LINE_SECONDS
-
-    def began() -> None:
-        parts = [meter.doing, counted(meter.total, meter.unit) if meter.total else ""]
-        said = ", ".join(filter(None, parts))
-        screen.print(f"{label}: {said}" if said else label)
-
-    def moved() -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            due = time.monotonic() + PLAIN_LINE_SECONDS
-            screen.print(f"{label}: {meter.notes[0].replace('/', ' of ', 1) if meter.total else meter.notes[0]}")
-
-    return _reporter(meter, began, moved, screen)
-
-
-def _silent_reporter(screen: Screen) -> Reporter:
-    return Reporter(warned=lambda text: screen.print(f"warning: {text}"), said=screen.print)
-
-
-def _event_reporter(label: str) -> Reporter:
-    state, meter, due = output_state(), Meter(label), 0.0
-
-    def tell(kind: str) -> None:
-        nonlocal due
-        due = time.monotonic() + EVENT_SECONDS
-        state.event(kind, **meter.event())
-
-    def moved() -> None:
-        if time.monotonic() >= due or meter.done == meter.total:
-            tell("progress")
-
-    told = _reporter(meter, lambda: tell("started"), moved, Screen(stderr=True, quiet=True))
-    return Reporter(
-        told.started,
-        told.advanced,
-        lambda text: state.event("warning", text=text),
-        lambda text: state.event("message", text=text),
-        told.counting,
-    )
+    return metered(meter, began, lambda: bars.update(task, completed=meter.done), screen.print)

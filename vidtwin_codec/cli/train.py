@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ import click
 
 from vidtwin_codec.cli.aliases import AliasedOption
 
-# no other verb's helpers: they need packages that a bare accelerator machine does not have
+# not the helpers in common.py: they need packages that a bare accelerator machine does not have
+from vidtwin_codec.cli.meter import event_reporter, line_reporter, silent_reporter
+from vidtwin_codec.cli.output import json_option, output_state, print_json, progress_option, quiet_option
 from vidtwin_codec.cli.streams import say
 from vidtwin_codec.cli.usage import built, parse_device
-from vidtwin_codec.text import to_json
+from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.training.options import (
     LOSSES,
     NOISES,
@@ -144,8 +148,9 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option("--eval-every", type=int, metavar="N", help="Steps between measurements; the state is saved as often.")
 @_option("--storage", type=click.Choice(STORAGES), help="Type of the numbers in the output.")
 @_option("--name", help="Name of the weights.  [default: the output's name]")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on standard output.")
-@click.option("-q", "--quiet", is_flag=True, help="Only errors.")
+@json_option("Print the result as one JSON object on standard output; of a failure, its error.")
+@progress_option
+@quiet_option
 def train_command(as_json: bool, quiet: bool, **choices: Any) -> None:
     """Train or fine-tune network weights on DATA, a folder of videos.
 
@@ -161,18 +166,40 @@ def train_command(as_json: bool, quiet: bool, **choices: Any) -> None:
     # the network is loaded only now: help and wrong usage need not wait for it
     from vidtwin_codec.training.run import train
 
-    result = train(options, say=_silent if quiet else say, command=shlex.join(["vidtwin", *sys.argv[1:]]))
+    with _reporter(quiet) as reporter:
+        result = train(options, reporter=reporter, command=shlex.join(["vidtwin", *sys.argv[1:]]))
     if result is None:
         return  # another process reports
-    if not quiet:
-        for note in result.notes:
-            say(f"note: {note}")
+    for note in result.notes:
+        reporter.said(f"note: {note}")
     if as_json:
-        click.echo(to_json(result.to_json()))
-    elif not quiet:
-        psnr = f", held-out PSNR {result.psnr:.2f} dB" if result.psnr is not None else ""
-        say(f"{result.output}: {result.steps} steps, {result.minutes:.1f} minutes{psnr}; model card {result.card}")
+        print_json(result.to_json())
+    psnr = f", held-out PSNR {result.psnr:.2f} dB" if result.psnr is not None else ""
+    reporter.said(
+        f"{result.output}: {result.steps} steps, {result.minutes:.1f} minutes{psnr}; model card {result.card}"
+    )
 
 
-def _silent(line: str) -> None:
-    pass
+@contextmanager
+def _reporter(quiet: bool) -> Iterator[Reporter]:
+    """As of every verb; where rich is not installed, in lines."""
+    if os.environ.get("RANK", "0") != "0":  # torchrun's: the first process reports
+        yield Reporter()
+        return
+    try:
+        from vidtwin_codec.cli.progress import progress
+        from vidtwin_codec.cli.screen import console
+    except ModuleNotFoundError as error:
+        if error.name != "rich":
+            raise
+    else:
+        with progress("train", console(quiet)) as reporter:
+            yield reporter
+        return
+    wanted = output_state().progress
+    if wanted == "json":
+        yield event_reporter("train")
+    elif quiet:
+        yield Reporter()
+    else:
+        yield line_reporter("train", say) if wanted == "auto" else silent_reporter(say)

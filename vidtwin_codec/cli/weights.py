@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.table import Table
@@ -12,15 +14,24 @@ from rich.table import Table
 from vidtwin_codec import weights
 from vidtwin_codec.calibration.fetching import fetch
 from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
-from vidtwin_codec.cli.common import Screen, console, device_option, output_options, print_json, progress
-from vidtwin_codec.cli.output import json_option
-from vidtwin_codec.cli.streams import say
+from vidtwin_codec.cli.common import Screen, console, device_option, print_json, progress
+from vidtwin_codec.cli.meter import silent_reporter
+from vidtwin_codec.cli.output import json_option, output_state, progress_option, quiet_option
 from vidtwin_codec.cli.usage import VerbGroup, built
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.reporter import Reporter
+from vidtwin_codec.weights.hub import without_bars
 from vidtwin_codec.weights.pushing import push
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _STORAGES = ("float16", "bfloat16", "float32")
 _json_option = json_option("Print one JSON object a line on standard output; of a failure, its error.")
+
+
+def _output_options(function: F) -> F:
+    """``--json --progress --quiet``."""
+    return _json_option(progress_option(quiet_option(function)))
 
 
 @click.group("weights", cls=VerbGroup)
@@ -82,7 +93,7 @@ def list_command(as_json: bool) -> None:
 @click.option("--origin", help="Where they come from, kept in the file.  [default: the checkpoint's digest]")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @device_option("Where to calibrate.")
-@output_options
+@_output_options
 def import_command(file: Path, as_json: bool, quiet: bool, **values: Any) -> None:
     """Make a checkpoint usable: .ckpt and .safetensors of VidTwin, or weights from another vidtwin.
 
@@ -100,7 +111,7 @@ def import_command(file: Path, as_json: bool, quiet: bool, **values: Any) -> Non
 @weights_command.command("fetch")
 @click.argument("name", metavar="[NAME|USER/REPO]", default="base")
 @device_option("Where to calibrate.")
-@output_options
+@_output_options
 def fetch_command(name: str, device: str, as_json: bool, quiet: bool) -> None:
     """Download weights from the Hugging Face hub and import them: by NAME, or what `push` put into USER/REPO.
 
@@ -117,21 +128,22 @@ def fetch_command(name: str, device: str, as_json: bool, quiet: bool) -> None:
 @click.argument("name")
 @click.argument("repository", metavar="USER/REPO")
 @click.option("--private", is_flag=True, help="Show a new repository to its owner alone.")
-@_json_option
-def push_command(name: str, repository: str, private: bool, as_json: bool) -> None:
+@_output_options
+def push_command(name: str, repository: str, private: bool, as_json: bool, quiet: bool) -> None:
     """Put weights into a repository of the Hugging Face hub: the file, its SHA-256 and a model card.
 
     The repository is made if it is not there; a card that is there stays. `vidtwin weights fetch USER/REPO` gets the
     same bytes elsewhere, so that .vtw files made with them decode. Needs the extra "vidtwin-codec[hub]", and a
     token that may write (`hf auth login`, or HF_TOKEN).
     """
-    say(f"uploading {name} to {repository} …")
-    done = push(name, repository, private=private)
+    screen = console(quiet)
+    with _upload(screen) as reporter:
+        done = push(name, repository, private=private, reporter=reporter)
     if as_json:
         print_json({"name": done.entry.name, "sha256": done.entry.sha256, "repository": repository, "url": done.url})
     else:
         Screen().print(f"pushed {done.entry.name}: {done.url}")
-        say(f"get it elsewhere: vidtwin weights fetch {repository}")
+        screen.print(f"get it elsewhere: vidtwin weights fetch {repository}")
 
 
 @weights_command.command("verify")
@@ -153,6 +165,16 @@ def verify_command(name: str | None, as_json: bool) -> None:
         )
 
 
+@contextmanager
+def _upload(screen: Screen) -> Iterator[Reporter]:
+    """On a terminal the hub library's own bar, which knows how far an upload is; elsewhere ours."""
+    if screen.is_terminal and output_state().progress == "auto" and not screen.quiet:
+        yield silent_reporter(screen.print)
+        return
+    with without_bars(), progress("push", screen) as reporter:
+        yield reporter
+
+
 def _report(result: ImportResult, done: str, screen: Screen, as_json: bool) -> None:
     entry = result.entry
     for note in result.notes:
@@ -161,7 +183,7 @@ def _report(result: ImportResult, done: str, screen: Screen, as_json: bool) -> N
         print_json({**_described(entry), "notes": result.notes})
     else:
         Screen(quiet=screen.quiet).print(f"{done} {entry.name}: {entry.path}")
-        screen.print(f"use it: vidtwin encode --weights {entry.name} …")
+        screen.print(f"use it: vidtwin encode --weights {entry.name} in.mp4 out.vtw")
 
 
 def _described(entry: weights.Entry) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import files_in
 from vidtwin_codec.latents.cache import DEFAULT_BYTES, GroupCache
 from vidtwin_codec.latents.file import VtwFile, check_same_latents
-from vidtwin_codec.options.display import counted
+from vidtwin_codec.text import counted
 
 _MAX_OPEN = 256
 

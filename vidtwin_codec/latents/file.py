@@ -25,7 +25,8 @@ from vidtwin_codec.container.remote import open_source
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.latents.cache import GroupCache, narrowed
 from vidtwin_codec.latents.clips import ClipLatents, cropped, largest_layout
-from vidtwin_codec.options.display import counted, extent
+from vidtwin_codec.options.display import extent
+from vidtwin_codec.text import counted
 
 if TYPE_CHECKING:
     from vidtwin_codec.network.runner import NetworkCache

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from vidtwin_codec.text import counted
+
 _TABLE = """\
 <div><p><strong>{{ title }}</strong></p>
 {%- if images %}
@@ -48,11 +50,6 @@ def extent(width: int, height: int, frames: int, fps: Fraction) -> str:
     """Size, length and rate in words."""
     rate = float(fps)
     return f"{width} × {height}, {counted(frames, 'frame')} at {rate:.5g} fps ({frames / rate:.4g} s)"
-
-
-def counted(number: int, thing: str) -> str:
-    """1 frame, 2 frames."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _short(value: Any) -> Any:

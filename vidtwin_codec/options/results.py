@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from vidtwin_codec.options.display import counted, extent, html_table
+from vidtwin_codec.options.display import extent, html_table
 from vidtwin_codec.options.target import Achieved, bits_per_pixel, kbps
+from vidtwin_codec.text import counted
 
 
 class Extent(ABC):

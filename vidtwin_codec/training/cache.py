@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,14 +16,14 @@ from filelock import FileLock, Timeout
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, explain_os_error
-from vidtwin_codec.training.footage import Footage, FoundFile, Say
+from vidtwin_codec.reporter import Reporter
+from vidtwin_codec.training.footage import Footage, FoundFile
 
 if TYPE_CHECKING:
     from vidtwin_codec.media import FrameReader
 
 RUN = 64
 """Length in frames of the evenly spread runs that are kept of a video that does not fit."""
-_LINE_SECONDS = 10.0
 _AT_ONCE = 4
 """Number of videos decoded at the same time; ffmpeg uses threads of its own."""
 
@@ -72,18 +71,18 @@ class CachePlan:
 class FrameCache:
     """A folder of ``.npy`` files, one for each video, that never exceeds its limit."""
 
-    def __init__(self, folder: Path, limit: float, say: Say) -> None:
+    def __init__(self, folder: Path, limit: float, reporter: Reporter) -> None:
         """Open the cache, and make its folder if there is none.
 
         Args:
             folder: the folder.
             limit: most bytes of all files together.
-            say: receives lines about progress.
+            reporter: receives progress.
 
         Raises:
             VidtwinError: the folder cannot be made.
         """
-        self.folder, self.limit, self.say = folder, limit, say
+        self.folder, self.limit, self._reporter = folder, limit, reporter
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -95,12 +94,16 @@ class FrameCache:
         while order and _bytes(order, RUN) > self.limit:
             order.pop()
         if len(order) < len(found):
-            self.say(f"the cache holds {len(order)} of {len(found)} videos; make it larger with --cache-gb")
+            self._reporter.warned(
+                f"the cache holds {len(order)} of {len(found)} videos; make it larger with --cache-gb"
+            )
         kept = {file.name for file, _ in order}
         cap = _most_frames(order, self.limit)
         if cap is not None:
             cut = sum(facts.frames is None or facts.frames > cap for _, facts in order)
-            self.say(f"the cache holds {cap} frames of each of {cut} longer videos; make it larger with --cache-gb")
+            self._reporter.warned(
+                f"the cache holds {cap} frames of each of {cut} longer videos; make it larger with --cache-gb"
+            )
         plans = []
         for file, facts in found:
             if file.name in kept:
@@ -127,7 +130,7 @@ class FrameCache:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            self.say(f"waiting for another run that fills {self.folder}")
+            self._reporter.said(f"waiting for another run that fills {self.folder}")
             lock.acquire()
         try:
             return self._fill(plans)
@@ -137,18 +140,14 @@ class FrameCache:
     def _fill(self, plans: Sequence[CachePlan]) -> list[Footage]:
         self._make_room(plans)
         missing = [plan for plan in plans if not plan.target.exists()]
-        done, due = 0, time.monotonic() + _LINE_SECONDS
         if missing:
-            self.say(f"decoding {len(missing)} videos into {self.folder}")
+            self._reporter.stage(f"decoding into {self.folder}", "video").started(len(missing), "")
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             try:
                 for plan, problem in zip(missing, pool.map(_decode, missing), strict=True):
-                    done += 1
+                    self._reporter.advanced(1)
                     if problem:
-                        self.say(f"skipped {plan.file.name}: {problem}")
-                    if time.monotonic() > due:
-                        due = time.monotonic() + _LINE_SECONDS
-                        self.say(f"decoded {done} of {len(missing)} videos")
+                        self._reporter.warned(f"{plan.file.name}: skipped, {problem}")
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise

@@ -10,10 +10,10 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin
 from vidtwin_codec.model.transformer import Block, Transformer
 from vidtwin_codec.network.device import Device
-from vidtwin_codec.training.footage import Say
+from vidtwin_codec.reporter import Reporter
 
 
-def compile_blocks(model: VidTwin, place: Device, clips: int, say: Say) -> bool:
+def compile_blocks(model: VidTwin, place: Device, clips: int, reporter: Reporter) -> bool:
     """Compile the network's blocks with one graph for all that are alike, or report that it does not work.
 
     Compiling the whole objective would take a minute or more, and again whenever the loss changes. Blocks take nearly
@@ -23,7 +23,7 @@ def compile_blocks(model: VidTwin, place: Device, clips: int, say: Say) -> bool:
         model: the network on its device, in training mode.
         place: device and precision.
         clips: clips of a step in this process, with which blocks are tried.
-        say: receives the reason if compiling does not work.
+        reporter: is warned of the reason if compiling does not work.
 
     Returns:
         Whether blocks are compiled.
@@ -43,7 +43,7 @@ def compile_blocks(model: VidTwin, place: Device, clips: int, say: Say) -> bool:
         for block in blocks:
             block._compiled_call_impl = None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        say(f"torch.compile does not work here, so steps are slower ({reason})")
+        reporter.warned(f"torch.compile does not work here, so steps are slower ({reason})")
         return False
     finally:
         model.zero_grad(set_to_none=True)

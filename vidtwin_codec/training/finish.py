@@ -70,8 +70,11 @@ def finish(trainer: Trainer, command: str) -> Finished:
     model = trainer.average.model
     _round(model, options.storage)
     steps = _steps(trainer, model, made.notes)
+    setting.reporter.stage("measuring the weights", "precision").started(2, "")
     made.quality = measure(model, setting.held_out, exact, trainer.rounded)
+    setting.reporter.advanced(1)
     coarse = measure(model, setting.held_out, Device(exact.device, torch.bfloat16), trainer.rounded)
+    setting.reporter.advanced(1)
     if made.quality is None or coarse is None:
         made.notes.append("nothing was held out: no PSNR, and marked for computing in float32")
     else:
@@ -115,7 +118,6 @@ def _steps(trainer: Trainer, model: VidTwin, notes: list[str]) -> Steps | None:
     if kept is not None:
         notes.append(f"quantisation steps as those of {setting.options.init}")
         return kept
-    setting.say("calibrating the quantisation steps")
     return _calibrated(model, trainer.rate, setting, notes)
 
 
@@ -136,7 +138,7 @@ def _calibrated(model: VidTwin, rate: RateModel | None, setting: Setting, notes:
             setting.sampler.calibration_clips(CALIBRATION_CLIPS),
             trained=rate.channel_steps(setting.options.noise_scale) if rate is not None else None,
             seconds=CALIBRATION_SECONDS,
-            say=setting.say,
+            reporter=setting.reporter,
         )
     except ValueError as error:
         raise VidtwinError(f"the trained weights cannot be calibrated: {error}") from error

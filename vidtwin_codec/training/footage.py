@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from vidtwin_codec.training.options import TrainOptions
 ARRAY_SUFFIX = ".npy"
 _SLACK = 8 / 7
 """Decoded short side over the network's, which leaves room for crops to move (256 for 224)."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

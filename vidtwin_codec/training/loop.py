@@ -17,10 +17,10 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model import VidTwin, save_checkpoint
 from vidtwin_codec.network.device import Device
+from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.training.clips import ClipSampler, TrainingBatch
 from vidtwin_codec.training.compiling import compile_blocks
 from vidtwin_codec.training.evaluation import Rounded, measure
-from vidtwin_codec.training.footage import Say
 from vidtwin_codec.training.interruption import Interruption
 from vidtwin_codec.training.objective import Losses, Objective
 from vidtwin_codec.training.opening import spare_work
@@ -51,7 +51,7 @@ class Setting:
         sampler: sampler of training clips.
         held_out: clips to measure on, uint8 ``[n, T, H, W, 3]``, only in the first process.
         footage: fingerprint of the training footage.
-        say: receives lines about progress.
+        reporter: receives progress.
     """
 
     options: TrainOptions
@@ -60,7 +60,7 @@ class Setting:
     sampler: ClipSampler
     held_out: Tensor
     footage: str
-    say: Say
+    reporter: Reporter
 
 
 class Trainer:
@@ -110,11 +110,12 @@ class Trainer:
         self._logged = (self.step, self.seconds)
         self._agreed: tuple[float, bool] | None = None
         self._saver = Saver()
+        self._told = 0
 
     def _wrapped(self) -> torch.nn.Module:
         options, place, world = self.setting.options, self.setting.place, self.setting.world
         if place.device.type == "cuda" if options.compile is None else options.compile:
-            compile_blocks(self.model, place, options.batch // world.size, self.setting.say)
+            compile_blocks(self.model, place, options.batch // world.size, self.setting.reporter)
         if world.size == 1:
             return self._objective
         return DistributedDataParallel(
@@ -154,6 +155,7 @@ class Trainer:
         self._began = time.monotonic()
         if self.step == 0:
             self._evaluate()
+        self._tell_start()
         batches = self.setting.sampler.batches(self.step, world.clips(options.batch), place.device, options.batch)
         try:
             with Interruption() as interruption:
@@ -169,6 +171,27 @@ class Trainer:
             batches.close()
             self._saver.wait()
         return progress >= 1
+
+    def _tell_start(self) -> None:
+        """Report how many steps, or seconds, are ahead."""
+        options = self.setting.options
+        stage = f"training from step {self.step}" if self.step else "training"
+        if options.steps is not None:
+            ahead, unit = options.steps - self.step, "step"
+        else:
+            assert options.minutes is not None
+            ahead, unit = round(60 * options.minutes - self.seconds), "second"
+        self.setting.reporter.stage(stage, unit).started(max(0, ahead), str(self.setting.place))
+
+    def _tell(self) -> None:
+        """Report a step, or the seconds that have passed."""
+        if self.setting.options.steps is not None:
+            self.setting.reporter.advanced(1)
+            return
+        passed = int(self.seconds - self._seconds_before)
+        if passed > self._told:
+            self.setting.reporter.advanced(passed - self._told)
+            self._told = passed
 
     def _go_on(self, requested: bool) -> tuple[float, bool]:
         """Return the progress and whether to stop, on which all processes agree."""
@@ -186,6 +209,7 @@ class Trainer:
         self.optimizers.step(factor)
         self.average.update(self.step)
         self.step += 1
+        self._tell()
         self._means.add([*(part.detach() for part in losses), norm])
         measured = self.step % options.eval_every == 0
         if measured or self.step % LOG_EVERY == 0:
@@ -260,7 +284,7 @@ class Trainer:
         loss = next((record["loss"] for record in reversed(self.log.records) if "loss" in record), None)
         shown += f", loss {loss:.3f}" if loss is not None else ""
         shown += f", {self.bits:.2f} bits an element" if math.isfinite(self.bits) else ""
-        self.setting.say(f"step {self.step}, {self.seconds / 60:.1f} minutes{shown}")
+        self.setting.reporter.said(f"step {self.step}, {self.seconds / 60:.1f} minutes{shown}")
 
     def save(self) -> None:
         """Save the state and the averaged weights to the run's folder, on a thread of its own.

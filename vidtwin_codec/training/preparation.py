@@ -13,7 +13,8 @@ from torch import Tensor
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.network.cropping import fill_up, scale_and_crop
-from vidtwin_codec.training.footage import Footage, FoundFile, Say, open_array, training_size
+from vidtwin_codec.reporter import Reporter
+from vidtwin_codec.training.footage import Footage, FoundFile, open_array, training_size
 from vidtwin_codec.training.options import TrainOptions
 
 HELD_OUT_STARTS = (0, 2)
@@ -22,7 +23,9 @@ MAX_HELD_OUT = 256
 """Most clips to measure on."""
 
 
-def load_footage(files: list[FoundFile], config: VidTwinConfig, options: TrainOptions, say: Say) -> list[Footage]:
+def load_footage(
+    files: list[FoundFile], config: VidTwinConfig, options: TrainOptions, reporter: Reporter
+) -> list[Footage]:
     """Load the footage to train on, arrays directly and videos through the cache; unusable files are reported.
 
     Raises:
@@ -34,32 +37,36 @@ def load_footage(files: list[FoundFile], config: VidTwinConfig, options: TrainOp
             try:
                 arrays.append(open_array(file, config))
             except VidtwinError as error:
-                say(f"skipped {error.message}")
+                reporter.warned(f"{error.message}: skipped")
     videos = [file for file in files if not file.is_array]
-    found = arrays + (_decoded(videos, config, options, say) if videos else [])
+    found = arrays + (_decoded(videos, config, options, reporter) if videos else [])
     usable = [one for one in found if min(one.frames, one.run) >= config.frames]
     for one in found:
         if one not in usable:
-            say(f"skipped {one.name}: {one.frames} frames are fewer than the {config.frames} of one clip")
+            reporter.warned(f"{one.name}: skipped, {one.frames} frames are fewer than the {config.frames} of one clip")
     if not usable:
         raise VidtwinError(f"{options.data}: nothing to train on is left", "the lines above say what was skipped")
     return sorted(usable, key=lambda one: one.name)
 
 
-def _decoded(videos: list[FoundFile], config: VidTwinConfig, options: TrainOptions, say: Say) -> list[Footage]:
+def _decoded(
+    videos: list[FoundFile], config: VidTwinConfig, options: TrainOptions, reporter: Reporter
+) -> list[Footage]:
     from vidtwin_codec.training.cache import FrameCache, UnreadableError, probe_facts
 
-    cache = FrameCache(options.cache or _default_cache(), options.cache_gb * 1e9, say)
+    cache = FrameCache(options.cache or _default_cache(), options.cache_gb * 1e9, reporter)
 
     def size(width: int, height: int) -> tuple[int, int]:
         return training_size(width, height, config, options.short_side)
 
     found = []
+    reporter.stage("looking at videos", "video").started(len(videos), "")
     for file in videos:
+        reporter.advanced(1)
         try:
             found.append((file, probe_facts(file, size, cache.folder)))
         except UnreadableError as error:
-            say(f"skipped {file.name}: {error}")
+            reporter.warned(f"{file.name}: skipped, {error}")
     return cache.fill(cache.plan(found))
 
 
@@ -69,22 +76,25 @@ def _default_cache() -> Path:
     return cache_folder().parent / "frames"
 
 
-def held_out_clips(files: list[FoundFile], config: VidTwinConfig, say: Say) -> Tensor:
+def held_out_clips(files: list[FoundFile], config: VidTwinConfig, reporter: Reporter) -> Tensor:
     """Load clips to measure on, uint8 ``[n, T, H, W, 3]``, prepared as in the paper.
 
     The short side is scaled to the network's (bilinear, antialiased) and the centre cropped. Each file gives its frames
     0 to T−1 and 2 T to 3 T−1. A file that ends early gives one clip, padded with its last frame if necessary.
     """
     clips = []
+    if files:
+        reporter.stage("reading held-out clips", "file").started(len(files), "")
     for file in files:
+        reporter.advanced(1)
         try:
             pieces = _array_pieces(file, config) if file.is_array else _video_pieces(file, config)
             size = config.height, config.width
             clips += [scale_and_crop(torch.from_numpy(piece), size) for piece in pieces]
         except VidtwinError as error:
-            say(f"not measured on: {error.message}")
+            reporter.warned(f"{error.message}: not measured on")
         if len(clips) >= MAX_HELD_OUT:
-            say(f"measuring on {MAX_HELD_OUT} clips, the first of the held-out files")
+            reporter.said(f"measuring on {MAX_HELD_OUT} clips, the first of the held-out files")
             break
     if not clips:
         return torch.empty(0, config.frames, config.height, config.width, 3, dtype=torch.uint8)

@@ -14,9 +14,10 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import check_output, explain_os_error
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.network.device import Device, select_device
+from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.training.clips import ClipSampler
 from vidtwin_codec.training.finish import Finished, card_path, finish
-from vidtwin_codec.training.footage import Footage, Say, describe, fingerprint, split
+from vidtwin_codec.training.footage import Footage, describe, fingerprint, split
 from vidtwin_codec.training.loop import STATE, Setting, Trainer
 from vidtwin_codec.training.network import begin, build, build_rate, network_config
 from vidtwin_codec.training.options import TrainOptions, differences
@@ -72,14 +73,14 @@ class InterruptedRunError(VidtwinError):
     """The run was stopped by a signal, and its state is saved."""
 
 
-def train(options: TrainOptions, *, say: Say = lambda line: None, command: str | None = None) -> TrainResult | None:
+def train(options: TrainOptions, *, reporter: Reporter | None = None, command: str | None = None) -> TrainResult | None:
     """Train weights as ``options`` say.
 
     Under ``torchrun`` every process calls this; only the first one writes files and gets a result.
 
     Args:
         options: see :class:`TrainOptions`.
-        say: receives lines about progress.
+        reporter: receives progress.
         command: command that repeats the run, for the model card; None makes one from the options.
 
     Raises:
@@ -92,23 +93,23 @@ def train(options: TrainOptions, *, say: Say = lambda line: None, command: str |
         # with several processes one device each
         name = f"cuda:{world.local_rank}" if kind == "cuda" and world.size > 1 else options.device
         place = select_device(name, options.precision, "bfloat16")
-        voice = say if world.first else _silent
+        reporter = reporter if reporter is not None and world.first else Reporter()
         config = network_config(options)
         world.clips(options.batch)
         state = _resumed(options, config) if options.resume else None
-        setting = _setting(options, config, place, world, voice)
+        setting = _setting(options, config, place, world, reporter)
         if state is not None and state.footage != setting.footage:
-            voice("the footage differs from that of the interrupted run, which continues with the new footage")
+            reporter.warned("the footage is not that of the interrupted run, which goes on with what is there now")
         new = world.first and state is None
         model = build(options, config, setting.sampler if new else None, place.device)
         rate = build_rate(options, config)
         if state is None:
             opened = begin(model, rate, setting.sampler, options)
             if opened:
-                voice(f"{opened} blocks of the decoder that did nothing can learn now")
+                reporter.said(f"{opened} blocks of the decoder that did nothing can learn now")
         trainer = Trainer(setting, model, rate, state)
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-        voice(f"{parameters / 1e6:.1f} million parameters on {place}, {describe(setting.sampler.footage)}")
+        reporter.said(f"{parameters / 1e6:.1f} million parameters on {place}, {describe(setting.sampler.footage)}")
         complete = trainer.run()
         if not world.first:
             return None
@@ -148,10 +149,6 @@ def _finished(trainer: Trainer, command: str) -> Finished:
         ) from None
 
 
-def _silent(line: str) -> None:
-    pass
-
-
 def _check_files(options: TrainOptions) -> None:
     """Make sure before anything else that outputs can be written, and no saved state is in the way."""
     if options.output.suffix != ".safetensors":
@@ -184,15 +181,15 @@ def _resumed(options: TrainOptions, config: VidTwinConfig) -> State:
     return state
 
 
-def _setting(options: TrainOptions, config: VidTwinConfig, place: Device, world: World, say: Say) -> Setting:
+def _setting(options: TrainOptions, config: VidTwinConfig, place: Device, world: World, reporter: Reporter) -> Setting:
     footage: list[Footage] | None = None
     held_out = torch.empty(0)
     if world.first:
         training, measured = split(options)
-        footage = load_footage(training, config, options, say)
-        held_out = held_out_clips(measured, config, say)
+        footage = load_footage(training, config, options, reporter)
+        held_out = held_out_clips(measured, config, reporter)
         if not len(held_out):
-            say("nothing is held out, so nothing will be measured (--eval-data names footage to measure on)")
+            reporter.warned("nothing is held out, so nothing is measured (--eval-data names footage to measure on)")
     footage = world.share(footage)
     sampler = ClipSampler(
         footage,
@@ -203,4 +200,4 @@ def _setting(options: TrainOptions, config: VidTwinConfig, place: Device, world:
         seed=options.seed,
         device=place.device if options.data_on_device and place.device.type != "cpu" else None,
     )
-    return Setting(options, place, world, sampler, held_out, fingerprint(footage), say)
+    return Setting(options, place, world, sampler, held_out, fingerprint(footage), reporter)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -33,3 +35,21 @@ FETCHABLE = {
         "https://huggingface.co/microsoft/vidtwin (MIT licence)",
     )
 }
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep the hub library's own bars away, where progress is told otherwise."""
+    try:
+        from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    except ImportError:  # what needs the library says so
+        yield
+        return
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.weights import store
 from vidtwin_codec.weights.hub import SHARED_FILE
 
@@ -27,7 +28,7 @@ class Pushed:
     url: str
 
 
-def push(name: str, repository: str, *, private: bool = False) -> Pushed:
+def push(name: str, repository: str, *, private: bool = False, reporter: Reporter | None = None) -> Pushed:
     """Put weights into a repository of the hub, with their digest and a model card, in one commit.
 
     The repository is made if it is not there. A token is needed, as the hub's library finds it: from ``hf auth login``
@@ -37,13 +38,14 @@ def push(name: str, repository: str, *, private: bool = False) -> Pushed:
         name: of weights on this machine: a name, a digest or a path.
         repository: as ``user/repo``.
         private: whether a new repository is shown to its owner alone.
+        reporter: receives progress; the bytes go up in one piece, of which the hub's library draws a bar of its own.
 
     Raises:
         VidtwinError: there are no such weights, huggingface_hub is not installed, or the hub refuses.
     """
     if not REPOSITORY.fullmatch(repository):
         raise VidtwinError(f"{repository!r} names no repository of the hub", "write it as user/repo")
-    entry = store.resolve(name)
+    entry, reporter = store.resolve(name), reporter or Reporter()
     try:
         from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub.errors import HfHubHTTPError
@@ -54,6 +56,7 @@ def push(name: str, repository: str, *, private: bool = False) -> Pushed:
         ) from error
     api = HfApi()
     record = f"{entry.sha256}  {SHARED_FILE}\n".encode()
+    reporter.stage(f"uploading {entry.name} to {repository}", "byte").started(size := entry.path.stat().st_size, "")
     try:
         api.create_repo(repository, private=private or None, exist_ok=True)
         contents: dict[str, str | bytes] = {SHARED_FILE: str(entry.path), SHARED_FILE + ".sha256": record}
@@ -64,6 +67,7 @@ def push(name: str, repository: str, *, private: bool = False) -> Pushed:
             [CommitOperationAdd(path, content) for path, content in contents.items()],
             commit_message=f"vidtwin weights {entry.name}, SHA-256 {entry.sha256[:12]}",
         )
+        reporter.advanced(size)
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "?"
         hint = "check the repository's name, and that HF_TOKEN, or `hf auth login`, may write to it"

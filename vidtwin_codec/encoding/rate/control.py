@@ -86,7 +86,8 @@ class Controller(Steered):
 
         def repack(quality: float) -> float:
             nonlocal counts, written
-            counts, written = self._pack(stream, encoder, spool, quality), quality
+            again = self._reporter.stage(f"packing again, {len(known)} of at most {_REPACKS + 1}")
+            counts, written = self._pack(stream, encoder, spool.reported(again), quality), quality
             return math.log(counts.video_bytes)
 
         best = find(repack, logarithms(band), known, start=written, slope=BYTES_SLOPE, tries=_REPACKS)
@@ -128,7 +129,8 @@ class Controller(Steered):
         """Pack for the first time, running the network unless the latents of this size are on the disk already."""
         if choice.side in self._spools:
             encoder, spool = self._spools[choice.side]
-            return self._pack(stream, encoder, spool, choice.quality), encoder, spool
+            packed = self._pack(stream, encoder, spool.reported(self._reporter.stage("packing")), choice.quality)
+            return packed, encoder, spool
         encoder = self._encoder(self._info, choice.side)
         spool = LatentSpool(self._folder / f"latents-{choice.side}", encoder)
         with closing(encoder.pieces(self._reporter)) as pieces:
@@ -148,8 +150,7 @@ class Controller(Steered):
 
         def make(index: int) -> Probe:
             encoder = self._encoder(sample or self._info, index)
-            reporter = self._reporter.stage(f"probing {encoder.geometry.width}x{encoder.geometry.height}")
-            probe = Probe(encoder, share, self._load, folder, reporter, self._score)
+            probe = Probe(encoder, share, self._load, folder, self._reporter, self._score)
             if sample is None:
                 self._spools[index] = encoder, probe.latents
             return probe

@@ -19,6 +19,7 @@ from vidtwin_codec.media import FrameReader
 from vidtwin_codec.metrics import psnr
 from vidtwin_codec.network.geometry import Frames, resize_frames
 from vidtwin_codec.network.runner import LoadNetwork
+from vidtwin_codec.reporter import Reporter
 
 FEW, MANY = 3, 8
 _MAX_BYTES = 256 << 20
@@ -39,13 +40,14 @@ class Judge:
         frames: number of frames of the video.
         load: reads the decoder.
         wanted: number of clips; fewer are taken where frames are large.
+        reporter: receives progress.
 
     Attributes:
         numbers: indices of the clips.
     """
 
-    def __init__(self, encoder: Encoder, frames: int, load: LoadNetwork, wanted: int) -> None:
-        self._encoder, self._load = encoder, load
+    def __init__(self, encoder: Encoder, frames: int, load: LoadNetwork, wanted: int, reporter: Reporter) -> None:
+        self._encoder, self._load, self._reporter = encoder, load, reporter
         info, length = encoder.info, encoder.geometry.clip_frames
         most = max(2, min(wanted, _MAX_BYTES // (info.width * info.height * 3 * length)))
         runs = sample_runs(frames, length, min(most, frames // length)) or [(0, frames)]
@@ -67,10 +69,11 @@ class Judge:
         """
         layout, tiles = self._encoder.layout, len(self._encoder.geometry.tiles)
         clips = (symbols[number].clip(0, layout, tiles) for number in self.numbers)
-        judged = [
-            self._compare(source, dequantize(clip.symbols, steps), clip.placement)
-            for source, clip in zip(self._sources, clips, strict=True)
-        ]
+        judged = []
+        self._reporter.stage("measuring", "clip").started(len(self.numbers), "")
+        for source, clip in zip(self._sources, clips, strict=True):
+            judged.append(self._compare(source, dequantize(clip.symbols, steps), clip.placement))
+            self._reporter.advanced(1)
         return Prospect(judged, self.numbers, errors)
 
     def beside(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,9 @@ from vidtwin_codec.metrics import Frames, MetricSet, psnr
 from vidtwin_codec.metrics.meters import why_not
 from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import DecodeOptions, Reporter
+
+TRIES = 8
+"""Most qualities that are tried at one short side."""
 
 
 class SampleQuality(NamedTuple):
@@ -99,7 +102,7 @@ class Probe:
         share: frames of the sample per frame of the video, in (0, 1].
         load: reads the decoder.
         folder: folder for temporary files.
-        reporter: receives progress of the network.
+        reporter: receives progress of the network, and of each quality that is tried.
         judge: scores the decoded sample.
     """
 
@@ -116,20 +119,22 @@ class Probe:
         self._folder, self._reporter = folder, reporter
         self._sizes: dict[float, int] = {}
         self._scores: dict[float, SampleQuality] = {}
+        self._tried: dict[float, None] = {}
 
     @cached_property
     def latents(self) -> LatentSpool:
         """Clips of the sample; the network runs at the first access."""
         path = self._folder / f"probe-{self.encoder.geometry.width}x{self.encoder.geometry.height}"
         spool = LatentSpool(path, self.encoder)
-        for _ in spool.keeping(self.encoder.pieces(self._reporter)):
+        size = f"{self.encoder.geometry.width}x{self.encoder.geometry.height}"
+        for _ in spool.keeping(self.encoder.pieces(self._reporter.stage(f"probing {size}"))):
             pass
         return spool
 
     def video_bytes(self, quality: float) -> float:
         """Estimate the bytes of the whole video's latents from those of the sample."""
         if quality not in self._sizes:
-            counts = count_bytes(self.encoder, self.latents, quality=quality)
+            counts = count_bytes(self.encoder, self.latents.reported(self._next_try(quality)), quality=quality)
             self._sizes[quality] = counts.video_bytes
         return self._empty + (self._sizes[quality] - self._empty) / self._share
 
@@ -143,6 +148,11 @@ class Probe:
             self._scores[quality] = self._decode(quality)
         return self._scores[quality]
 
+    def _next_try(self, quality: float) -> Reporter:
+        self._tried[quality] = None
+        size = f"{self.encoder.geometry.width}x{self.encoder.geometry.height}"
+        return self._reporter.stage(f"probe {len(self._tried)} of at most {TRIES}, {size}")
+
     @cached_property
     def _empty(self) -> int:
         """Bytes that do not depend on the length of the video."""
@@ -152,11 +162,19 @@ class Probe:
         packed, options = self._folder / "probe.vtw", self.encoder.options
         with packed.open("wb") as stream:
             self._sizes[quality] = write_vtw(stream, self.encoder, self.latents, quality=quality).video_bytes
+        reporter = self._next_try(quality)
         with (
             Decoder(packed, DecodeOptions(**options.network()), load=self._load) as decoder,
             FrameReader(self.encoder.info, fps=self.encoder.fps) as reader,
         ):
-            found = self._judge((reader.read_full(len(decoded)), decoded) for decoded in decoder.frames())
+            reporter.started(decoder.last, "")
+
+            def pairs() -> Iterator[tuple[Frames, Frames]]:
+                for decoded in decoder.frames():
+                    yield reader.read_full(len(decoded)), decoded
+                    reporter.advanced(len(decoded))
+
+            found = self._judge(pairs())
         packed.unlink()
         return found
 

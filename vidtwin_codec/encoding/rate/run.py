@@ -29,7 +29,8 @@ class WideRun:
     Args:
         encoder: where the clips come from.
         folder: folder for their latents.
-        reporter: receives progress of the network.
+        reporter: receives progress of each try: of the network at first, then of packing.
+        tries: most times that the clips are packed.
 
     Attributes:
         tallies: a tally for each clip that has passed.
@@ -37,13 +38,14 @@ class WideRun:
         energies: sum of squares of the latents of each clip, counted in the same way.
     """
 
-    def __init__(self, encoder: Encoder, folder: Path, reporter: Reporter) -> None:
+    def __init__(self, encoder: Encoder, folder: Path, reporter: Reporter, tries: int) -> None:
         self.encoder, self._folder, self._reporter = encoder, folder, reporter
+        self._try, self._tries = 0, tries
         self._base = encoder.job.base_steps
         self.tallies: list[Tally] = []
         self.elements: list[float] = []
         self.energies: list[float] = []
-        self._pieces = encoder.pieces(reporter)
+        self._pieces = encoder.pieces(self._next_try())
         self._first: list[Piece] = []
         self._spool: LatentSpool | None = None
         for piece in self._counted(self._pieces):
@@ -91,9 +93,14 @@ class WideRun:
             first, self._first = self._first, []
             yield from self._spooled(chain(first, self._counted(self._pieces)), min(_FINEST, quality + _ROOM))
         elif quality <= self._spool.finest:
-            yield from self._spool
+            yield from self._spool.reported(self._next_try())
         else:
-            yield from self._spooled(self.encoder.pieces(self._reporter), _FINEST)
+            yield from self._spooled(self.encoder.pieces(self._next_try()), _FINEST)
+
+    def _next_try(self) -> Reporter:
+        self._try += 1
+        size = f"{self.encoder.geometry.width}x{self.encoder.geometry.height}"
+        return self._reporter.stage(f"try {self._try} of at most {self._tries}, {size}")
 
     def _spooled(self, pieces: Iterable[Piece], finest: float) -> Iterator[Piece]:
         spool = LatentSpool(self._folder / "latents", self.encoder, finest)

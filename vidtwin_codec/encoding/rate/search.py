@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from vidtwin_codec.coding import DEFAULT_QUALITY
-from vidtwin_codec.encoding.rate.probes import Probe, Probes
+from vidtwin_codec.encoding.rate.probes import TRIES, Probe, Probes
 from vidtwin_codec.options.target import Band
 
 _STEP = 0.01
@@ -133,7 +133,6 @@ SCORE_START = 40.0
 """Quality to start from, in the bend of the usual curve, from where either end is found in the fewest decodings."""
 _SCORE_SLOPES = {"psnr": 0.15, "vmaf": 0.8}
 """Growth of the score, in dB or points of VMAF, per point of quality, about."""
-_TRIES = 8
 _FITTING = 0.05
 """Distance from the band, as a logarithm, up to which a search has not ended at a limit of the quality scale."""
 
@@ -206,14 +205,14 @@ def quality_for_bytes(probe: Probe, band: Band) -> float:
         known,
         start=DEFAULT_QUALITY,
         slope=BYTES_SLOPE,
-        tries=_TRIES,
+        tries=TRIES,
     )
 
 
 def quality_for_score(probe: Probe, band: Band, name: str = "psnr", start: float = SCORE_START) -> float:
     """Find the quality at which the decoded video has about the wanted score."""
     known: dict[float, float] = {}
-    return find(probe.score, band, known, start=start, slope=_SCORE_SLOPES[name], tries=_TRIES)
+    return find(probe.score, band, known, start=start, slope=_SCORE_SLOPES[name], tries=TRIES)
 
 
 def logarithms(band: Band) -> Band:

@@ -18,6 +18,7 @@ from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.coding.quantizer import broadcast_steps
 from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.files import explain_os_error
+from vidtwin_codec.reporter import Reporter
 
 KEPT = 0.45
 """Share of a step below which a latent becomes 0, however symbols are chosen."""
@@ -61,6 +62,13 @@ class LatentSpool:
                 raise explain_os_error(error, self._path.parent) from error
             self._pieces.append(replace(piece, latents=_NOTHING))
             yield piece
+
+    def reported(self, reporter: Reporter) -> Iterator[Piece]:
+        """Yield the clips, and report the frames that have passed."""
+        reporter.started(sum(piece.span.frames for piece in self._pieces), "")
+        for piece in self:
+            yield piece
+            reporter.advanced(piece.span.frames)
 
     def __iter__(self) -> Iterator[Piece]:
         with self._path.open("rb") as stream:

@@ -75,7 +75,7 @@ class WideController(Steered):
         return self._explained(outcome.done)
 
     def _fit_bytes(self, stream: BinaryIO, side: int | None, last: bool) -> _Outcome:
-        run = WideRun(self._encoder_at(side), self._folder, self._reporter)
+        run = WideRun(self._encoder_at(side), self._folder, self._reporter, _PACKS + 1)
         encoder, effort = run.encoder, run.encoder.options.effort
         frame, empty = self._frame(run)
         if not run.tallies:  # no frames at all, which packing reports
@@ -114,11 +114,11 @@ class WideController(Steered):
         return _Outcome(Written(counts, encoder, best, Achieved(self._target, value, ceiling=ceiling)), excess)
 
     def _fit_psnr(self, stream: BinaryIO, side: int | None) -> Written:
-        run = WideRun(self._encoder_at(side), self._folder, self._reporter)
+        run = WideRun(self._encoder_at(side), self._folder, self._reporter, _PSNR_PACKS + 1)
         encoder, effort = run.encoder, run.encoder.options.effort
         geometry = encoder.geometry
         frames = count_frames(self._info, encoder.fps)
-        few, many = (Judge(encoder, frames, self._load, wanted) for wanted in (FEW, MANY))
+        few, many = (Judge(encoder, frames, self._load, wanted, self._reporter) for wanted in (FEW, MANY))
         judge = few
 
         def forecast_psnr(quality: float) -> float:

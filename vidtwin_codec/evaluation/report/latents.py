@@ -22,7 +22,7 @@ from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.media.images import data_uri
 from vidtwin_codec.network.device import select_device
 from vidtwin_codec.options import NetworkOptions, Reporter
-from vidtwin_codec.options.display import counted
+from vidtwin_codec.text import counted
 
 Picture = NDArray[np.uint8]
 

@@ -15,8 +15,7 @@ from vidtwin_codec.evaluation.report.text import NBSP, fill, kilobytes, variant_
 from vidtwin_codec.evaluation.report.verdicts import introduction, verdicts
 from vidtwin_codec.media.ffmpeg import video_encoders
 from vidtwin_codec.media.images import LONGEST_SIDE, data_uri
-from vidtwin_codec.options.display import counted
-from vidtwin_codec.text import to_json
+from vidtwin_codec.text import counted, to_json
 
 
 def render(comparison: Comparison) -> str:

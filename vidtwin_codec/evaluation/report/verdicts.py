@@ -5,7 +5,7 @@ from __future__ import annotations
 from vidtwin_codec.evaluation.compare.bd import MeanDelta, mean_delta
 from vidtwin_codec.evaluation.compare.results import Comparison, Variant
 from vidtwin_codec.evaluation.report.text import NBSP, gop_name, percent
-from vidtwin_codec.options.display import counted
+from vidtwin_codec.text import counted
 
 LITTLE = 0.1
 """Curves that share less of their range than this give no mean worth saying in a sentence; it stands in the table."""

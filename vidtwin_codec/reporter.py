@@ -1,4 +1,4 @@
-"""Where progress and warnings go."""
+"""Where progress and warnings go: the one model of everything that takes long. Needs nothing but Python."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ def _ignore(*_: object) -> None:
 class Reporter:
     """Where progress, messages and warnings go while something is worked on; by default nowhere.
 
-    Everything that takes long takes one: encoding, decoding, measuring, comparing, batches, calibration and training.
+    Everything that takes long takes one: encoding, decoding, measuring, comparing, batches, importing and fetching
+    weights, calibration and training. A stage starts with a total, if that is known, and advances to it; what shows it
+    makes count, rate and time left of that.
     """
 
     started: Callable[[int | None, str], None] = _ignore
-    """Called as a stage begins: with the number of frames, if known, and the device and precision in use."""
+    """Called as a stage begins: with the number of things, if known, and what is done or the device in use."""
     advanced: Callable[[int], None] = _ignore
-    """Called with the number of frames just finished."""
+    """Called with the number of things just finished."""
     warned: Callable[[str], None] = _ignore
     """Called with what went wrong and was worked around, in one line."""
     said: Callable[[str], None] = _ignore
     """Called with what has been done or is about to be, in one line."""
     counting: Callable[[str], None] = _ignore
-    """Called before ``started`` where a stage counts other things than frames: with ``"step"`` or ``"file"``, say."""
+    """Called before ``started`` where a stage counts other things than frames: with ``"step"``, ``"byte"`` or
+    ``"second"``, say."""
 
     def stage(self, name: str, unit: str = "frame") -> Reporter:
         """The same, saying what is being done.
