@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,3 +154,49 @@ def test_the_number_alone_needs_no_torch() -> None:
     script += "finally: assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == f"vidtwin {__version__}\n"
+
+
+UNSET = {
+    *("--target-kbps", "--target-size", "--target-ratio", "--target-psnr", "--target-vmaf", "--sample"),
+    *("--side-by-side", "--also-json", "--source", "--from-file", "--steps", "--minutes", "--description"),
+}
+"""Options that do nothing unless they are given."""
+
+
+@pytest.mark.parametrize(("name", "command"), ALL, ids=NAMES)
+def test_every_option_says_what_it_does_and_what_its_default_is(name: tuple[str, ...], command: click.Command) -> None:
+    context = click.Context(command)
+    for option in command.params:
+        if not isinstance(option, click.Option) or option.hidden:
+            continue
+        text, shown = option.help or "", option.opts[0] if option.opts[0].startswith("--") else option.opts[-1]
+        assert re.fullmatch(r"[A-Z].*[^.…]\.", text), (shown, text)
+        assert not re.match(r"(Of|The|A|Only|What|Where|How|Whether|Whose)\b", text), (shown, text)
+        assert not any(part in text for part in ("...", "…", "(default", "[default")), (shown, text)
+        if option.required or (option.is_flag and not option.secondary_opts) or shown in UNSET:
+            continue
+        assert option.show_default, shown
+        record = option.get_help_record(context)
+        assert record is not None
+        assert "default: " in record[1], shown
+
+
+def test_the_same_option_means_the_same_in_all_verbs() -> None:
+    about_video = {"encode", "decode", "measure", "batch", "compare", "mix", "inspect", "play", "import", "export"}
+    texts: dict[str, set[str]] = {}
+    for name, command in ALL:
+        for option in command.params:
+            if name[0] in about_video and isinstance(option, click.Option) and not option.hidden:
+                texts.setdefault(option.opts[-1], set()).add(option.help or "")
+    shared = {"--weights", "--device", "--precision", "--batch", "--camera", "--progress", "--quiet", "--json", "--crf"}
+    assert {name: len(texts[name]) for name in shared} == dict.fromkeys(shared, 1)
+
+
+@pytest.mark.parametrize(("name", "command"), ALL, ids=NAMES)
+def test_help_lists_files_first_and_output_of_the_program_last(name: tuple[str, ...], command: click.Command) -> None:
+    rooms = (("force",), ("quality",), ("start",), ("weights",), ("audio", "sound"), ("as_json",), ("quiet",))
+    params = [option.name for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    if name == ("train",) or name[0] == "weights":
+        rooms = (("output",), ("force",), ("as_json",), ("quiet",))
+    places = [params.index(word) for room in rooms for word in room if word in params]
+    assert places == sorted(places)

@@ -16,6 +16,7 @@ from vidtwin_codec.cli.batch_output import BatchProgress, print_plan, print_summ
 from vidtwin_codec.cli.common import (
     DECODING_OPTIONS,
     ENCODING_OPTIONS,
+    audio_options,
     console,
     decoding_options,
     encoding_options,
@@ -26,6 +27,7 @@ from vidtwin_codec.cli.common import (
     progress,
     refuse_several_targets,
 )
+from vidtwin_codec.cli.output import force_option
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.options import DecodeOptions, EncodeOptions, Reporter
@@ -43,58 +45,81 @@ def parse_shard(context: click.Context, parameter: click.Parameter, text: str | 
 
 @click.command("batch")
 @click.argument("names", metavar="[SRC]... DST", nargs=-1, required=True)
-@click.option("--decode", is_flag=True, help="Turn .vtw files into videos, not the other way.")
+@click.option("--decode", is_flag=True, help="Decode .vtw files to videos instead of encoding videos.")
 @click.option(
     "--from-file",
     "lists",
     metavar="LIST",
     multiple=True,
-    help="Take the files named in LIST, one a line; - is stdin.",
+    help="Take the files that LIST names, too, one a line; - is standard input. May be repeated.",
 )
 @click.option(
     "--root",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Files keep their place below FOLDER.",
+    show_default="each SRC",
+    help="Folder below which files keep their place in DST.",
 )
 @click.option("--hidden", is_flag=True, help="Take hidden files and folders, too.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--measure", is_flag=True, help="Add PSNR to the report, by decoding each .vtw.")
-@click.option("--digest", is_flag=True, help="Tell whether a source has changed by its SHA-256, not its size and time.")
+@click.option("--extension", metavar="EXT", default=".mp4", show_default=True, help="Extension of decoded videos.")
+@force_option("Replace outputs that no batch has made.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--measure", is_flag=True, help="Add PSNR to the report by decoding each .vtw, which is slower.")
 @click.option(
-    "--shard", metavar="I/N", callback=parse_shard, help="Only part I of N of about equal duration, for job arrays."
+    "--digest", is_flag=True, help="Tell changed sources by SHA-256 and not by size and time, which is slower."
 )
-@click.option("--jobs", type=click.IntRange(1, 1024), help="Files in hand at once (default: chosen).")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=parse_shard,
+    show_default="all",
+    help="Part I of N parts of about equal duration, for job arrays.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    show_default="by cores and memory",
+    help="Files that are worked on at once. More takes more memory.",
+)
 @click.option(
     "--merge/--no-merge",
     default=None,
-    help="Clips of different files in one call of the network.  [default: on a GPU]",
+    show_default="on a GPU",
+    help="Put clips of different files into one call of the network.",
 )
-@click.option("--extension", metavar="EXT", default=".mp4", show_default=True, help="Of decoded videos.")
-@click.option("-f", "--force", is_flag=True, help="Replace outputs that no batch has made.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="This machine, or the machines of a Ray cluster.",
+    help="Engine: local works on this machine, ray on the machines of a Ray cluster.",
 )
 @click.option(
     "--ray-address",
     metavar="ADDRESS",
-    help="Of the Ray cluster; auto: one that was started here (default: $RAY_ADDRESS, or a new one on this machine).",
+    show_default="$RAY_ADDRESS, or a new cluster on this machine",
+    help="Address of the Ray cluster; auto is one that was started on this machine.",
 )
-@click.option("--worker-cores", type=click.IntRange(1), help="CPU cores of each Ray worker (default: chosen).")
+@click.option(
+    "--worker-cores",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="4, or up to 8 beside a GPU",
+    help="CPU cores of each Ray worker.",
+)
 @click.option(
     "--split-minutes",
     type=click.FloatRange(0),
+    metavar="MIN",
     default=10,
     show_default=True,
-    help="Length of the parts that Ray workers encode of long files; 0: files stay whole.",
+    help="Length in minutes of the parts of long files that Ray workers encode; 0 keeps files whole.",
 )
 @encoding_options
 @decoding_options
 @network_options
+@audio_options
 @output_options
 def batch_command(
     names: tuple[str, ...],

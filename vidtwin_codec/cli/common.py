@@ -92,118 +92,208 @@ def refuse_several_targets(context: click.Context) -> None:
         raise click.UsageError(f"{given[0]} and {given[1]} exclude each other; choose one")
 
 
+def _applied(function: F, *options: Callable[[F], F]) -> F:
+    """Add options, which help lists in this order."""
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def start_option(help: str) -> Callable[[F], F]:
+    """``--start``."""
+    return click.option(
+        "--start", type=parse_seconds, metavar="TIME", default=0.0, show_default=True, help=help + _TIME
+    )
+
+
+def duration_option(help: str) -> Callable[[F], F]:
+    """``--duration``."""
+    return click.option("--duration", type=parse_seconds, metavar="TIME", show_default="to the end", help=help + _TIME)
+
+
+_TIME = ", in seconds or as [HH:]MM:SS."
+
+
+def quality_option(**settings: Any) -> Callable[[F], F]:
+    """``--quality``."""
+    return click.option("-Q", "--quality", type=click.FloatRange(0, 100), metavar="Q", **settings)
+
+
+def level_option(function: F) -> F:
+    """``--level``."""
+    return click.option(
+        "--level",
+        type=click.IntRange(1, 22),
+        metavar="N",
+        default=DEFAULT_LEVEL,
+        show_default=True,
+        help="Compression level of zstd. Higher is smaller and slower.",
+    )(function)
+
+
 def encoding_options(function: F) -> F:
-    """What goes into a .vtw: :data:`ENCODING_OPTIONS`."""
-    for option in (
+    """What goes into a .vtw, but for audio: :data:`ENCODING_OPTIONS`."""
+    return _applied(
+        function,
         click.option(
             "--allow-playlists",
             is_flag=True,
-            help="Take HLS, DASH, ffconcat and IMF playlists, which read other local files.",
+            help="Accept HLS, DASH, ffconcat and IMF playlists as input, which make ffmpeg read other local files.",
         ),
-        click.option(
-            "--level", type=click.IntRange(1, 22), default=DEFAULT_LEVEL, show_default=True, help="zstd level."
-        ),
-        click.option(
-            "--camera/--no-camera",
-            default=True,
+        quality_option(
+            default=DEFAULT_QUALITY,
             show_default=True,
-            help="Follow the camera: what a pan shows stands still for the network.",
+            help="Quality: 0 makes the smallest file, 100 loses nothing visible by quantisation. Higher is better and "
+            "larger.",
         ),
         click.option(
-            "--effort",
-            type=click.IntRange(0, MAX_EFFORT),
-            default=DEFAULT_EFFORT,
-            show_default=True,
-            help="0 rounds, 1 takes a little more time for fewer bytes.",
-        ),
-        click.option(
-            "--overlap",
-            type=click.IntRange(0),
-            default=DEFAULT_OVERLAP,
-            show_default=True,
-            help="Pixels neighbour tiles share.",
-        ),
-        click.option("--audio-kbps", type=click.IntRange(6, 510), help="Opus bit rate (default: by channels)."),
-        click.option(
-            "--audio",
-            type=click.Choice(AUDIO_MODES),
-            default="opus",
-            show_default=True,
-            help="Opus at a low rate, the source's stream as it is, or none.",
-        ),
-        click.option(
-            "--duration", type=parse_seconds, metavar="TIME", help="Take only so much of the source (default: all)."
-        ),
-        click.option("--start", type=parse_seconds, default=0.0, metavar="TIME", help="Skip so much of the source."),
-        click.option(
-            "--fps", type=parse_rate, metavar="RATE", help="Resample to this frame rate; of images, their rate."
-        ),
-        click.option(
-            "--short-side",
-            type=click.IntRange(1),
-            metavar="PIXELS",
-            help="Scale the shorter side down first (default: no; with a target, what serves it best).",
-        ),
-        click.option(
-            "--target-vmaf",
-            type=click.FloatRange(0, 100, min_open=True),
-            metavar="VMAF",
-            help="... for this VMAF, 0 to 100; needs an ffmpeg with libvmaf.",
-        ),
-        click.option("--target-psnr", type=_POSITIVE, metavar="DB", help="Choose the quality for this PSNR of RGB."),
-        click.option(
-            "--target-ratio", type=_POSITIVE, metavar="N", help="... for raw RGB N times as large as the latents."
+            "--target-kbps",
+            type=_POSITIVE,
+            metavar="KBPS",
+            help="Choose the quality for this bit rate in kilobits a second, audio included.",
         ),
         click.option(
             "--target-size",
             callback=parse_bytes,
             metavar="BYTES",
-            help="... for a file no larger than this: 700k, 1.5MB, 4MiB.",
+            help="Choose the highest quality whose file is no larger than this, such as 700k, 1.5MB or 4MiB.",
         ),
         click.option(
-            "--target-kbps", type=_POSITIVE, metavar="KBPS", help="... for this many kilobits a second, sound included."
+            "--target-ratio",
+            type=_POSITIVE,
+            metavar="N",
+            help="Choose the quality for raw RGB N times as large as the latents. Higher is smaller.",
         ),
         click.option(
-            "-Q",
-            "--quality",
-            type=click.FloatRange(0, 100),
-            default=DEFAULT_QUALITY,
+            "--target-psnr",
+            type=_POSITIVE,
+            metavar="DB",
+            help="Choose the quality for this PSNR of RGB in dB. Higher is better and larger.",
+        ),
+        click.option(
+            "--target-vmaf",
+            type=click.FloatRange(0, 100, min_open=True),
+            metavar="VMAF",
+            help="Choose the quality for this VMAF. Higher is better and larger. Needs an ffmpeg with libvmaf.",
+        ),
+        click.option(
+            "--short-side",
+            type=click.IntRange(1),
+            metavar="PIXELS",
+            show_default="the source's; with a target, what serves it best",
+            help="Shorter side that frames are scaled down to before they are coded. Smaller is faster and takes fewer "
+            "bytes.",
+        ),
+        click.option(
+            "--fps",
+            type=parse_rate,
+            metavar="RATE",
+            show_default="the source's; 25 for images",
+            help="Frame rate to resample to, such as 25 or 30000/1001; of images, the rate they have.",
+        ),
+        click.option(
+            "--effort",
+            type=click.IntRange(0, MAX_EFFORT),
+            metavar="N",
+            default=DEFAULT_EFFORT,
             show_default=True,
-            help="0 smallest, 100 no visible loss from quantisation.",
+            help="Effort in choosing symbols: 0 rounds, 1 takes a little more time for fewer bytes.",
         ),
-    ):
-        function = option(function)
-    return function
+        click.option(
+            "--camera/--no-camera",
+            default=True,
+            show_default=True,
+            help="Follow the camera, so that what a pan shows stands still for the network and takes fewer bytes.",
+        ),
+        click.option(
+            "--overlap",
+            type=click.IntRange(0),
+            metavar="PIXELS",
+            default=DEFAULT_OVERLAP,
+            show_default=True,
+            help="Pixels that neighbouring tiles share. More hides seams better and is slower.",
+        ),
+        level_option,
+        start_option("Part of the source to skip at its start"),
+        duration_option("Length of the part of the source that is taken"),
+    )
+
+
+def audio_options(function: F) -> F:
+    """``--audio --audio-kbps``."""
+    return _applied(
+        function,
+        click.option(
+            "--audio",
+            type=click.Choice(AUDIO_MODES),
+            default="opus",
+            show_default=True,
+            help="Audio track: opus codes it at a low rate, copy keeps the source's stream, none leaves it out.",
+        ),
+        click.option(
+            "--audio-kbps",
+            type=click.IntRange(6, 510),
+            metavar="KBPS",
+            show_default="32 for mono, 48 for stereo",
+            help="Bit rate of Opus in kilobits a second. Higher is better and larger.",
+        ),
+    )
 
 
 def video_options(function: F) -> F:
     """How a decoded video is written: ``--codec --crf --preset --pix-fmt --lossless``."""
-    for option in (
-        click.option("--lossless", is_flag=True, help="Store the decoded frames exactly, for measuring."),
-        click.option("--pix-fmt", help="Pixel format of the output, by ffmpeg's name (default: yuv420p)."),
-        click.option("--preset", help="Speed preset of that encoder."),
-        click.option("--crf", type=click.FloatRange(0, 63), help="Quality of that encoder, lower is better."),
+    return _applied(
+        function,
         click.option(
-            "--codec", default="auto", show_default=True, help="ffmpeg's name of the video encoder; auto is H.264."
+            "--codec",
+            metavar="NAME",
+            default="auto",
+            show_default=True,
+            help="Video encoder of the output, by ffmpeg's name; auto is what suits its format, mostly H.264.",
         ),
-    ):
-        function = option(function)
-    return function
+        click.option(
+            "--crf",
+            type=click.FloatRange(0, 63),
+            metavar="N",
+            show_default="by the encoder; 14 for H.264",
+            help="Constant rate factor of the video encoder. Lower is better and larger.",
+        ),
+        click.option(
+            "--preset",
+            metavar="NAME",
+            show_default="by the encoder; fast for H.264",
+            help="Speed preset of the video encoder, by its own names. Slower makes smaller files.",
+        ),
+        click.option(
+            "--pix-fmt",
+            metavar="NAME",
+            show_default="yuv420p",
+            help="Pixel format of the output, by ffmpeg's name.",
+        ),
+        click.option(
+            "--lossless", is_flag=True, help="Store the decoded frames exactly, for measuring. Makes large files."
+        ),
+    )
 
 
 DECODING_OPTIONS = ("only", "coded_size", "recover", "codec", "crf", "preset", "pix_fmt", "lossless")
+only_option = click.option(
+    "--only",
+    type=click.Choice(["structure", "dynamics"]),
+    show_default="both",
+    help="Branch to decode alone.",
+)
+coded_size_option = click.option(
+    "--coded-size", is_flag=True, help="Keep the size that the network saw; do not scale back to the source's."
+)
+recover_option = click.option(
+    "--recover", is_flag=True, help="Decode what is whole in a damaged file, and leave out the rest."
+)
 
 
 def decoding_options(function: F) -> F:
     """What of a .vtw becomes a video, and how: :data:`DECODING_OPTIONS`."""
-    function = video_options(function)
-    for option in (
-        click.option("--recover", is_flag=True, help="Decode what is whole in a damaged file."),
-        click.option("--coded-size", is_flag=True, help="Keep the size the network saw; do not scale back."),
-        click.option("--only", type=click.Choice(["structure", "dynamics"]), help="Decode one branch alone."),
-    ):
-        function = option(function)
-    return function
+    return _applied(function, video_options, only_option, coded_size_option, recover_option)
 
 
 def network_options(function: F) -> F:
@@ -226,48 +316,48 @@ def device_option(help_text: str) -> Callable[[F], F]:
     """``--device``, with ``VIDTWIN_DEVICE`` for those who set it once."""
     return click.option(
         "--device",
-        metavar="auto|cpu|cuda|cuda:N|mps",
+        metavar="NAME",
         default="auto",
         show_default=True,
         envvar="VIDTWIN_DEVICE",
         show_envvar=True,
         callback=parse_device,
-        help=help_text,
+        help=f"{help_text}: auto, cpu, cuda, cuda:N or mps; auto is a GPU where there is one.",
     )
 
 
 def _network_options(function: F, weights_variable: str | None) -> F:
-    for option in (
-        click.option("--batch", type=click.IntRange(1, 4096), help="Tiles at once (default: from memory)."),
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", "float32", "tf32", "bfloat16"]),
-            default="auto",
-            show_default=True,
-            help="Arithmetic of the network.",
-        ),
-        device_option("Where to run."),
+    return _applied(
+        function,
         click.option(
             "--weights",
             metavar="NAME|FILE",
             envvar=weights_variable,
             show_envvar=True,
-            help="Network weights: a name, a file or a digest.",
+            show_default="mini" if weights_variable else "those that the .vtw names",
+            help="Network weights: a name that `vidtwin weights list` shows, a file or a digest.",
         ),
-    ):
-        function = option(function)
-    return function
+        device_option("Device that runs the network"),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "tf32", "bfloat16"]),
+            default="auto",
+            show_default=True,
+            help="Arithmetic of the network; auto is the fastest that the weights and the device bear.",
+        ),
+        click.option(
+            "--batch",
+            type=click.IntRange(1, 4096),
+            metavar="N",
+            show_default="by the device's memory",
+            help="Tiles in one call of the network. More takes more memory, and is faster on a GPU.",
+        ),
+    )
 
 
 def output_options(function: F) -> F:
     """``--json --progress --quiet``."""
-    for option in (
-        quiet_option,
-        progress_option,
-        json_option(),
-    ):
-        function = option(function)
-    return function
+    return _applied(function, json_option(), progress_option, quiet_option)
 
 
 def refuse_mixed_stdout(output: str, as_json: bool) -> None:

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from vidtwin_codec.cli.common import console, network_options, output_options, parse_seconds, print_json, progress
+from vidtwin_codec.cli.common import (
+    console,
+    network_options,
+    output_options,
+    parse_seconds,
+    print_json,
+    progress,
+    start_option,
+)
+from vidtwin_codec.cli.output import force_option
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.compare.codecs import CODECS, PRESETS, Gop
@@ -44,15 +53,22 @@ def _shown(values: tuple[Any, ...]) -> str:
 
 @click.command("compare")
 @click.argument("sources", metavar="SOURCES...", nargs=-1, required=True)
-@click.option("-o", "--output", metavar="REPORT.html", required=True, help="The page to write.")
-@click.option("--also-json", metavar="FILE", help="All numbers, as JSON, to a file.")
+@click.option("-o", "--output", metavar="REPORT.html", required=True, help="Page to write.")
+@click.option("--also-json", metavar="FILE", help="Write all numbers to this file, too, as JSON.")
+@force_option("Replace existing outputs.")
+@click.option(
+    "--work",
+    metavar="FOLDER",
+    show_default="beside the report, until it is complete",
+    help="Folder that keeps finished measurements, so that later comparisons need not repeat them.",
+)
 @click.option(
     "--against",
     metavar="CODECS",
     default=_shown(_DEFAULTS.against),
     show_default=True,
     callback=_several(str, "x264,x265"),
-    help=f"Codecs to compare with, of {', '.join(CODECS)}.",
+    help=f"Codecs to compare with, with commas: {', '.join(CODECS)}.",
 )
 @click.option(
     "--preset",
@@ -61,7 +77,7 @@ def _shown(values: tuple[Any, ...]) -> str:
     default=_shown(_DEFAULTS.presets),
     show_default=True,
     callback=_several(str, "medium,slow"),
-    help=f"Speed of those codecs: {', '.join(PRESETS)}, or both with a comma.",
+    help=f"Speed presets of those codecs, with commas: {', '.join(PRESETS)}.",
 )
 @click.option(
     "--gop",
@@ -76,7 +92,7 @@ def _shown(values: tuple[Any, ...]) -> str:
     default=_shown(_DEFAULTS.qualities),
     show_default=True,
     callback=_several(float, "25,50,75,100"),
-    help="Values of --quality for vidtwin.",
+    help="Qualities of vidtwin, 0 to 100, with commas.",
 )
 @click.option(
     "--short-sides",
@@ -84,13 +100,15 @@ def _shown(values: tuple[Any, ...]) -> str:
     default=_shown(_DEFAULTS.short_sides),
     show_default=True,
     callback=_several(_side, "native,224"),
-    help="Values of --short-side for vidtwin; each with every quality.",
+    help="Short sides of vidtwin in pixels, with commas; each is coded at every quality.",
 )
 @click.option(
-    "--camera/--no-camera", default=_DEFAULTS.camera, show_default=True, help="Let vidtwin's windows follow the camera."
+    "--camera/--no-camera",
+    default=_DEFAULTS.camera,
+    show_default=True,
+    help="Follow the camera, so that what a pan shows stands still for the network and takes fewer bytes.",
 )
-@click.option("--start", type=parse_seconds, default=0.0, metavar="TIME", help="Skip so much of each source.")
-@click.option("--frames", type=click.IntRange(1), help="Compare only so many frames of each source.")
+@start_option("Part of each source to skip at its start")
 @click.option(
     "--duration",
     "--seconds",
@@ -99,14 +117,15 @@ def _shown(values: tuple[Any, ...]) -> str:
     metavar="TIME",
     default=DEFAULT_SECONDS,
     show_default=True,
-    help="Compare only so much of each source, unless --frames is given.",
+    help="Length of the part of each source that is compared, in seconds or as [HH:]MM:SS.",
 )
 @click.option(
-    "--work",
-    metavar="FOLDER",
-    help="Keep finished measurements here, for good. Without it they are kept beside the report until it is complete.",
+    "--frames",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="as long as --duration says",
+    help="Frames of each source that are compared.",
 )
-@click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
 @network_options
 @output_options
 def compare_command(

@@ -9,13 +9,15 @@ import click
 from vidtwin_codec.cli.common import (
     console,
     decoding_options,
+    duration_option,
     output_options,
-    parse_seconds,
     print_json,
     progress,
     reading_network_options,
     refuse_mixed_stdout,
+    start_option,
 )
+from vidtwin_codec.cli.output import force_option
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.decoding.output import check_target
 from vidtwin_codec.media.formats import FORMATS
@@ -26,24 +28,25 @@ from vidtwin_codec.text import counted, human_bytes, human_time
 @click.command("decode")
 @click.argument("source", metavar="SOURCE.vtw")
 @click.argument("output", metavar="OUTPUT")
+@force_option()
 @click.option(
-    "--start", type=parse_seconds, metavar="TIME", default=0.0, help="Begin here; only the groups needed are decoded."
+    "--format",
+    type=click.Choice(FORMATS),
+    show_default="by OUTPUT's extension; mp4 for -",
+    help="Format of OUTPUT.",
 )
-@click.option("--duration", type=parse_seconds, metavar="TIME", help="Stop after this long.")
+@decoding_options
+@start_option("Time to begin at")
+@duration_option("Length of the part that is decoded")
+@reading_network_options
 @click.option(
     "--audio",
     type=click.Choice(["copy", "none"]),
     default="copy",
     show_default=True,
-    help="Keep the sound that the .vtw has, or leave it out.",
+    help="Audio track: copy keeps that of the .vtw, none leaves it out.",
 )
-@click.option("--no-audio", is_flag=True, hidden=True, help="The same as --audio none.")
-@click.option(
-    "--format", type=click.Choice(FORMATS), help="What to write (default: by the output's extension; mp4 for -)."
-)
-@decoding_options
-@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
-@reading_network_options
+@click.option("--no-audio", is_flag=True, hidden=True, help="Leave the audio out, as --audio none does.")
 @output_options
 def decode_command(
     source: str, output: str, audio: str, no_audio: bool, as_json: bool, quiet: bool, **choices: Any

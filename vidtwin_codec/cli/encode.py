@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vidtwin_codec.cli.common import (
+    audio_options,
     console,
     encoding_options,
     network_options,
@@ -18,6 +19,7 @@ from vidtwin_codec.cli.common import (
     refuse_mixed_stdout,
     refuse_several_targets,
 )
+from vidtwin_codec.cli.output import force_option
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import check_output, is_pipe
@@ -29,15 +31,16 @@ from vidtwin_codec.text import counted, human_bytes, human_ratio, human_time
 @click.command("encode")
 @click.argument("source", metavar="SOURCE")
 @click.argument("output", metavar="OUTPUT.vtw", required=False)
+@force_option()
 @click.option(
     "--sample",
     type=click.IntRange(1),
     metavar="N",
-    help="Encode only N pieces of ten seconds and say what size, time and PSNR to expect; nothing is written.",
+    help="Encode N pieces of ten seconds alone, and print the size, time and PSNR to expect; nothing is written.",
 )
 @encoding_options
-@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @network_options
+@audio_options
 @output_options
 def encode_command(
     source: str, output: str | None, sample: int | None, as_json: bool, quiet: bool, **choices: Any
@@ -46,8 +49,8 @@ def encode_command(
 
     SOURCE is a video file, an image sequence such as frames_%04d.png, or - for standard input.
     OUTPUT may be - for standard output. What comes down a pipe as Matroska, MPEG-TS, fragmented MP4 or YUV4MPEG2 is
-    encoded as it comes with --audio none, or where it has no sound; else it is stored first, for in a .vtw sound stands
-    before the pictures. Names that begin with a dash go after --.
+    encoded as it comes; anything else is stored first. In a .vtw audio stands before the pictures: with audio from a
+    pipe, OUTPUT is written at the end. Names that begin with a dash go after --.
 
     \b
     vidtwin encode in.mp4 out.vtw

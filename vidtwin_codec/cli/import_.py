@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from vidtwin_codec.cli.common import console, output_options, print_json, progress
-from vidtwin_codec.coding import DEFAULT_LEVEL
+from vidtwin_codec.cli.common import console, level_option, output_options, print_json, progress, quality_option
+from vidtwin_codec.cli.output import force_option
 from vidtwin_codec.latents.importing import Imported, ImportLatentsOptions, import_latents
 from vidtwin_codec.text import counted, human_bytes
 
@@ -15,19 +15,18 @@ from vidtwin_codec.text import counted, human_bytes
 @click.command("import")
 @click.argument("source", metavar="LATENTS.safetensors|.npz")
 @click.argument("output", metavar="OUTPUT.vtw|FOLDER")
+@force_option("Replace existing outputs.")
 @click.option(
     "--like",
     metavar="FILE.vtw",
-    help="Take size, rate, weights and sound from this file; needed for tensors that vidtwin did not export.",
+    show_default="as the latents say",
+    help="File to take size, rate, weights and audio from. Needed for tensors that vidtwin did not export.",
 )
-@click.option(
-    "-Q",
-    "--quality",
-    type=click.FloatRange(0, 100),
-    help="Quantise for this quality instead of with the steps that come with the latents.",
+@quality_option(
+    show_default="the steps that come with the latents",
+    help="Quality to quantise for: 0 makes the smallest file, 100 loses nothing visible. Higher is better and larger.",
 )
-@click.option("--level", type=click.IntRange(1, 22), default=DEFAULT_LEVEL, show_default=True, help="zstd level.")
-@click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
+@level_option
 @output_options
 def import_command(source: str, output: str, as_json: bool, quiet: bool, **choices: Any) -> None:
     """Make .vtw files of latents: what `vidtwin export` wrote, as it was or changed, or what a model generated.

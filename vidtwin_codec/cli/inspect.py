@@ -8,7 +8,7 @@ import click
 
 from vidtwin_codec.cli.aliases import AliasedOption
 from vidtwin_codec.cli.common import console, progress, reading_network_options
-from vidtwin_codec.cli.output import progress_option
+from vidtwin_codec.cli.output import force_option, progress_option, quiet_option
 from vidtwin_codec.files import atomic_path, check_output
 from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.text import human_bytes, valid
@@ -16,7 +16,9 @@ from vidtwin_codec.text import human_bytes, valid
 
 @click.command("inspect")
 @click.argument("source", metavar="SOURCE.vtw")
-@click.option("-o", "--output", metavar="PAGE.html", required=True, help="The page to write.")
+@click.option("-o", "--output", metavar="PAGE.html", required=True, help="Page to write.")
+@force_option()
+@click.option("--source", "video", metavar="VIDEO", help="Show frames of this video beside the decoded ones.")
 @click.option(
     "--pictures",
     "frames",
@@ -25,13 +27,12 @@ from vidtwin_codec.text import human_bytes, valid
     type=click.IntRange(1, 100),
     default=4,
     show_default=True,
-    help="Frames to show, 1 to 100, spread evenly over the video.",
+    metavar="N",
+    help="Frames to show, spread evenly over the video.",
 )
-@click.option("--source", "video", metavar="VIDEO", help="The video it was encoded from: show its frames beside them.")
-@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @reading_network_options
 @progress_option
-@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
+@quiet_option
 def inspect_command(
     source: str, output: str, frames: int, video: str | None, force: bool, quiet: bool, **choices: Any
 ) -> None:

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from vidtwin_codec.cli.common import (
     ENCODING_OPTIONS,
+    audio_options,
     console,
     encoding_options,
     forget_set_weights,
@@ -19,6 +20,7 @@ from vidtwin_codec.cli.common import (
     refuse_several_targets,
 )
 from vidtwin_codec.cli.measure_output import print_csv, print_report
+from vidtwin_codec.cli.output import force_option
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.options import PROTOCOLS, MeasureOptions
@@ -38,23 +40,32 @@ def parse_metrics(ctx: click.Context, parameter: click.Parameter, value: str | N
 @click.command("measure")
 @click.argument("source", metavar="SOURCE")
 @click.argument("files", metavar="[FILE.vtw]...", nargs=-1)
+@force_option("Replace an existing side-by-side video.")
 @click.option(
     "--protocol",
     type=click.Choice(PROTOCOLS),
     default="codec",
     show_default=True,
-    help="codec: packed bytes, the source's own size and rate. vidtwin: the paper's evaluation of the network alone.",
+    help="Protocol: codec measures packed bytes at the source's own size and rate, vidtwin is the paper's evaluation "
+    "of the network alone.",
 )
 @click.option(
-    "-m", "--metrics", metavar="NAME,...", callback=parse_metrics, help=f"Only these of {', '.join(METRICS)}."
+    "-m",
+    "--metrics",
+    metavar="NAME,...",
+    callback=parse_metrics,
+    show_default="all that can be measured here",
+    help=f"Metrics to measure, with commas: {', '.join(METRICS)}.",
 )
 @click.option(
-    "--side-by-side", metavar="OUTPUT.mp4", help="Write source | decoded | difference (times 4) to this video."
+    "--side-by-side",
+    metavar="OUTPUT.mp4",
+    help="Write a video of the source, what is decoded, and four times their difference.",
 )
-@click.option("--csv", "as_csv", is_flag=True, help="CSV on standard output, one line per file.")
-@click.option("-f", "--force", is_flag=True, help="Replace an existing side-by-side video.")
 @encoding_options
 @network_options
+@audio_options
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV on standard output, one line a file.")
 @output_options
 def measure_command(
     source: str,

@@ -7,16 +7,20 @@ from typing import Any
 
 import click
 
+from vidtwin_codec.cli.aliases import AliasedOption
 from vidtwin_codec.cli.common import (
+    coded_size_option,
     console,
+    duration_option,
     output_options,
-    parse_seconds,
     print_json,
     progress,
     reading_network_options,
     refuse_mixed_stdout,
+    start_option,
     video_options,
 )
+from vidtwin_codec.cli.output import force_option
 from vidtwin_codec.cli.usage import built
 from vidtwin_codec.latents.mixing import LENGTHS, SOUNDS, MixOptions, mix, mix_to_vtw
 from vidtwin_codec.options import DecodeOptions
@@ -27,20 +31,29 @@ from vidtwin_codec.text import counted, human_bytes, human_time
 @click.argument("structure", metavar="STRUCTURE.vtw")
 @click.argument("dynamics", metavar="DYNAMICS.vtw")
 @click.argument("output", metavar="OUTPUT.mp4")
+@force_option()
 @click.option(
     "--length",
     type=click.Choice(LENGTHS),
     default="shortest",
     show_default=True,
-    help="Whose length the output has; the other file starts again when it ends.",
+    help="Length of the output: that of one file, or of the shorter one; the other starts again when it ends.",
 )
-@click.option("--sound", type=click.Choice(SOUNDS), default="none", show_default=True, help="Whose sound to keep.")
-@click.option("--start", type=parse_seconds, metavar="TIME", default=0.0, help="Begin here in the mixture.")
-@click.option("--duration", type=parse_seconds, metavar="TIME", help="Stop after this long.")
-@click.option("--coded-size", is_flag=True, help="Keep the size the network saw; do not scale back.")
 @video_options
-@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+@coded_size_option
+@start_option("Time in the mixture to begin at")
+@duration_option("Length of the part that is decoded")
 @reading_network_options
+@click.option(
+    "--audio",
+    "sound",
+    cls=AliasedOption,
+    aliases=["--sound"],
+    type=click.Choice(SOUNDS),
+    default="none",
+    show_default=True,
+    help="Audio track: that of one file, or none.",
+)
 @output_options
 def mix_command(
     structure: str,

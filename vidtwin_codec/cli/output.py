@@ -62,9 +62,14 @@ def progress_option(function: F) -> F:
         show_default=True,
         expose_value=False,
         callback=_note_progress,
-        help="auto: a bar on a terminal, elsewhere a line every 10 seconds. json: one JSON object a line on standard "
-        "error. none: neither.",
+        help="Show progress on standard error: auto draws a bar on a terminal and elsewhere writes a line every 10 "
+        "seconds, json writes one JSON object a line, none is silent.",
     )(function)
+
+
+def force_option(help: str = "Replace an existing output.") -> Callable[[F], F]:
+    """``--force``."""
+    return click.option("-f", "--force", is_flag=True, help=help)
 
 
 def quiet_option(function: F) -> F:

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from vidtwin_codec.cli.common import console, network_options, parse_seconds, progress
+from vidtwin_codec.cli.common import (
+    console,
+    duration_option,
+    only_option,
+    progress,
+    reading_network_options,
+    recover_option,
+    start_option,
+)
 from vidtwin_codec.cli.output import quiet_option
 from vidtwin_codec.decoding.players import PLAYERS, find_player
 from vidtwin_codec.options import DecodeOptions
@@ -15,14 +23,17 @@ from vidtwin_codec.options import DecodeOptions
 @click.command("play")
 @click.argument("source", metavar="SOURCE.vtw")
 @click.option(
-    "--start", type=parse_seconds, metavar="TIME", default=0.0, help="Begin here: seconds or [HH:]MM:SS (default: 0)."
+    "--player",
+    type=click.Choice(PLAYERS),
+    show_default="the first of these on PATH",
+    help="Player to start.",
 )
-@click.option("--duration", type=parse_seconds, metavar="TIME", help="Stop after this long (default: at the end).")
-@click.option("--only", type=click.Choice(["structure", "dynamics"]), help="Decode one branch alone.")
-@click.option("--audio/--no-audio", default=True, help="Play the audio.  [default: audio]")
-@click.option("--recover", is_flag=True, help="Play what is whole in a damaged file.")
-@click.option("--player", type=click.Choice(PLAYERS), help="The player (default: the first of these on PATH).")
-@network_options
+@only_option
+@recover_option
+@start_option("Time to begin at")
+@duration_option("Length of the part that is played")
+@reading_network_options
+@click.option("--audio/--no-audio", default=True, show_default=True, help="Play the audio.")
 @quiet_option
 def play_command(source: str, player: str | None, quiet: bool, **choices: Any) -> None:
     """Watch a .vtw file: it is decoded as it is shown, and nothing is stored.

@@ -19,7 +19,7 @@ from vidtwin_codec.files import files_in
 def verify_command(files: tuple[str, ...], thorough: bool, as_json: bool, quiet: bool) -> None:
     """Check .vtw files: every checksum of header, audio, groups and index, and all symbols.
 
-    Of a folder all .vtw files are checked, at any depth.
+    All .vtw files of a folder are checked, at any depth.
 
     Needs no network weights and decodes no pictures. Exits with 1 if any file is not sound. A file that would take
     many times longer than others of its size is checked up to a point only, which is said, and is not called sound:

@@ -12,17 +12,18 @@ import click
 
 from vidtwin_codec import __version__, machine, weights
 from vidtwin_codec.cli.common import Screen, device_option, print_json
+from vidtwin_codec.cli.output import json_option
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import user_cache
 
 
 @click.command("version")
-@device_option("Which to tell of.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@device_option("Device to show")
+@json_option("Print one JSON object on standard output.")
 def version_command(device: str, as_json: bool) -> None:
-    """Tell the versions of vidtwin, torch and ffmpeg, and on what the network runs here.
+    """Show the versions of vidtwin, torch and ffmpeg, and on what the network runs here.
 
-    What a report of a fault should begin with. `vidtwin --version` is the number alone, at once.
+    Begin a report of a fault with this. `vidtwin --version` is the number alone, at once.
     """
     values = versions(device)
     if as_json:

@@ -16,7 +16,7 @@ from vidtwin_codec.calibration.fetching import fetch
 from vidtwin_codec.calibration.importing import ImportOptions, ImportResult, import_checkpoint
 from vidtwin_codec.cli.common import Screen, console, device_option, print_json, progress
 from vidtwin_codec.cli.meter import silent_reporter
-from vidtwin_codec.cli.output import json_option, output_state, progress_option, quiet_option
+from vidtwin_codec.cli.output import force_option, json_option, output_state, progress_option, quiet_option
 from vidtwin_codec.cli.usage import VerbGroup, built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.reporter import Reporter
@@ -39,8 +39,9 @@ def weights_command() -> None:
     """List, import, fetch, share and verify the network's weights.
 
     \b
-    mini   ships with vidtwin and is the default
-    base   the released VidTwin: `vidtwin weights fetch base`
+    mini      ships with vidtwin and is the default
+    compact   ships with vidtwin; decodes files of earlier versions
+    base      the released VidTwin: `vidtwin weights fetch base`
     Any other VidTwin checkpoint becomes usable with `vidtwin weights import FILE`.
     """
 
@@ -73,26 +74,46 @@ def list_command(as_json: bool) -> None:
     Screen(width=width).print(table)
 
 
-@weights_command.command("import")
+@weights_command.command("import", short_help="Make a checkpoint usable.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", help="What to call the weights.  [default: the file's name]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.safetensors",
+    show_default="in the user's cache",
+    help="File to write.",
+)
+@force_option()
+@click.option("--name", metavar="NAME", show_default="the file's name", help="Name that the weights get.")
 @click.option(
     "--clips",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A video to calibrate the quantisation steps on; repeat for more.  [default: made-up clips]",
+    metavar="VIDEO",
+    show_default="made-up clips",
+    help="Video to calibrate the quantisation steps on. May be repeated.",
 )
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="The network's configuration as JSON (the released YAML's model.params), if the file does not hold it.",
+    metavar="FILE.json",
+    show_default="what the checkpoint says",
+    help="Configuration of the network, as the released YAML has it in model.params.",
 )
-@click.option("--storage", type=click.Choice(_STORAGES), help="How to store the numbers.  [default: float16]")
-@click.option("--output", type=click.Path(path_type=Path), help="Write this .safetensors instead of the user's cache.")
-@click.option("--description", default="", help="A few words on what the weights are, kept in the file.")
-@click.option("--origin", help="Where they come from, kept in the file.  [default: the checkpoint's digest]")
-@click.option("--force", is_flag=True, help="Replace the output if it exists.")
-@device_option("Where to calibrate.")
+@click.option(
+    "--storage",
+    type=click.Choice(_STORAGES),
+    show_default="float16",
+    help="Type of the numbers in the file; float32 takes twice the bytes of the others.",
+)
+@click.option("--description", metavar="TEXT", default="", help="Description in a few words, kept in the file.")
+@click.option(
+    "--origin",
+    metavar="TEXT",
+    show_default="the checkpoint's digest",
+    help="Origin of the weights, kept in the file.",
+)
+@device_option("Device to calibrate on")
 @_output_options
 def import_command(file: Path, as_json: bool, quiet: bool, **values: Any) -> None:
     """Make a checkpoint usable: .ckpt and .safetensors of VidTwin, or weights from another vidtwin.
@@ -108,9 +129,9 @@ def import_command(file: Path, as_json: bool, quiet: bool, **values: Any) -> Non
     _report(result, "imported", screen, as_json)
 
 
-@weights_command.command("fetch")
+@weights_command.command("fetch", short_help="Download weights from the hub.")
 @click.argument("name", metavar="[NAME|USER/REPO]", default="base")
-@device_option("Where to calibrate.")
+@device_option("Device to calibrate on")
 @_output_options
 def fetch_command(name: str, device: str, as_json: bool, quiet: bool) -> None:
     """Download weights from the Hugging Face hub and import them: by NAME, or what `push` put into USER/REPO.
@@ -124,7 +145,7 @@ def fetch_command(name: str, device: str, as_json: bool, quiet: bool) -> None:
     _report(result, "fetched", screen, as_json)
 
 
-@weights_command.command("push")
+@weights_command.command("push", short_help="Upload weights to the hub.")
 @click.argument("name")
 @click.argument("repository", metavar="USER/REPO")
 @click.option("--private", is_flag=True, help="Show a new repository to its owner alone.")
@@ -146,7 +167,7 @@ def push_command(name: str, repository: str, private: bool, as_json: bool, quiet
         screen.print(f"get it elsewhere: vidtwin weights fetch {repository}")
 
 
-@weights_command.command("verify")
+@weights_command.command("verify", short_help="Check weights against their digests.")
 @click.argument("name", required=False)
 @_json_option
 def verify_command(name: str | None, as_json: bool) -> None:
