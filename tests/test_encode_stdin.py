@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from media_samples import ffmpeg
 
+from vidtwin_codec import EncodeOptions
+from vidtwin_codec import encode as encode_video
 from vidtwin_codec.container import VtwReader, VtwStream
+from vidtwin_codec.encoding import writing
+from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import live
 from vidtwin_codec.media.live import open_piped
 
@@ -48,6 +52,40 @@ def test_a_stream_gives_the_groups_of_the_file(extension: str, tmp_path: Path, m
         assert [entry.crc for entry in one.groups] == [entry.crc for entry in other.groups]
 
 
+@pytest.mark.parametrize("extension", ["mkv", "ts", "mp4"])
+@pytest.mark.parametrize("mode", ["opus", "copy"])
+def test_sound_comes_with_the_pictures(extension: str, mode: str, tmp_path: Path, micro_weights: Path) -> None:
+    path = video(tmp_path, f"in.{extension}", *KINDS[extension])
+    choices = ("--audio", mode, "--effort", "0", "--short-side", "32")
+    encode(micro_weights, path, tmp_path / "file.vtw", *choices)
+    (tmp_path / "pipe.vtw").write_bytes(encode(micro_weights, "-", "-", *choices, data=path.read_bytes()))
+    with VtwReader(tmp_path / "file.vtw") as one, VtwReader(tmp_path / "pipe.vtw") as other:
+        assert one.header.audio is not None
+        sounds = [b"".join(each.audio_chunks()) for each in (one, other)]
+        if (extension, mode) == ("ts", "copy"):
+            # its first packet ends as the first frame begins: ffmpeg keeps it in a file and drops it in a pipe
+            assert 0 < len(sounds[0]) - len(sounds[1]) < 400
+        else:
+            assert sounds[0] == sounds[1]
+        assert other.header.source == {}  # it was not stored first
+        assert [entry.crc for entry in one.groups] == [entry.crc for entry in other.groups]
+
+
+def test_sound_that_cannot_be_had_ends_the_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_weights: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise VidtwinError("the sound cannot be extracted")
+
+    monkeypatch.setattr(writing, "extract_audio", fail)
+    options = EncodeOptions(weights=str(micro_weights), device="cpu")
+    with video(tmp_path, "in.mkv").open("rb") as stream:
+        monkeypatch.setattr(live, "piped_input", lambda: stream)
+        with pytest.raises(VidtwinError, match="sound cannot be extracted"):
+            encode_video("-", tmp_path / "out.vtw", options)
+    assert not (tmp_path / "out.vtw").exists()
+
+
 def test_what_comes_is_encoded_before_the_rest_is_there(tmp_path: Path, micro_weights: Path) -> None:
     data = video(tmp_path, "in.y4m", "-pix_fmt", "yuv420p", seconds=36).read_bytes()
     choices = ["--weights", str(micro_weights), "--short-side", "32", "--quality", "100", "--effort", "0"]
@@ -71,7 +109,7 @@ def test_what_comes_is_encoded_before_the_rest_is_there(tmp_path: Path, micro_we
     ("extension", "arguments", "sound", "streamed"),
     [
         ("ts", (), False, True),
-        ("ts", (), True, False),  # sound stands before the pictures in a .vtw
+        ("ts", (), True, True),
         ("mkv", ("-an",), True, True),
         ("mp4", FRAGMENTS, False, True),
         ("mp4", (), False, False),  # its index comes last

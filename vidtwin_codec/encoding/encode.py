@@ -14,7 +14,14 @@ from vidtwin_codec.container import Counts
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.control import Controller
 from vidtwin_codec.encoding.rate.wide import WideController
-from vidtwin_codec.encoding.writing import AudioFile, Written, extract_audio_file, write_vtw
+from vidtwin_codec.encoding.writing import (
+    AudioFile,
+    Written,
+    audio_alongside,
+    extract_audio_file,
+    write_before_audio,
+    write_vtw,
+)
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import (
     atomic_path,
@@ -49,9 +56,10 @@ def encode(
     Args:
         source: a video, an image sequence (``frames_%04d.png``) or ``-`` for standard input. What comes down a pipe is
             encoded as it comes where it can be read from front to back (Matroska, MPEG-TS, fragmented MP4, YUV4MPEG2),
-            its rate is constant, no sound is wanted from it and there is no target; else it is stored first.
+            its rate is constant and there is no target; else it is stored first.
         output: the .vtw to write, which appears when it is complete; or ``-`` for standard output or a named pipe,
-            which gets groups as they are packed unless there is a target.
+            which gets groups as they are packed, unless there is a target or sound from a pipe, which stands before
+            the groups and is known at the end.
         options: defaults for everything left out.
         reporter: receives progress and warnings.
         load: reads the network; :meth:`NetworkCache.load` of one object for many files reads it once.
@@ -79,8 +87,9 @@ def encode(
         entry = weights.resolve(options.weights)
         network = load(entry, options, "encoder")
         announce_compiling(network.layout, network.device, reporter)
-        audio = extract_audio_file(info, folder, options)
-        if audio is not None and options.audio == "opus":
+        comes = info.source.feed is not None and options.audio != "none" and bool(info.audio_streams)
+        audio = None if comes else extract_audio_file(info, folder, options)
+        if (comes or audio is not None) and options.audio == "opus":
             most = opus_limit(info.audio_streams[0])
             if (options.audio_kbps or 0) > most:
                 warn(f"{options.audio_kbps} kbit/s of Opus are more than mono can have: the sound has {most}")
@@ -91,6 +100,12 @@ def encode(
                 warn(text)
             encoder = Encoder(job)
             written = Written(write(stream, encoder, audio), encoder, options.quality)
+        elif comes:
+            encoder = Encoder(job)
+            sound = stack.enter_context(audio_alongside(info, folder, options))
+            with closing(encoder.pieces(reporter)) as pieces:
+                counts = write_before_audio(stream, encoder, pieces, folder, sound)
+            written = Written(counts, encoder, options.quality)
         elif options.target is None:
             written = _write(stream, Encoder(job), audio, reporter)
         else:

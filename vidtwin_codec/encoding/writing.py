@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from vidtwin_codec import __version__
-from vidtwin_codec.coding import DEFAULT_LEVEL, coder_of
+from vidtwin_codec.coding import DEFAULT_LEVEL, GroupSpan, coder_of
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
 from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.grouping import PackedGroup, Watch, group_packer
+from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.media import MediaInfo, extract_audio
 from vidtwin_codec.options import EncodeOptions
 from vidtwin_codec.options.target import Achieved
@@ -146,6 +149,40 @@ def extract_audio_file(info: MediaInfo, folder: Path, options: EncodeOptions) ->
     return None if found is None else AudioFile(target, AudioInfo(found.codec, found.bytes, found.container))
 
 
+@contextmanager
+def audio_alongside(info: MediaInfo, folder: Path, options: EncodeOptions) -> Iterator[Callable[[], AudioFile | None]]:
+    """Extract the sound of a video that comes down a pipe on a thread of its own, while its pictures are read.
+
+    Args:
+        info: the video, whose feed waits for the pictures' reader.
+        folder: see :func:`extract_audio_file`.
+        options: see :func:`extract_audio_file`.
+
+    Yields:
+        A function that waits for the sound, and raises what is wrong with it.
+    """
+    feed = info.source.feed
+    assert feed is not None  # a file can be read twice
+
+    def extract() -> AudioFile | None:
+        try:
+            return extract_audio_file(info, folder, options)
+        except BaseException:
+            feed.stop()  # rather now than after hours of pictures
+            raise
+
+    with ThreadPoolExecutor(1, "vidtwin-audio") as pool:
+        sound = pool.submit(extract)
+        try:
+            yield sound.result
+        except BaseException:
+            failed = sound.exception() if sound.done() else None
+            feed.stop()
+            if failed is not None:
+                raise failed from None  # it has ended the pictures, too
+            raise
+
+
 def write_vtw(
     stream: BinaryIO,
     encoder: Encoder,
@@ -170,6 +207,55 @@ def count_bytes(encoder: Encoder, pieces: Iterable[Piece], *, quality: float, au
     """Write a whole .vtw of which nothing but the sizes is kept."""
     with open(os.devnull, "wb") as nowhere:
         return write_vtw(nowhere, encoder, pieces, quality=quality, audio=audio)
+
+
+def write_before_audio(
+    stream: BinaryIO,
+    encoder: Encoder,
+    pieces: Iterable[Piece],
+    folder: Path,
+    audio: Callable[[], AudioFile | None],
+) -> Counts:
+    """Write a whole .vtw whose sound is known only when the pictures have come to their end.
+
+    In the file the sound stands before the groups, so these wait in ``folder``.
+
+    Args:
+        stream: a binary stream open for writing.
+        encoder: where the clips come from.
+        pieces: the clips.
+        folder: folder for temporary files.
+        audio: waits for the sound.
+    """
+    options, waiting = encoder.options, folder / "groups"
+    spans: list[tuple[int, GroupSpan]] = []
+    groups = group_packer(encoder, options.quality, options.level, None)
+    try:
+        with waiting.open("wb") as spool:
+
+            def keep(packed: Iterable[PackedGroup]) -> None:
+                for group in packed:
+                    spool.write(group.data)
+                    spans.append((len(group.data), group.span))
+
+            def pack(piece: Piece) -> None:
+                keep(groups.add(piece))
+
+            with Sink(pack, waiting_depth(encoder)) as sink:
+                for piece in pieces:
+                    sink.put(piece)
+            keep(groups.flush())
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
+    sound = audio()
+    info = None if sound is None else sound.info
+    packer = Packer(stream, encoder, quality=options.quality, level=options.level, audio=info)
+    if sound is not None:
+        packer.add_audio(sound.chunks())
+    with waiting.open("rb") as kept:
+        for size, span in spans:
+            packer.store(PackedGroup(kept.read(size), span))
+    return packer.finish()
 
 
 def waiting_depth(encoder: Encoder) -> int:

@@ -80,15 +80,24 @@ def extract_audio(
         headed = ["-bsf:a", "aac_adtstoasc"] if stream.codec == "aac" else []
         kept = ["-c:a", "copy", *headed, *_cut(zero, duration)]
         # Through a pipe: if this process is killed, the broken pipe ends ffmpeg too.
-        with Child([*arguments, *kept, *written, *pictures, "framecrc", "pipe:1"]) as child:
+        with _reading(info, [*arguments, *kept, *written, *pictures, "framecrc", "pipe:1"]) as child:
             size = _finish(child, None, info, Path(target))
         return ExtractedAudio(stream.codec, size) if size else None
     with (
-        Child([*arguments, *_even(stream, zero, duration), *pictures, "null", "-"]) as child,
+        _reading(info, [*arguments, *_even(stream, zero, duration), *pictures, "null", "-"]) as child,
         Child([*_opus(stream, bitrate_kbps), *written], feed=True) as encoder,
     ):
         size = _finish(child, encoder, info, Path(target))
     return ExtractedAudio("opus", size) if size else None
+
+
+def _reading(info: MediaInfo, arguments: list[str]) -> Child:
+    """Start a child that reads the video; from a pipe it gets what the pictures' child gets."""
+    feed = info.source.feed
+    child = Child(arguments, feed=feed is not None)
+    if feed is not None:
+        feed.into(child)
+    return child
 
 
 def audio_arguments(stream: AudioStream, container: Container) -> tuple[str, ...]:

@@ -70,43 +70,73 @@ _NAME = "standard input"
 
 
 class Feed:
-    """The rest of a stream behind its beginning, to be put into one child.
+    """The rest of a stream behind its beginning, to be put into children: the pictures' and, with sound, the sound's.
 
     Args:
         head: the beginning, in a file.
         rest: what follows it, without a buffer.
+        children: number of children that get it. Reading begins when all are there.
 
     Attributes:
         bytes: read so far, the beginning included.
         error: what ended the reading, if it was not the end.
     """
 
-    def __init__(self, head: Path, rest: IO[bytes]) -> None:
-        self._head, self._rest = head, rest
+    def __init__(self, head: Path, rest: IO[bytes], children: int = 1) -> None:
+        self._head, self._rest, self._expected = head, rest, children
         self.bytes = head.stat().st_size
         self.error: VidtwinError | None = None
-        self._begun = False
+        self._children: list[Child] = []
+        self._lock, self._stopped = threading.Lock(), False
 
     def into(self, child: Child) -> None:
-        """Put all of it into the standard input of a child, on a thread of its own. Can be done once."""
-        if self._begun:
-            raise RuntimeError("a stream can be read only once")
-        self._begun = True
-        machine.start(threading.Thread(target=self._run, args=(child,), name="vidtwin-feed", daemon=True))
+        """Put all of it into the standard input of a child, on a thread that serves all of them."""
+        with self._lock:
+            if len(self._children) == self._expected:
+                raise RuntimeError("a stream can be read only once")
+            self._children.append(child)
+            complete = len(self._children) == self._expected
+            if self._stopped:
+                child.end()
+        if complete:
+            machine.start(threading.Thread(target=self._run, name="vidtwin-feed", daemon=True))
 
-    def _run(self, child: Child) -> None:
-        with contextlib.suppress(BrokenPipeError, ValueError):  # the child has ended, and its pipe is closed
-            with self._head.open("rb") as head:
-                while piece := head.read(_CHUNK):
+    def stop(self) -> None:
+        """End all children: nobody wants the rest."""
+        with self._lock:
+            self._stopped = True
+            for child in self._children:
+                child.end()
+
+    def _run(self) -> None:
+        left = list(self._children)
+        with self._head.open("rb") as head:
+            while left and (piece := head.read(_CHUNK)):
+                self._put(piece, left)
+        while left and (piece := self._read()):
+            self.bytes += len(piece)
+            self._put(piece, left)
+        for child in left:
+            with contextlib.suppress(BrokenPipeError, ValueError):
+                child.stdin.close()
+
+    def _put(self, piece: bytes, left: list[Child]) -> None:
+        """Give a piece to all children that still run; while one takes its time, the others may do nothing."""
+        for child in list(left):
+            with contextlib.ExitStack() as stack:
+                for other in left:
+                    if other is not child:
+                        stack.enter_context(other.excused())
+                try:
                     child.stdin.write(piece)
-            while piece := self._read(child):
-                child.stdin.write(piece)
-                self.bytes += len(piece)
-            child.stdin.close()
+                except (BrokenPipeError, ValueError):  # the child has ended, and its pipe is closed
+                    left.remove(child)
 
-    def _read(self, child: Child) -> bytes:
+    def _read(self) -> bytes:
         try:
-            with child.excused():  # whoever sends it may take his time
+            with contextlib.ExitStack() as stack:
+                for child in self._children:
+                    stack.enter_context(child.excused())  # whoever sends it may take his time
                 return self._rest.read(_CHUNK)
         except OSError as error:
             self.error = explain_os_error(error, _NAME)
@@ -135,7 +165,7 @@ def open_piped(folder: Path, *, sound: bool, fps: Fraction | None = None, whole:
 
     Args:
         folder: for what is stored; has to stay as long as the video is read.
-        sound: is wanted, which is needed before the pictures.
+        sound: is wanted, so that the stream goes to a child of its own for it, too.
         fps: frame rate to resample to; None: the video's own.
         whole: store all of it in any case.
 
@@ -181,19 +211,20 @@ def _begin(path: Path, stream: IO[bytes], sound: bool, fps: Fraction | None) -> 
             continue
         if (found.frames or 0) < _ENOUGH_FRAMES:
             continue
-        if found.variable_rate or (sound and found.audio_streams) or fps not in (None, found.fps):
+        if found.variable_rate or fps not in (None, found.fps):
             return None
-        return _live(found, path, stream, demuxer)
+        children = 2 if sound and found.audio_streams else 1
+        return _live(found, Feed(path, stream, children), demuxer)
     return None
 
 
-def _live(found: MediaInfo, path: Path, stream: IO[bytes], demuxer: str) -> MediaInfo:
+def _live(found: MediaInfo, feed: Feed, demuxer: str) -> MediaInfo:
     before = found.source.arguments[: -len(_input(found))]
     source = replace(
         found.source,
         path=Path(_NAME),
         arguments=(*before, "-f", demuxer, "-i", "pipe:0"),
-        feed=Feed(path, stream),
+        feed=feed,
     )
     said = tuple(text for text in found.warnings if not text.startswith("truncated"))
     return replace(
