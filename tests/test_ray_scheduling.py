@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -266,7 +268,25 @@ def test_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(VidtwinError, match=reason):
             cluster(device, machine, cores=cores)
-    with pytest.raises(VidtwinError, match="no Ray cluster at nowhere:6379: refused"):
-        _connect(fake_ray(error=ConnectionError("refused")), "nowhere:6379")
-    with pytest.raises(VidtwinError, match="Ray client's address"):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(VidtwinError, match=f"no Ray cluster at {address}: not a cluster"):
+            _connect(fake_ray(error=ConnectionError("not a cluster")), address)
+    with pytest.raises(VidtwinError, match=f"no Ray cluster at {address}: Connection refused"):
+        _connect(fake_ray(), address)  # nobody answers there any more
+    with pytest.raises(VidtwinError, match="address of a Ray client"):
         _connect(fake_ray(), "ray://nowhere:10001")
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "nowhere", "head:", "head:port", "http://head:6379"])
+def test_what_is_no_address_is_wrong_usage(run: Run, tmp_path: Path, address: str) -> None:  # noqa: F811
+    code, _, err = run("batch", tmp_path, tmp_path / "out", "--engine", "ray", "--ray-address", address)
+    assert (code, f"'--ray-address': {address}: " in err) == (2, True), err
+
+
+def test_a_cluster_that_is_not_there_is_one_line(run: Run, make_video: MakeVideo, tmp_path: Path) -> None:  # noqa: F811
+    source, began = make_video("a.mp4"), time.monotonic()
+    code, _, err = run("batch", source, tmp_path / "out", "--engine", "ray", "--ray-address", "127.0.0.1:1")
+    assert (code, "no Ray cluster at 127.0.0.1:1: Connection refused" in err) == (1, True), err
+    assert len(err.splitlines()) == 2  # what is wrong, and what to do about it
+    assert time.monotonic() - began < 60

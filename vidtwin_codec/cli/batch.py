@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from vidtwin_codec.batch.options import BatchOptions
+from vidtwin_codec.batch.ray.cluster import RayOptions, check_address
 from vidtwin_codec.batch.shards import Shard
 from vidtwin_codec.cli.batch_output import BatchProgress, print_plan, print_summary
 from vidtwin_codec.cli.common import (
@@ -41,6 +42,16 @@ def parse_shard(context: click.Context, parameter: click.Parameter, text: str | 
         return None if text is None else Shard.parse(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def parse_ray_address(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """``auto`` or HOST:PORT."""
+    try:
+        if text:
+            check_address(text)
+    except VidtwinError as error:
+        raise click.BadParameter(f"{error.message}; {error.hint}") from None
+    return text or None
 
 
 @click.command("batch")
@@ -98,8 +109,9 @@ def parse_shard(context: click.Context, parameter: click.Parameter, text: str | 
 @click.option(
     "--ray-address",
     metavar="ADDRESS",
+    callback=parse_ray_address,
     show_default="$RAY_ADDRESS, or a new cluster on this machine",
-    help="Address of the Ray cluster; auto is one that was started on this machine.",
+    help="Address of the Ray cluster, as HOST:PORT; auto is one that was started on this machine.",
 )
 @click.option(
     "--worker-cores",
@@ -156,7 +168,6 @@ def batch_command(
     with contextlib.ExitStack() as held:
         engine = None
         if ray is not None:
-            from vidtwin_codec.batch.ray.cluster import RayOptions
             from vidtwin_codec.batch.ray.engine import RayEngine
 
             engine = held.enter_context(RayEngine(destination, options, RayOptions(**ray), Reporter(said=screen.print)))

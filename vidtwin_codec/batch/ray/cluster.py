@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,8 @@ CORES = 4
 smaller one keeps a network in memory for little use."""
 GPU_CORES = 8
 """Most cores that a worker takes beside its GPU, for ffmpeg and for packing."""
+_PORT = re.compile(r"(?P<host>[^\s/:]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+_REACH_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray prints messages of raylets to standard output, where --json goes; the pool reports those that matter
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    # each try to reach a cluster would write a line of its own
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     try:
         import ray
     except ImportError as error:
@@ -128,12 +134,48 @@ def _import_ray() -> Any:
     return ray
 
 
-def _connect(ray: Any, address: str | None) -> None:
-    if address is not None and address.startswith("ray://"):
+def check_address(address: str) -> None:
+    """Refuse what cannot be the address of a cluster.
+
+    Raises:
+        VidtwinError: it is a Ray client's address, or neither ``auto`` nor ``local`` nor HOST:PORT.
+    """
+    if address.startswith("ray://"):
         raise VidtwinError(
-            "a Ray client's address (ray://) will not do: the outputs have to be seen from here",
-            "run vidtwin on a machine of the cluster, with its address or --ray-address auto",
+            f"{address}: the address of a Ray client will not do, since the outputs have to be seen from here",
+            "run vidtwin on a machine of the cluster, with --ray-address auto or HOST:PORT",
         )
+    if address not in ("auto", "local") and _PORT.fullmatch(address) is None:
+        raise VidtwinError(f"{address}: not the address of a Ray cluster", "write auto or HOST:PORT, such as HEAD:6379")
+
+
+def _reach(address: str) -> None:
+    """See whether somebody answers there: Ray itself would try for minutes.
+
+    Raises:
+        VidtwinError: nobody does.
+    """
+    found = _PORT.fullmatch(address)
+    if found is None:
+        return
+    try:
+        socket.create_connection((found["host"].strip("[]"), int(found["port"])), _REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, getattr(error, "strerror", None) or str(error)) from error
+
+
+def _no_cluster(address: str | None, reason: str) -> VidtwinError:
+    return VidtwinError(
+        f"no Ray cluster at {address or 'this machine'}: {reason}",
+        "is it up (ray status)? Where it asks for a token, RAY_AUTH_MODE=token must be set here, too; "
+        "without an address a cluster is started on this machine",
+    )
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    if address is not None:
+        check_address(address)
+        _reach(address)
     more: dict[str, Any]
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
@@ -147,9 +189,4 @@ def _connect(ray: Any, address: str | None) -> None:
         with signals.kept_from_children():
             ray.init(address=address, **more, **quiet)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        reason = " ".join(str(error).split())
-        raise VidtwinError(
-            f"no Ray cluster at {address or 'this machine'}: {reason}",
-            "is it up (ray status)? Where it asks for a token, RAY_AUTH_MODE=token must be set here, too; "
-            "without an address a cluster is started on this machine",
-        ) from error
+        raise _no_cluster(address, " ".join(str(error).split())) from error
