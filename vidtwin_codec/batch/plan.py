@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import TypeVar
 
 from vidtwin_codec import weights
 from vidtwin_codec.batch.engine import Job, Row
+from vidtwin_codec.batch.looking import PATIENCE_SECONDS, in_parallel
 from vidtwin_codec.batch.names import name_outputs
 from vidtwin_codec.batch.options import BatchOptions
 from vidtwin_codec.batch.records import FileStamp, Record, Records
@@ -21,7 +20,6 @@ from vidtwin_codec.decoding.decoder import matching_weights
 from vidtwin_codec.encoding.encode import look
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import MediaInfo, stated_seconds
-from vidtwin_codec.media.ffmpeg import end_children, thread_count
 from vidtwin_codec.model import VidTwinConfig
 from vidtwin_codec.network.device import MAX_BATCH
 from vidtwin_codec.network.geometry import Geometry, scaled_size
@@ -34,8 +32,9 @@ NOT_OURS = "an output of that name exists and no batch has made it; --force repl
 _PIECES = 5
 _BYTES_PER_SECOND = 250_000  # a guess for a video whose length only decoding can tell
 
-T = TypeVar("T")
-R = TypeVar("R")
+_UNSEEN_MEMORY = 1 << 30  # a guess at the frames in memory of a file that nobody has looked at
+SLOW = "takes long to look at, which is done in its turn"
+_SHOWN = 4
 
 
 @dataclass
@@ -109,8 +108,13 @@ class Planner:
         if not (names or listing.problems or problems):
             raise VidtwinError("nothing to work on", "; ".join(listing.notes) or None)
         looking = reporter.stage("looking at files", "file")
-        found = in_parallel(lambda one: self._look(one, names[one]), chosen, looking)
-        for one, result in zip(chosen, found, strict=True):
+        found = in_parallel(lambda one: self._look(one, names[one]), chosen, looking, patience=PATIENCE_SECONDS)
+        slow = [str(one.path) for one, result in zip(chosen, found, strict=True) if result is None]
+        if slow:
+            shown = ", ".join([*slow[:_SHOWN], *(["…"] if len(slow) > _SHOWN else [])])
+            plan.notes.append(f"slow to look at, so done last: {len(slow)} ({shown})")
+        for one, given in zip(chosen, found, strict=True):
+            result = self._unseen(one, names[one]) if given is None else given
             if isinstance(result, VidtwinError):
                 plan.failed.append(failed_row(str(one.path), str(self._destination / names[one]), result.message))
             elif isinstance(result, Job):
@@ -126,7 +130,7 @@ class Planner:
         # shards follow from the files alone, never from what is done already, so that all machines agree on them
         inputs = sorted(inputs, key=lambda one: one.relative.as_posix())
         found = in_parallel(self._stated, [one.path for one in inputs], reporter.stage("sharing out", "file"))
-        seconds = [0.0 if isinstance(one, VidtwinError) else one for one in found]
+        seconds = [one if isinstance(one, float) else 0.0 for one in found]
         chosen = [inputs[index] for index in shard_members(seconds, shard)]
         plan.elsewhere = len(inputs) - len(chosen)
         return chosen
@@ -152,6 +156,16 @@ class Planner:
         if options.decodes:
             return self._vtw_job(one.path, output, name.as_posix(), stamp, reason)
         return self._video_job(one.path, output, name.as_posix(), stamp, reason)
+
+    def _unseen(self, one: Input, name: PurePath) -> Job | VidtwinError:
+        """Make a job, to be done last, of an input that takes long to look at; the job itself looks at it."""
+        try:
+            stamp = FileStamp.of(one.path)
+        except VidtwinError as error:
+            return error
+        seconds = stamp.bytes / _BYTES_PER_SECOND
+        output = self._destination / name
+        return Job(one.path, output, name.as_posix(), stamp, None, 0, seconds, 0.0, _UNSEEN_MEMORY, SLOW)
 
     def why_again(self, record: Record, source: Path, stamp: FileStamp, output: Path) -> str | None:
         """Say why a recorded output must be made again; None if it is up to date."""
@@ -206,31 +220,6 @@ class Planner:
             memory += geometry.clip_frames * geometry.width * geometry.height * 3 * 4
         cost = float(geometry.clips(frames) * tiles)
         return Job(source, output, name, stamp, info, frames, seconds, cost, memory, reason)
-
-
-def in_parallel(look: Callable[[T], R], items: Sequence[T], reporter: Reporter) -> list[R | VidtwinError]:
-    """Call ``look`` for every item, several at once; a VidtwinError takes the place of that item's result."""
-
-    def safely(item: T) -> R | VidtwinError:
-        try:
-            return look(item)
-        except VidtwinError as error:
-            return error
-
-    results: list[R | VidtwinError] = []
-    reporter.started(len(items), "")
-    pool = ThreadPoolExecutor(thread_count() + 1, thread_name_prefix="vidtwin-probe")
-    try:
-        for result in pool.map(safely, items):
-            results.append(result)
-            reporter.advanced(1)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        end_children()
-        raise
-    finally:
-        pool.shutdown()
-    return results
 
 
 def _failures(listing: Listing, problems: dict[Input, str]) -> list[Row]:

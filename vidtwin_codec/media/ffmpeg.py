@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO
@@ -130,10 +130,14 @@ _running: weakref.WeakSet[Child] = weakref.WeakSet()
 _running_lock = threading.Lock()
 
 
-def end_children() -> None:
-    """End every ffmpeg that this process runs, so that it can leave in a hurry: those who wait for one find it dead."""
+def end_children(threads: Collection[int] | None = None) -> None:
+    """End ffmpegs that this process runs, so that it can leave in a hurry: those who wait for one find it dead.
+
+    Args:
+        threads: identifiers of the threads whose ffmpegs are ended; None ends all.
+    """
     with _running_lock:
-        children = list(_running)
+        children = [child for child in _running if threads is None or child.thread in threads]
     for child in children:
         child.end()
 
@@ -208,6 +212,7 @@ class Child(Closing):
             raise VidtwinError("a file name cannot hold a null character") from error
         except RuntimeError as error:
             raise VidtwinError(_NO_THREADS) from error
+        self.thread = threading.get_ident()
         with _running_lock:
             _running.add(self)
         self._wanted = wanted
