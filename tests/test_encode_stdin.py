@@ -12,7 +12,7 @@ from media_samples import ffmpeg
 from vidtwin_codec import EncodeOptions
 from vidtwin_codec import encode as encode_video
 from vidtwin_codec.container import VtwReader, VtwStream
-from vidtwin_codec.encoding import writing
+from vidtwin_codec.encoding import audio
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import live
 from vidtwin_codec.media.live import open_piped
@@ -77,7 +77,7 @@ def test_sound_that_cannot_be_had_ends_the_encoding(
     def fail(*_: object, **__: object) -> None:
         raise VidtwinError("the sound cannot be extracted")
 
-    monkeypatch.setattr(writing, "extract_audio", fail)
+    monkeypatch.setattr(audio, "extract_audio", fail)
     options = EncodeOptions(weights=str(micro_weights), device="cpu")
     with video(tmp_path, "in.mkv").open("rb") as stream:
         monkeypatch.setattr(live, "piped_input", lambda: stream)

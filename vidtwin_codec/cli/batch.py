@@ -146,8 +146,9 @@ def batch_command(
     """Encode every video below SRC into the same tree below DST, or decode with --decode.
 
     SRC is a folder, a pattern in quotes, or a file; there may be several. All are looked at before work starts, but for
-    those that take long, whose turn is last. One bad file does not stop the others. The same command again goes on where the last one stopped: what is whole and was made
-    from the same source with the same options is skipped. DST/report.json and report.csv hold a line for every file.
+    those that take long, whose turn is last. One bad file does not stop the others. The same command again goes on
+    where the last one stopped: what is whole and was made from the same source with the same options is skipped.
+    DST/report.json and report.csv hold a line for every file.
 
     \b
     vidtwin batch videos/ packed/

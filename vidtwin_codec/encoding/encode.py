@@ -11,17 +11,11 @@ from typing import BinaryIO
 
 from vidtwin_codec import weights
 from vidtwin_codec.container import Counts
+from vidtwin_codec.encoding.audio import AudioFile, audio_alongside, extract_audio_file, too_many_kbps
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.control import Controller
 from vidtwin_codec.encoding.rate.wide import WideController
-from vidtwin_codec.encoding.writing import (
-    AudioFile,
-    Written,
-    audio_alongside,
-    extract_audio_file,
-    write_before_audio,
-    write_vtw,
-)
+from vidtwin_codec.encoding.writing import Written, write_before_audio, write_vtw
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import (
     atomic_path,
@@ -32,7 +26,7 @@ from vidtwin_codec.files import (
     renamed,
     temporary_folder,
 )
-from vidtwin_codec.media import MediaInfo, open_piped, opus_limit, probe
+from vidtwin_codec.media import MediaInfo, open_piped, probe
 from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, announce_compiling
 from vidtwin_codec.options import EncodeOptions, EncodeResult, Reporter
 
@@ -87,12 +81,11 @@ def encode(
         entry = weights.resolve(options.weights)
         network = load(entry, options, "encoder")
         announce_compiling(network.layout, network.device, reporter)
-        comes = info.source.feed is not None and options.audio != "none" and bool(info.audio_streams)
-        audio = None if comes else extract_audio_file(info, folder, options)
-        if (comes or audio is not None) and options.audio == "opus":
-            most = opus_limit(info.audio_streams[0])
-            if (options.audio_kbps or 0) > most:
-                warn(f"{options.audio_kbps} kbit/s of Opus are more than mono can have: the sound has {most}")
+        if text := too_many_kbps(info, options):
+            warn(text)
+        # what comes down a pipe is read once, pictures and audio together
+        alongside = info.source.feed is not None and options.audio != "none" and bool(info.audio_streams)
+        audio = None if alongside else extract_audio_file(info, folder, options)
         stream = stack.enter_context(_open_output(output, options))
         job = EncodeJob(info, network, entry, options, warn)
         if write is not None:
@@ -100,12 +93,8 @@ def encode(
                 warn(text)
             encoder = Encoder(job)
             written = Written(write(stream, encoder, audio), encoder, options.quality)
-        elif comes:
-            encoder = Encoder(job)
-            sound = stack.enter_context(audio_alongside(info, folder, options))
-            with closing(encoder.pieces(reporter)) as pieces:
-                counts = write_before_audio(stream, encoder, pieces, folder, sound)
-            written = Written(counts, encoder, options.quality)
+        elif alongside:
+            written = _write_alongside(stream, Encoder(job), folder, reporter)
         elif options.target is None:
             written = _write(stream, Encoder(job), audio, reporter)
         else:
@@ -177,3 +166,11 @@ def _write(stream: BinaryIO, encoder: Encoder, audio: AudioFile | None, reporter
     # packing overlaps with the network, which overlaps with reading
     with closing(encoder.pieces(reporter)) as pieces:
         return Written(write_vtw(stream, encoder, pieces, quality=quality, audio=audio), encoder, quality)
+
+
+def _write_alongside(stream: BinaryIO, encoder: Encoder, folder: Path, reporter: Reporter) -> Written:
+    with (
+        audio_alongside(encoder.info, folder, encoder.options) as audio,
+        closing(encoder.pieces(reporter)) as pieces,
+    ):
+        return Written(write_before_audio(stream, encoder, pieces, folder, audio), encoder, encoder.options.quality)

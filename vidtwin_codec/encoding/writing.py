@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,10 +11,10 @@ from typing import Any, BinaryIO
 from vidtwin_codec import __version__
 from vidtwin_codec.coding import DEFAULT_LEVEL, GroupSpan, coder_of
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
+from vidtwin_codec.encoding.audio import AudioFile
 from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.grouping import PackedGroup, Watch, group_packer
 from vidtwin_codec.files import explain_os_error
-from vidtwin_codec.media import MediaInfo, extract_audio
 from vidtwin_codec.options import EncodeOptions
 from vidtwin_codec.options.target import Achieved
 from vidtwin_codec.stages import Sink, depth_for
@@ -109,23 +107,6 @@ def _provenance(options: EncodeOptions) -> dict[str, Any]:
     return target | effort | part
 
 
-_CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class AudioFile:
-    """An extracted sound track and where it lies."""
-
-    path: Path
-    info: AudioInfo
-
-    def chunks(self) -> Iterator[bytes]:
-        """Its bytes."""
-        with self.path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
-
-
 @dataclass(frozen=True)
 class Written:
     """A finished .vtw: its counts, the encoder with the short side used, the quality, and how near a target it came."""
@@ -134,53 +115,6 @@ class Written:
     encoder: Encoder
     quality: float
     achieved: Achieved | None = None
-
-
-def extract_audio_file(info: MediaInfo, folder: Path, options: EncodeOptions) -> AudioFile | None:
-    """The sound that ``options`` ask for, in a file in ``folder``; None if there is none.
-
-    Raises:
-        VidtwinError: the sound cannot be read or written.
-    """
-    if options.audio == "none":
-        return None
-    target = folder / "audio.mka"
-    found = extract_audio(info, target, mode=options.audio, bitrate_kbps=options.audio_kbps)
-    return None if found is None else AudioFile(target, AudioInfo(found.codec, found.bytes, found.container))
-
-
-@contextmanager
-def audio_alongside(info: MediaInfo, folder: Path, options: EncodeOptions) -> Iterator[Callable[[], AudioFile | None]]:
-    """Extract the sound of a video that comes down a pipe on a thread of its own, while its pictures are read.
-
-    Args:
-        info: the video, whose feed waits for the pictures' reader.
-        folder: see :func:`extract_audio_file`.
-        options: see :func:`extract_audio_file`.
-
-    Yields:
-        A function that waits for the sound, and raises what is wrong with it.
-    """
-    feed = info.source.feed
-    assert feed is not None  # a file can be read twice
-
-    def extract() -> AudioFile | None:
-        try:
-            return extract_audio_file(info, folder, options)
-        except BaseException:
-            feed.stop()  # rather now than after hours of pictures
-            raise
-
-    with ThreadPoolExecutor(1, "vidtwin-audio") as pool:
-        sound = pool.submit(extract)
-        try:
-            yield sound.result
-        except BaseException:
-            failed = sound.exception() if sound.done() else None
-            feed.stop()
-            if failed is not None:
-                raise failed from None  # it has ended the pictures, too
-            raise
 
 
 def write_vtw(

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidtwin_codec import weights
+from vidtwin_codec.encoding.audio import extract_audio_file
 from vidtwin_codec.encoding.encode import encode, look
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
 from vidtwin_codec.encoding.rate.sample import affordable_clips, count_frames
-from vidtwin_codec.encoding.writing import count_bytes, extract_audio_file
+from vidtwin_codec.encoding.writing import count_bytes
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.evaluation.measure.codec import measure_codec
 from vidtwin_codec.evaluation.measure.options import MeasureOptions

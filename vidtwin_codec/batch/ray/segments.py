@@ -16,10 +16,11 @@ from typing import BinaryIO
 
 from vidtwin_codec import weights
 from vidtwin_codec.container import Counts, GroupEntry
+from vidtwin_codec.encoding.audio import AudioFile
 from vidtwin_codec.encoding.encode import WriteVideo
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder, Piece
 from vidtwin_codec.encoding.grouping import PackedGroup, group_packer
-from vidtwin_codec.encoding.writing import AudioFile, Packer, waiting_depth
+from vidtwin_codec.encoding.writing import Packer, waiting_depth
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.media import MediaInfo
