@@ -13,6 +13,9 @@ from hypothesis import settings
 from media_samples import ffmpeg
 from micro import pipeline_model, window_model, write_weights
 
+from vidtwin_codec.cli.main import main
+from vidtwin_codec.signals import STOPPING
+
 # a busy machine must not fail a test that is right; pytest's own timeout stops one that hangs
 settings.register_profile("vidtwin", deadline=None)
 settings.load_profile("vidtwin")
@@ -54,3 +57,27 @@ def make_video(tmp_path: Path) -> MakeVideo:
         return path
 
     return make
+
+
+Run = Callable[..., tuple[int, str, str]]
+VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``code, out, err = run("encode", …)`` in this process."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vidtwin", *map(str, arguments)])
+        handlers = {number: signal.getsignal(number) for number in STOPPING}
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return call

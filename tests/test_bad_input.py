@@ -9,14 +9,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from conftest import MakeVideo
+from conftest import VIDTWIN, MakeVideo, Run
 from media_samples import ffmpeg
-from test_cli import VIDTWIN, Run, run  # noqa: F401  (run is a fixture)
 
 from vidtwin_codec.media import probe
 
 
-def refuses(run: Run, *arguments: str | Path) -> str:  # noqa: F811
+def refuses(run: Run, *arguments: str | Path) -> str:
     """Run, expect exit code 1, and give the one line of error."""
     code, out, err = run(*arguments)
     lines = [line for line in err.splitlines() if line.startswith("vidtwin: ")]
@@ -25,7 +24,7 @@ def refuses(run: Run, *arguments: str | Path) -> str:  # noqa: F811
     return lines[0]
 
 
-def test_inputs_that_are_no_video(run: Run, tmp_path: Path, micro_weights: Path) -> None:  # noqa: F811
+def test_inputs_that_are_no_video(run: Run, tmp_path: Path, micro_weights: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video\n" * 50)
     (tmp_path / "empty.mp4").touch()
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", tmp_path / "sound.m4a")
@@ -44,7 +43,7 @@ def test_inputs_that_are_no_video(run: Run, tmp_path: Path, micro_weights: Path)
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_unreadable_input(run: Run, micro_weights: Path) -> None:  # noqa: F811
+def test_unreadable_input(run: Run, micro_weights: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
         Path(folder).chmod(0o755)
         source = Path(folder, "in.mp4")
@@ -62,7 +61,7 @@ def test_unreadable_input(run: Run, micro_weights: Path) -> None:  # noqa: F811
 
 
 def test_outputs_that_cannot_be(
-    run: Run,  # noqa: F811
+    run: Run,
     make_video: MakeVideo,
     tmp_path: Path,
     micro_weights: Path,
@@ -82,7 +81,7 @@ def test_outputs_that_cannot_be(
 
 
 def test_a_truncated_video_is_encoded_as_far_as_it_goes(
-    run: Run,  # noqa: F811
+    run: Run,
     make_video: MakeVideo,
     tmp_path: Path,
     micro_weights: Path,
@@ -103,7 +102,7 @@ def test_a_truncated_video_is_encoded_as_far_as_it_goes(
 
 
 def test_weights_that_cannot_be_used(
-    run: Run,  # noqa: F811
+    run: Run,
     make_video: MakeVideo,
     tmp_path: Path,
 ) -> None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from batches import encoding, json_lines, outputs, run_batch, spread
-from conftest import MakeVideo
-from test_cli import Run, run  # noqa: F401  (a fixture)
+from conftest import VIDTWIN, MakeVideo, Run
 
 from vidtwin_codec.batch.rows import ROW_KEYS
-
-VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
 
 
 @pytest.fixture
@@ -24,7 +20,7 @@ def videos(make_video: MakeVideo, tmp_path: Path) -> Path:
     return spread(make_video("one.mp4", frames=8), tmp_path / "videos", "a.mp4", "sub/b.mp4", "sub/b.mov")
 
 
-def test_a_run_and_a_rerun(run: Run, videos: Path, micro_weights: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_and_a_rerun(run: Run, videos: Path, micro_weights: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed"
     (videos / "bad.mp4").write_bytes(b"no")
     command = ("batch", videos, packed, "--weights", micro_weights, "--device", "cpu")
@@ -65,7 +61,7 @@ def test_a_run_and_a_rerun(run: Run, videos: Path, micro_weights: Path, tmp_path
     assert list(outputs(tmp_path / "back")) == ["a.mp4", "sub/b.mov.mp4", "sub/b.mp4.mp4"]
 
 
-def test_wrong_usage(run: Run, videos: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_wrong_usage(run: Run, videos: Path, tmp_path: Path) -> None:
     for arguments, said in (
         ([videos], "name what to work on"),
         ([videos, tmp_path / "out", "--crf", "20"], "--crf is about decoding"),

@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeVideo
+from conftest import VIDTWIN, MakeVideo, Run
 
-from vidtwin_codec.cli.main import VERBS, main
+from vidtwin_codec.cli.main import VERBS
 from vidtwin_codec.media import probe
-from vidtwin_codec.signals import STOPPING
-
-Run = Callable[..., tuple[int, str, str]]
-VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """``code, out, err = run("encode", …)`` in this process."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vidtwin", *map(str, arguments)])
-        handlers = {number: signal.getsignal(number) for number in STOPPING}
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return call
 
 
 def test_help_is_instant_and_lists_every_verb() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import MakeVideo
+from conftest import VIDTWIN, MakeVideo
 from hypothesis import given
 from hypothesis import strategies as st
 from micro import micro_model
@@ -23,7 +22,6 @@ from vidtwin_codec.cli.screen import Screen, broken
 from vidtwin_codec.model import save_checkpoint
 from vidtwin_codec.reporter import Reporter
 
-VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
 WIDTHS = (40, 80, 200)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_coding_sparse import LAYOUT, VIDEO, equal, like_video, rounded, some_latents, steps
+from sparse_latents import LAYOUT, VIDEO, equal, like_video, rounded, some_latents, steps
 
 from vidtwin_codec.coding import LatentArrays, Placement, SparseGroupDecoder, SparseGroupEncoder
 from vidtwin_codec.coding.placement import MAX_ORIGIN

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sparse_latents import LAYOUT, VIDEO, equal, like_video, one, rounded, some_latents, steps
 
 from vidtwin_codec.coding import (
     CODERS,
@@ -25,7 +26,6 @@ from vidtwin_codec.coding import (
     LatentLayout,
     SparseGroupDecoder,
     SparseGroupEncoder,
-    Steps,
     pack_group,
     unpack_group,
 )
@@ -35,41 +35,6 @@ from vidtwin_codec.coding.sparse.coder import ending
 from vidtwin_codec.errors import VidtwinError
 
 ROOT = Path(__file__).parent.parent
-LAYOUT = LatentLayout((4, 2, 3, 26), (2, 4, 3), (2, 4, 2), Patterns(8, (16, 6, 4)))
-VIDEO = LatentLayout((16, 4, 5, 96), (3, 16, 5), (3, 16, 4), Patterns(32, (60, 20, 16)))
-
-
-def steps(layout: LatentLayout, size: float = 1.0) -> Steps:
-    slots, _, _, channels = layout.structure
-    return Steps(np.full((slots, channels), size), *np.full((2, layout.dynamics_x[0]), size))
-
-
-def some_latents(layout: LatentLayout, count: int, seed: int = 0, spread: float = 0.5) -> LatentArrays:
-    values = np.random.default_rng(seed)
-    return LatentArrays(*(values.laplace(0, spread, (count, *shape)).astype(np.float32) for shape in layout.shapes()))
-
-
-def like_video(clips: int, seed: int = 0) -> LatentArrays:
-    """Latents that fall off with frequency, and stay alike from clip to clip."""
-    assert VIDEO.patterns is not None
-    frequencies = VIDEO.patterns.frequencies
-    fall = 30 / (1 + frequencies[:, 1] + frequencies[:, 2]) ** 1.3 / (1 + np.arange(16)[:, None]) ** 0.8
-    first = some_latents(VIDEO, 1, seed, 1.0).structure * fall[:, None, None, :].astype(np.float32)
-    clipwise = [first + 0.2 * some_latents(VIDEO, 1, seed + 1 + clip, 1.0).structure for clip in range(clips)]
-    lines = some_latents(VIDEO, clips, seed, 0.2)
-    return lines._replace(structure=np.concatenate(clipwise))
-
-
-def one(latents: LatentArrays, clip: int, tiles: int = 1) -> LatentArrays:
-    return LatentArrays(*(array[clip * tiles : (clip + 1) * tiles] for array in latents))
-
-
-def rounded(latents: LatentArrays) -> LatentArrays:
-    return LatentArrays(*(np.clip(np.rint(a), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32) for a in latents))
-
-
-def equal(a: LatentArrays, b: LatentArrays) -> bool:
-    return all(x.dtype == y.dtype == np.int32 and np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 @st.composite
@@ -239,7 +204,8 @@ def test_the_ending_lies_in_the_interval(low: int, size: int) -> None:
 PROGRAM = """
 import sys; sys.path.insert(0, "tests")
 import hashlib, numpy as np
-from test_coding_sparse import LAYOUT, SparseGroupEncoder, CODERS, SPARSE, one, rounded, some_latents, steps
+from sparse_latents import LAYOUT, one, rounded, some_latents, steps
+from vidtwin_codec.coding import CODERS, SPARSE, SparseGroupEncoder
 from vidtwin_codec.coding.sparse import jit
 encoder = SparseGroupEncoder(LAYOUT, 2, steps(LAYOUT))
 latents = some_latents(LAYOUT, 6, spread=1.5)

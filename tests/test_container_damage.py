@@ -9,9 +9,9 @@ import zlib
 
 import numpy as np
 import pytest
+from containers import assert_same, some_groups, some_header, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_container import assert_same, some_groups, some_header, write
 
 from vidtwin_codec.coding import CorruptGroupError, pack_group, zstd_frame
 from vidtwin_codec.container import AudioInfo, FrameRange, GroupEntry, VtwReader, verify

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from containers import some_groups, some_header, write
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_container import some_groups, some_header, write
 
 from vidtwin_codec.coding import LatentLayout, Steps, zstd_frame
 from vidtwin_codec.coding.patterns import Patterns

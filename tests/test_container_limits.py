@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from test_container import some_groups, some_header, write
+from containers import some_groups, some_header, write
 
 from vidtwin_codec.cli.main import cli
 from vidtwin_codec.coding import (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MakeVideo
+from conftest import VIDTWIN, MakeVideo
 from media_samples import read_all
 
 from vidtwin_codec.decoding.decode import decode, decode_frames
@@ -20,8 +20,6 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import FrameWriter, probe
 from vidtwin_codec.media.formats import container_for
 from vidtwin_codec.options import DecodeOptions, EncodeOptions
-
-VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
 
 
 @pytest.fixture

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MakeVideo
+from conftest import VIDTWIN, MakeVideo
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +22,6 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import probe
 from vidtwin_codec.options import DecodeOptions, EncodeOptions
 
-VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.vtw"))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from conftest import VIDTWIN
 from media_samples import ffmpeg
 
 from vidtwin_codec import EncodeOptions
@@ -17,7 +17,6 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import live
 from vidtwin_codec.media.live import open_piped
 
-VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
 FRAGMENTS = ("-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-g", "25")
 KINDS = {"mkv": (), "ts": (), "y4m": ("-pix_fmt", "yuv420p"), "mp4": FRAGMENTS}
 

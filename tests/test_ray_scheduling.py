@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 from batches import encoding
-from conftest import MakeVideo
+from conftest import MakeVideo, Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import Run, run  # noqa: F401
 
 from vidtwin_codec import VidtwinError
 from vidtwin_codec.batch.engine import Ended, Event, Job, Warned
@@ -222,7 +221,7 @@ def test_temporaries_of_a_killed_process_can_be_told_apart(tmp_path: Path) -> No
 
 
 def test_without_ray(
-    run: Run,  # noqa: F811
+    run: Run,
     make_video: MakeVideo,
     micro_weights: Path,
     tmp_path: Path,
@@ -279,12 +278,12 @@ def test_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "nowhere", "head:", "head:port", "http://head:6379"])
-def test_what_is_no_address_is_wrong_usage(run: Run, tmp_path: Path, address: str) -> None:  # noqa: F811
+def test_what_is_no_address_is_wrong_usage(run: Run, tmp_path: Path, address: str) -> None:
     code, _, err = run("batch", tmp_path, tmp_path / "out", "--engine", "ray", "--ray-address", address)
     assert (code, f"'--ray-address': {address}: " in err) == (2, True), err
 
 
-def test_a_cluster_that_is_not_there_is_one_line(run: Run, make_video: MakeVideo, tmp_path: Path) -> None:  # noqa: F811
+def test_a_cluster_that_is_not_there_is_one_line(run: Run, make_video: MakeVideo, tmp_path: Path) -> None:
     source, began = make_video("a.mp4"), time.monotonic()
     code, _, err = run("batch", source, tmp_path / "out", "--engine", "ray", "--ray-address", "127.0.0.1:1")
     assert (code, "no Ray cluster at 127.0.0.1:1: Connection refused" in err) == (1, True), err

@@ -5,20 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from micro import micro_model
-from torch import Tensor
+from training_runs import batch
 
-from vidtwin_codec.model import VidTwin
 from vidtwin_codec.training.clips import pixels
 from vidtwin_codec.training.objective import Objective
-
-
-def batch(model: VidTwin) -> tuple[Tensor, Tensor]:
-    """Clips uint8 ``[2, T, H, W, 3]`` and noise."""
-    config, random = model.config, torch.Generator().manual_seed(2)
-    shape = (2, config.frames, config.height, config.width, 3)
-    clips = torch.randint(0, 256, shape, generator=random, dtype=torch.uint8)
-    elements = sum(part[0].numel() for part in model.encode(pixels(clips)))
-    return clips, torch.randn(2, elements, generator=random)
 
 
 @pytest.mark.parametrize("kl_weight", [0.0, 0.1])

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 from micro import micro_model, noise_clip, window_model, write_weights
-from test_training_objective import batch
-from training_runs import array_folder, listening, micro_options
+from training_runs import array_folder, batch, listening, micro_options
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import Latents, VidTwin, load_checkpoint

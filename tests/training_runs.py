@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from micro import micro_config
 from numpy.typing import NDArray
+from torch import Tensor
 
+from vidtwin_codec.model import VidTwin
 from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.training import TrainOptions
+from vidtwin_codec.training.clips import pixels
 
 
 def moving_picture(frames: int = 12, height: int = 36, width: int = 40, seed: int = 0) -> NDArray[np.uint8]:
@@ -55,3 +59,12 @@ def micro_options(folder: Path, **changes: Any) -> TrainOptions:
 def listening(lines: list[str]) -> Reporter:
     """Keeps messages, warnings and the names of stages."""
     return Reporter(lambda total, doing: lines.append(f"{doing}: {total}"), warned=lines.append, said=lines.append)
+
+
+def batch(model: VidTwin) -> tuple[Tensor, Tensor]:
+    """Clips uint8 ``[2, T, H, W, 3]`` and noise."""
+    config, random = model.config, torch.Generator().manual_seed(2)
+    shape = (2, config.frames, config.height, config.width, 3)
+    clips = torch.randint(0, 256, shape, generator=random, dtype=torch.uint8)
+    elements = sum(part[0].numel() for part in model.encode(pixels(clips)))
+    return clips, torch.randn(2, elements, generator=random)
