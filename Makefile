@@ -1,5 +1,6 @@
 # make demo   what vidtwin needs in .venv; encode, decode and measure the example clip
 # make test   lint, types, documentation and tests
+# make test-lowest   end-to-end tests with the least versions that pyproject.toml declares, in .venv-lowest (Python 3.11)
 # make docs   the documentation as HTML, in build/docs
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,12 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 endif
 
-.PHONY: demo test lint docs format clean
+# torch alone, as what it needs comes from PyPI. $(1): pip, $(2): its options, $(3): what to install.
+NO_INDEX := PyTorch's index did not answer; PyPI's build, which is larger, will do
+from_torch_index = $(if $(TORCH_INDEX),$(1) install $(2) --no-deps --index-url $(TORCH_INDEX) --retries 1 --timeout 15 $(3) \
+	|| echo "     $(NO_INDEX)",true)
+
+.PHONY: demo test test-lowest lint docs format clean
 
 # Two stamps: .demo has what running needs, .dev what working on vidtwin needs besides.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -22,10 +28,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	@echo "1/2  Making a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@echo "2/2  Installing PyTorch and a dozen packages: minutes, the last of them quietly after 'Installing collected packages'"
-ifneq ($(TORCH_INDEX),)
-	@$(PIP) install -c constraints.txt --no-deps --index-url $(TORCH_INDEX) --retries 1 --timeout 15 torch \
-		|| echo "     PyTorch's index did not answer; PyPI's build, which is larger, will do"
-endif
+	@$(call from_torch_index,$(PIP),-c constraints.txt,torch)
 	@$(PIP) install -c constraints.txt -e .
 	@touch $@
 
@@ -48,9 +51,22 @@ docs: $(VENV)/.dev
 test: lint docs
 	$(BIN)/pytest -n 2 --dist worksteal
 
+LOWEST := .venv-lowest
+LOWEST_TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+LOWEST_PIP := $(LOWEST)/bin/python -m pip --disable-pip-version-check
+$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	@$(call from_torch_index,$(LOWEST_PIP),-q,torch==$(LOWEST_TORCH))
+	$(LOWEST_PIP) install -q -c constraints-lowest.txt torch==$(LOWEST_TORCH) \
+		-e '.[hub,train,compare,remote]' torchmetrics pytest pytest-timeout hypothesis
+	@touch $@
+
+test-lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/pytest tests/test_verbs.py tests/test_embedded.py tests/test_latents_remote.py tests/test_weights_fetch.py
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) demo build dist *.egg-info

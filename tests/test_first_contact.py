@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -40,6 +41,19 @@ def test_where_torch_comes_from_is_the_users_choice() -> None:
     assert f"--index-url {CPU_INDEX} " in _planned("demo", f"TORCH_INDEX={CPU_INDEX}")
     assert "--index-url" not in _planned("demo", "TORCH_INDEX=")
     assert CPU_INDEX in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_the_least_versions_that_are_tested_are_those_declared() -> None:
+    ranges = [*PROJECT["project"]["dependencies"]]
+    for extra in ("hub", "train", "compare", "remote", "lpips"):
+        ranges += PROJECT["project"]["optional-dependencies"][extra]
+    declared = {name.lower(): version for name, _, version in (text.partition(">=") for text in ranges)}
+    lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").split("# What these")[0].splitlines()
+    tested = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
+    assert set(declared) - set(tested) == {"torch", "torchvision"}  # gigabytes; see the file
+    assert {name: Version(version) for name, version in tested.items()} == {
+        name: Version(declared[name]) for name in tested
+    }
 
 
 def test_two_lines_install_without_cuda() -> None:
