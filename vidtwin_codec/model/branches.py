@@ -133,7 +133,7 @@ class LinearSlots(nn.Module):
 def mix_tokens(mix: nn.Linear, maps: Tensor) -> Tensor:
     """Apply a linear map over the second axis of ``[B, L, ...]``."""
     batch, length = maps.shape[:2]
-    mixed = torch.matmul(mix.weight, maps.reshape(batch, length, -1)) + mix.bias[:, None]
+    mixed = torch.matmul(mix.weight, maps.reshape(batch, length, -1)).add_(mix.bias[:, None])
     return mixed.view(batch, -1, *maps.shape[2:])
 
 
@@ -208,7 +208,7 @@ class DynamicsEncoder(nn.Module):
         lines = tokens.mean(dim=3)
         y = self._read(lines - lines.mean(dim=1, keepdim=True) - shown_columns.mean(dim=2, keepdim=True))
         y, rows, _ = _worthwhile(y, seen, over_rows=False)
-        return x, y, tokens - shown_columns[:, :, None] - shown(rows)[:, :, :, None]
+        return x, y, (tokens - shown_columns[:, :, None]).sub_(shown(rows)[:, :, :, None])
 
 
 def _worthwhile(lines: Tensor, seen: Tensor, *, over_rows: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -53,12 +53,18 @@ def encode_levels(encoder: VidTwinEncoder, frames: Tensor) -> Latents:
     patch = encoder.config.patch_size
     grid = height // patch, width // patch
     flat = frames.flatten(0, 1)
-    parts = []
+    tokens: Tensor | None = None
+    start = 0
     for some in torch.split(flat, _frames_at_once(grid, frames.device)):
         pixels = pixels_from_levels(some, encoder.patch_embedding.weight.dtype)
         pixels = encoder.lapping.before(pixels)
-        parts.append(encoder.patch_embedding(patchify(pixels.permute(3, 0, 1, 2)[None], patch)[0]))
-    return encoder.means(torch.cat(parts).view(batch, count, *parts[0].shape[1:]), grid)
+        embedded = encoder.patch_embedding(patchify(pixels.permute(3, 0, 1, 2)[None], patch)[0])
+        if tokens is None:
+            tokens = embedded.new_empty(len(flat), *embedded.shape[1:])
+        tokens[start : start + len(some)] = embedded
+        start += len(some)
+    assert tokens is not None  # check_clip refuses a clip without frames
+    return encoder.means(tokens.view(batch, count, *tokens.shape[1:]), grid)
 
 
 def decode_levels(decoder: VidTwinDecoder, latents: Latents, *, only: Branch | None = None) -> Tensor:

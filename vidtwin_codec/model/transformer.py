@@ -171,22 +171,40 @@ def autocasts(like: Tensor) -> bool:
 
 
 class PatchEmbedding(Linear):
-    """Maps a patch to a token. Upstream has a Conv3d whose kernel equals its stride: a linear map of each patch."""
+    """Maps a patch to a token. Upstream has a Conv3d whose kernel equals its stride: a linear map of each patch.
+
+    Attributes:
+        flat: the map of a patch of one colour, ``[D, 3]``, once the weights no longer change.
+    """
+
+    flat: Tensor | None
 
     def __init__(self, patch: int, width: int) -> None:
         super().__init__(COLOURS * patch**2, width)
+        self.patch = patch
+        self.register_buffer("flat", None, persistent=False)
+
+    def settle(self) -> None:
+        """Compute what follows from the weights alone."""
+        self.flat = self._flat().detach()
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map ``[..., p·p·3]`` to ``[..., D]``."""
         if self.training or not autocasts(patches):
             return super().forward(patches)
         # bfloat16 rounds in proportion: without a patch's mean colour, numbers are small and so are their errors
-        pixels = patches.reshape(*patches.shape[:-1], -1, COLOURS)
-        means = pixels.mean(dim=-2)
-        tokens = super().forward((pixels - means[..., None, :]).flatten(-2)).float()
+        means = patches.reshape(*patches.shape[:-1], -1, COLOURS).mean(dim=-2)
+        lines = patches.reshape(*patches.shape[:-1], self.patch, -1) - _as_line(means, self.patch)
+        tokens = super().forward(lines.flatten(-2)).float()
         with torch.autocast(patches.device.type, enabled=False):
-            flat = self.weight.view(self.out_features, -1, COLOURS).sum(dim=1)
-            return tokens + flat_linear(means, flat)
+            return tokens.add_(flat_linear(means, self._flat() if self.flat is None else self.flat))
+
+    def _flat(self) -> Tensor:
+        return self.weight.view(self.out_features, -1, COLOURS).sum(dim=1)
+
+
+_PARTS = ("mean_weight", "mean_bias", "rest_weight", "rest_bias")
+"""Buffers of an output head whose weights no longer change."""
 
 
 class OutputHead(nn.Module):
@@ -194,8 +212,16 @@ class OutputHead(nn.Module):
 
     def __init__(self, width: int, patch: int, *, norm: bool = True) -> None:
         super().__init__()
+        self.patch = patch
         self.modulation = _table(2, width) if norm else None
         self.linear = Linear(width, patch * patch * 3)
+        for name in _PARTS:
+            self.register_buffer(name, None, persistent=False)
+
+    def settle(self) -> None:
+        """Compute what follows from the weights alone."""
+        for name, part in zip(_PARTS, self._parts(), strict=True):
+            setattr(self, name, part.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         if self.modulation is not None:
@@ -205,12 +231,24 @@ class OutputHead(nn.Module):
             out: Tensor = self.linear(x)
             return out
         # as in PatchEmbedding: the mean colour in float32, the rest, which is small, in bfloat16
-        weight, bias = self.linear.weight.view(-1, COLOURS, x.shape[-1]), self.linear.bias.view(-1, COLOURS)
-        mean_weight, mean_bias = weight.mean(dim=0), bias.mean(dim=0)
-        rest = flat_linear(x, (weight - mean_weight).flatten(0, 1), (bias - mean_bias).flatten()).float()
+        known = [getattr(self, name) for name in _PARTS]
+        mean_weight, mean_bias, weight, bias = self._parts() if known[0] is None else known
+        rest = flat_linear(x, weight, bias).float()
         with torch.autocast(x.device.type, enabled=False):
             means = flat_linear(x.float(), mean_weight, mean_bias)
-        return (rest.view(*x.shape[:-1], -1, COLOURS) + means[..., None, :]).flatten(-2)
+        return rest.view(*x.shape[:-1], self.patch, -1).add_(_as_line(means, self.patch)).flatten(-2)
+
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return weight and bias of a patch's mean colour, then those of what a patch has beside it."""
+        weight = self.linear.weight.view(-1, COLOURS, self.linear.in_features)
+        bias = self.linear.bias.view(-1, COLOURS)
+        mean_weight, mean_bias = weight.mean(dim=0), bias.mean(dim=0)
+        return mean_weight, mean_bias, (weight - mean_weight).flatten(0, 1), (bias - mean_bias).flatten()
+
+
+def _as_line(colours: Tensor, patch: int) -> Tensor:
+    """Repeat colours ``[..., 3]`` over a line of pixels, ``[..., 1, p·3]``; sums of three numbers take longer."""
+    return colours.repeat(*[1] * (colours.dim() - 1), patch)[..., None, :]
 
 
 # Both ends keep a patch's colours fastest: what comes from and goes to interleaved frames is then copied in whole rows

@@ -148,10 +148,10 @@ class VidTwinDecoder(nn.Module):
         config = self.config
         dtype = self.head.linear.weight.dtype
         shape = (config.frames, *self.grid(latents), config.decoder.hidden_size)
-        tokens = torch.zeros((), dtype=dtype, device=latents.structure.device)
         with _linear_in_full(config, latents.structure):
+            tokens = torch.zeros((), dtype=dtype, device=latents.structure.device)
             if only != "dynamics":
-                tokens = tokens + self.structure(latents.structure.to(dtype))
+                tokens = self.structure(latents.structure.to(dtype))
             if only != "structure":
                 columns, rows = self.dynamics(latents.dynamics_x.to(dtype), latents.dynamics_y.to(dtype))
                 tokens = tokens + columns + rows
