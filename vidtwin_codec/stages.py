@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -18,6 +19,16 @@ _WAITING_BYTES = 128 << 20
 def depth_for(item_bytes: int) -> int:
     """Return how many items of this size may wait between two threads: two, or one where they are large."""
     return 2 if 2 * item_bytes <= _WAITING_BYTES else 1
+
+
+def ahead(items: Iterable[T], count: int) -> Iterator[T]:
+    """Yield each item once ``count`` more have been made: what was begun for an item goes on meanwhile."""
+    waiting: deque[T] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > count:
+            yield waiting.popleft()
+    yield from waiting
 
 
 class Prefetch(Generic[T]):

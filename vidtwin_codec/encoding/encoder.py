@@ -18,7 +18,9 @@ from vidtwin_codec.network.geometry import Frames, scaled_size
 from vidtwin_codec.network.memory import check_frames
 from vidtwin_codec.network.runner import NetworkRunner
 from vidtwin_codec.options import EncodeOptions, Reporter
-from vidtwin_codec.stages import Prefetch, depth_for
+from vidtwin_codec.stages import Prefetch, ahead, depth_for
+
+Placements = tuple[Placement | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +129,13 @@ class Encoder:
             reporter.started(frames.frames, str(self.network.device))
             clip_bytes = geometry.width * geometry.height * 3 * geometry.clip_frames
             with Prefetch(self._seen(frames, first), depth_for(clip_bytes * self.clips_at_once)) as stretches:
-                for count_frames, stretch in stretches:
+                for count_frames, tiles, placements, latents in ahead(
+                    map(self._begun, stretches), self.network.calls_ahead
+                ):
                     at = GroupSpan(at.end_frame, count_frames, at.end_clip, geometry.clips(count_frames))
-                    of_clip = placed_geometry(geometry, self.layout, stretch.placements[0])
-                    latents = self.network.encode(stretch.frames, of_clip)
+                    found = latents()
                     reporter.advanced(count_frames)
-                    yield from self._pieces(at, len(of_clip.tiles), latents, stretch.placements)
+                    yield from self._pieces(at, tiles, found, placements)
         for text in frames.warnings[len(self.info.warnings) :]:
             self.job.warned(text)
 
@@ -144,9 +147,14 @@ class Encoder:
             placement, self.layout, self.geometry.height, self.geometry.width, self.network.model.config.lapping
         )
 
-    def _pieces(
-        self, span: GroupSpan, tiles: int, latents: LatentArrays, placements: tuple[Placement | None, ...]
-    ) -> Iterator[Piece]:
+    def _begun(self, seen: tuple[int, Stretch]) -> tuple[int, int, Placements, Callable[[], LatentArrays]]:
+        """Begin to encode a stretch; return frames, tiles of a clip, placements and what waits for the latents."""
+        count_frames, stretch = seen
+        of_clip = placed_geometry(self.geometry, self.layout, stretch.placements[0])
+        latents = self.network.begin_encoding(stretch.frames, of_clip)
+        return count_frames, len(of_clip.tiles), stretch.placements, latents
+
+    def _pieces(self, span: GroupSpan, tiles: int, latents: LatentArrays, placements: Placements) -> Iterator[Piece]:
         length = self.geometry.clip_frames
         whole = Piece(span, tiles, latents)
         if not any(placements):

@@ -208,7 +208,7 @@ class Geometry:
                 overwritten.
 
         Returns:
-            uint8 ``[clip_frames, height, width, 3]``, on the CPU.
+            uint8 ``[clip_frames, height, width, 3]``.
         """
         height, width = min(self.tile_height, self.height), min(self.tile_width, self.width)
         canvas: Tensor | None = None
@@ -223,8 +223,8 @@ class Geometry:
             fade = down[y][:height, None, None] * across[x][:width, None]
             canvas[:, y : y + height, x : x + width].addcmul_(cropped.to(canvas.device), fade)
         assert canvas is not None  # a frame has at least one tile
-        levels = torch.empty(canvas.shape, dtype=torch.uint8)
-        # in place, and a few frames at a time: the canvas is all that joining takes on the device
+        levels = allocate(canvas.new_empty(0, dtype=torch.uint8), canvas.shape)
+        # in place, and a few frames at a time: joining takes one canvas of floats on the device
         for out, frames in zip(torch.split(levels, _FRAMES_AT_ONCE), torch.split(canvas, _FRAMES_AT_ONCE), strict=True):
             out.copy_(levels_from_pixels(frames, overwrite=True))
         return levels

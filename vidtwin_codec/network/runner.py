@@ -20,7 +20,8 @@ from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.network.device import Device, select_device, tiles_per_batch, windows_per_batch
 from vidtwin_codec.network.following import cut_out, placed_geometry
 from vidtwin_codec.network.geometry import Frames, Geometry, window_layout, window_size
-from vidtwin_codec.network.memory import Batches
+from vidtwin_codec.network.memory import Batches, is_out_of_memory, release
+from vidtwin_codec.network.transfer import Arriving, to_device
 from vidtwin_codec.options import NetworkOptions, Reporter
 from vidtwin_codec.weights import Entry
 
@@ -98,15 +99,39 @@ class NetworkRunner:
         """Return the number of clips that fill one batch."""
         return max(1, self.batches_of(geometry).size // len(geometry.tiles))
 
-    @torch.inference_mode()
+    @property
+    def calls_ahead(self) -> int:
+        """The number of calls worth beginning before the latents of the first are waited for."""
+        return 1 if self.device.device.type == "cuda" else 0
+
     def encode(self, frames: Frames, geometry: Geometry) -> LatentArrays:
         """Encode frames uint8 ``[n, H, W, 3]`` to posterior means, float32, clip by clip and tile by tile."""
-        tiles = geometry.cut(torch.from_numpy(frames))
+        return self.begin_encoding(frames, geometry)()
+
+    @torch.inference_mode()
+    def begin_encoding(self, frames: Frames, geometry: Geometry) -> Callable[[], LatentArrays]:
+        """Begin :meth:`encode`; return a function that waits for the latents."""
+        tiles = self._cut(torch.from_numpy(frames), geometry)
         network: Callable[[torch.Tensor], Latents] = self.encode_tiles
         if geometry.abutting:
             tiles, network = tiles.permute(0, 2, 3, 4, 1), self.encode_windows
-        parts = list(self.batches_of(geometry).run(lambda piece: network(tiles[piece]), len(tiles)))
-        return LatentArrays(*Latents.concatenate(parts).numpy())
+        batches = self.batches_of(geometry)
+        parts = list(batches.run(lambda piece: Arriving(*network(tiles[piece])), len(tiles)))
+
+        def wait() -> LatentArrays:
+            return LatentArrays(*Latents.concatenate([Latents(*part.wait()) for part in parts]).numpy())
+
+        return wait
+
+    def _cut(self, frames: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+        """Cut frames into tiles on the device or, where it has no room for all of them, on the CPU."""
+        try:
+            return geometry.cut(to_device(frames, self.device.device))
+        except (RuntimeError, MemoryError) as error:
+            if self.device.device.type == "cpu" or not is_out_of_memory(error):
+                raise
+        release()
+        return geometry.cut(frames)
 
     @torch.inference_mode()
     def decode(self, latents: LatentArrays, geometry: Geometry, only: Any = None) -> Iterator[Frames]:
@@ -124,7 +149,8 @@ class NetworkRunner:
         stream = (tile for out in self.batches_of(geometry).run(run, len(tensors[0])) for tile in out.unbind(0))
         per_clip = len(geometry.tiles)
         for _ in range(len(tensors[0]) // per_clip):
-            yield join(islice(stream, per_clip)).cpu().numpy()
+            (joined,) = Arriving(join(islice(stream, per_clip))).wait()
+            yield joined.numpy()
 
     def decode_placed(
         self, latents: LatentArrays, geometry: Geometry, placements: Sequence[Placement | None], only: Any = None
@@ -136,28 +162,28 @@ class NetworkRunner:
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: torch.Tensor) -> Latents:
-        """Call the network once: uint8 ``[n, 3, T, H, W]`` to posterior means, on the CPU."""
-        pixels = pixels_from_levels(tiles.to(self.device.device))
+        """Call the network once: uint8 ``[n, 3, T, H, W]`` to posterior means, on the device."""
+        pixels = pixels_from_levels(to_device(tiles, self.device.device))
         with self.device.autocast():
-            return self.model.encode(pixels).map(torch.Tensor.cpu)
+            return self.model.encode(pixels)
 
     @torch.inference_mode()
     def decode_tiles(self, latents: Latents, only: Any = None) -> torch.Tensor:
         """Call the network once: latents of n tiles to ``[n, 3, T, H, W]`` in [-1, 1], on the device."""
-        part = latents.map(lambda tensor: tensor.to(self.device.device))
+        part = latents.map(lambda tensor: to_device(tensor, self.device.device))
         with self.device.autocast():
             return self.model.decode(part, only=only)
 
     @torch.inference_mode()
     def encode_windows(self, windows: torch.Tensor) -> Latents:
-        """Call the network once: uint8 ``[n, T, H, W, 3]`` to posterior means, on the CPU."""
+        """Call the network once: uint8 ``[n, T, H, W, 3]`` to posterior means, on the device."""
         with self.device.autocast():
-            return self.model.encode_levels(windows.to(self.device.device)).map(torch.Tensor.cpu)
+            return self.model.encode_levels(to_device(windows, self.device.device))
 
     @torch.inference_mode()
     def decode_windows(self, latents: Latents, only: Any = None) -> torch.Tensor:
         """Call the network once: latents of n windows to uint8 ``[n, T, H, W, 3]``, on the device."""
-        part = latents.map(lambda tensor: tensor.to(self.device.device))
+        part = latents.map(lambda tensor: to_device(tensor, self.device.device))
         with self.device.autocast():
             return self.model.decode_levels(part, only=only)
 
