@@ -28,7 +28,7 @@ def quantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
 
 def dequantize(symbols: LatentArrays, steps: Steps) -> LatentArrays:
     """Return latents ``symbol * step`` in float32, the same to the bit on every machine."""
-    return symbols.map(lambda array, step: array.astype(np.float32) * step, broadcast_steps(steps))
+    return symbols.map(lambda array, step: np.multiply(array, step, dtype=np.float32), broadcast_steps(steps))
 
 
 def requantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
