@@ -136,6 +136,24 @@ def test_permuted_views_are_made_contiguous_where_kernels_need_it(monkeypatch: p
     assert seen == [False, True]
 
 
+@pytest.mark.parametrize("config", [*SHALLOW.values(), window_config(lapping=2), window_config(linear=True)])
+@torch.inference_mode()
+def test_weights_held_in_bfloat16_give_the_same_bits(config: VidTwinConfig) -> None:
+    model = network(config)
+    before = sum(parameter.nbytes for parameter in model.parameters())
+    frames = torch.randint(0, 256, (1, config.frames, config.height, config.width, 3), dtype=torch.uint8)
+    found = []
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(
+                piecewise(model, frames, 1, levels=True) + piecewise(model, noise_clip(config), 1, levels=False)
+            )
+        model.hold_in_bfloat16()
+    assert [torch.equal(a, b) for a, b in zip(*found, strict=True)] == [True] * 8
+    after = sum(parameter.nbytes for parameter in model.parameters())
+    assert (after == before) if config.linear else (after < 0.9 * before)
+
+
 class NoFloat64(TorchDispatchMode):
     """Refuses results that some devices cannot hold."""
 

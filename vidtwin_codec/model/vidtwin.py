@@ -25,6 +25,7 @@ from vidtwin_codec.model.branches import DynamicsDecoder, DynamicsEncoder, Struc
 from vidtwin_codec.model.config import VidTwinConfig, check_clip
 from vidtwin_codec.model.lapping import Lapping
 from vidtwin_codec.model.levels import decode_levels, encode_levels
+from vidtwin_codec.model.linear import Linear
 from vidtwin_codec.model.transformer import OutputHead, PatchEmbedding, Transformer, patchify, unpatchify
 from vidtwin_codec.model.upstream import from_upstream_names
 
@@ -178,6 +179,18 @@ class VidTwin(nn.Module):
         self.config = config
         self.encoder = VidTwinEncoder(config) if "encoder" in parts else None
         self.decoder = VidTwinDecoder(config) if "decoder" in parts else None
+
+    def hold_in_bfloat16(self) -> None:
+        """Keep in bfloat16 what mixed precision would cast to it in every call: the same bits, in half the memory.
+
+        First and last layer, and the branches of linear networks, compute partly in float32, and stay.
+        """
+        if self.config.linear:
+            return
+        heads = [module.linear for module in self.modules() if isinstance(module, OutputHead)]
+        for module in self.modules():
+            if type(module) is Linear and module not in heads:
+                module.to(torch.bfloat16)
 
     def posterior(self, clip: Tensor) -> Posterior:
         """Encode clips ``[B, 3, T, H, W]`` in [-1, 1] to means and log-variances, float32.

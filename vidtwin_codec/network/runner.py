@@ -30,13 +30,15 @@ class NetworkRunner:
     """Runs a VidTwin on a device, on whole frames of any size.
 
     Args:
-        model: the network, with the halves that will be used.
+        model: the network, with the halves that will be used; from now on it is for this device and precision alone.
         device: the device and the precision to run in.
         batch: number of tiles (or windows) in one call of the network; None chooses from the device's memory.
     """
 
     def __init__(self, model: VidTwin, device: Device, batch: int | None = None) -> None:
         self.model = model.to(device.device)
+        if device.precision == torch.bfloat16:
+            self.model.hold_in_bfloat16()
         self.device = device
         self.batches = Batches(batch or tiles_per_batch(model.config, device))
         self._batch = batch
