@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from vidtwin_codec.media import FrameReader, FrameWriter, MediaInfo, OutputOptions, probe
@@ -39,6 +40,12 @@ def ffmpeg(*arguments: str | Path, data: bytes | None = None) -> bytes:
     done = subprocess.run(command, input=data, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
+
+
+def running_ffmpeg() -> psutil.Process:
+    """The ffmpeg that this process has started and not ended; there is one."""
+    (child,) = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
+    return child
 
 
 def lavfi(target: Path, *arguments: str, source: str = PICTURE) -> Path:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from media_samples import running_ffmpeg
 from metric_samples import ffmpeg_says, libvmaf_says, picture, worsened
 from pytorch_msssim import ms_ssim as library_ms_ssim
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -154,8 +157,10 @@ def test_a_filter_that_dies_gives_a_reason_and_no_error() -> None:
     frames = picture(2, 48, 66)
     with FilterMeter(("vmaf",), 66, 48) as meter:
         meter.add(frames, frames)
-        meter._child._process.kill()
-        meter._child._process.wait()
+        child = running_ffmpeg()
+        child.kill()
+        while child.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
         meter.add(frames, frames)
         assert "libvmaf gave no result" in str(meter.finish()["vmaf"])
 

@@ -24,8 +24,8 @@ from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model.branches import DynamicsDecoder, DynamicsEncoder, StructureDecoder, StructureEncoder
 from vidtwin_codec.model.config import VidTwinConfig, check_clip
 from vidtwin_codec.model.lapping import Lapping
+from vidtwin_codec.model.layers import Linear
 from vidtwin_codec.model.levels import decode_levels, encode_levels
-from vidtwin_codec.model.linear import Linear
 from vidtwin_codec.model.transformer import OutputHead, PatchEmbedding, Transformer, patchify, unpatchify
 from vidtwin_codec.model.upstream import from_upstream_names
 
