@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vidtwin_codec.errors import VidtwinError
@@ -247,7 +247,7 @@ class SafetensorsSource:
             with safe_open(self.path, framework="pt", device="cpu") as file:
                 for name in names:
                     yield name, file.get_tensor(name).clone()
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise VidtwinError(f"{self.path}: cannot be read as safetensors ({error})") from error
 
 
