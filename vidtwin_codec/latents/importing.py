@@ -13,6 +13,7 @@ from vidtwin_codec.coding import DEFAULT_LEVEL, LatentArrays, Steps, coder_of, q
 from vidtwin_codec.container import Header, VtwReader
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, explain_os_error
+from vidtwin_codec.latents.bounds import check_work
 from vidtwin_codec.latents.clips import cropped
 from vidtwin_codec.latents.description import Description, load
 from vidtwin_codec.latents.exporting import describe, tensor_name
@@ -78,6 +79,8 @@ def import_latents(
         like = stack.enter_context(VtwFile(options.like)) if options.like is not None else None
         try:
             jobs = _plan(tensors, like, options)
+            described = [job.described for job in jobs.values()]
+            check_work(described, Path(source).stat().st_size, tensors.array_bytes)
         except VidtwinError as error:
             raise VidtwinError(f"{os.fspath(source)}: {error.message}", error.hint) from error
         targets = _targets(source, output, list(jobs), options)

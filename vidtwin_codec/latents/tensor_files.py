@@ -27,7 +27,8 @@ from vidtwin_codec.safetensors_file import build_header
 SUFFIXES = (".safetensors", ".npz")
 METADATA = "metadata"
 MAX_MEMBERS = 10_000
-MAX_METADATA = 64 << 20
+SMALL_METADATA, MAX_METADATA = 8 << 20, 64 << 20
+"""Most bytes of the text, four a character: in a file of any size, and of a size beyond them at all."""
 SMALL_BYTES = 256 << 20
 MAX_RATIO = 200
 """A compressed archive may hold `SMALL_BYTES`, or so many times what its file takes."""
@@ -130,6 +131,7 @@ class TensorReader(ABC):
     Attributes:
         metadata: the text that a `TensorWriter` was given, None where another program wrote the file.
         shapes: of each tensor.
+        array_bytes: bytes of the arrays that are in memory as a whole once they are read.
 
     Raises:
         VidtwinError: the file cannot be read.
@@ -137,6 +139,7 @@ class TensorReader(ABC):
 
     metadata: str | None
     shapes: Mapping[str, tuple[int, ...]]
+    array_bytes: int = 0
 
     @abstractmethod
     def read(self, name: str, first: int, end: int) -> NDArray[np.floating]:
@@ -184,8 +187,9 @@ class NpzReader(TensorReader):
             members = archive.namelist()
             if len(members) > MAX_MEMBERS:
                 raise ValueError(f"{len(members)} arrays")
-            total = sum(info.file_size for info in archive.infolist())
-            if total > max(SMALL_BYTES, MAX_RATIO * path.stat().st_size):
+            size = path.stat().st_size
+            total = self.array_bytes = sum(info.file_size for info in archive.infolist())
+            if total > max(SMALL_BYTES, MAX_RATIO * size):
                 raise VidtwinError(
                     f"{path}: unpacks to {total} bytes, suspiciously many for its size",
                     "save it uncompressed (np.savez)",
@@ -194,8 +198,10 @@ class NpzReader(TensorReader):
             headers = {name: self._header(archive, member) for name, member in names.items()}
             if METADATA in headers:
                 shape, dtype = headers.pop(METADATA)
-                if shape or dtype.kind != "U" or dtype.itemsize > MAX_METADATA:
+                if shape or dtype.kind != "U":
                     raise ValueError("its metadata are no text")
+                if dtype.itemsize > min(MAX_METADATA, max(SMALL_METADATA, size)):
+                    raise ValueError("its metadata are too long for a file of its size")
                 self.metadata = str(self._load(METADATA))
             self.shapes = {name: shape for name, (shape, _) in headers.items()}
             self._dtypes = {name: dtype for name, (_, dtype) in headers.items()}
