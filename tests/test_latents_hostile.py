@@ -66,3 +66,12 @@ def test_sizes_are_known_before_anything_is_unpacked(tmp_path: Path, monkeypatch
     monkeypatch.setattr(tensor_files, "SMALL_BYTES", 100_000)
     with pytest.raises(VidtwinError, match="suspiciously many"):
         open_tensors(path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device")
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_a_device_that_never_ends_is_not_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.symlink_to("/dev/zero")
+    with pytest.raises(VidtwinError, match="not a regular file"):
+        open_tensors(path)

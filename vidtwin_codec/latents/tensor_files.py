@@ -275,5 +275,7 @@ def open_tensors(path: Path) -> TensorReader:
         VidtwinError: another suffix, or the file cannot be read.
     """
     reader: Any = _KINDS[check_suffix(path)][1]
+    if path.exists() and not path.is_file():
+        raise VidtwinError(f"{path}: not a regular file")  # a device may never end
     opened: TensorReader = reader(path)
     return opened
