@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -102,6 +104,25 @@ def test_what_comes_is_encoded_before_the_rest_is_there(tmp_path: Path, micro_we
         frames = first.frames + sum(group.frames for group in groups)
     assert child.returncode == 0
     assert first.frames < frames == 36 * 25
+
+
+@pytest.mark.parametrize("mode", ["opus", "none"])
+def test_an_interrupt_does_not_wait_for_the_sender(tmp_path: Path, micro_weights: Path, mode: str) -> None:
+    data = video(tmp_path, "in.mkv", seconds=24).read_bytes()
+    command = [*VIDTWIN, "encode", "-", str(tmp_path / "out.vtw"), "--audio", mode, "--progress", "json"]
+    with subprocess.Popen(
+        [*command, "--weights", str(micro_weights)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stderr is not None
+        child.stdin.write(data[: len(data) * 3 // 4])
+        child.stdin.flush()
+        while json.loads(child.stderr.readline())["event"] != "progress":
+            pass
+        child.send_signal(signal.SIGTERM)  # and the sender goes on to send nothing
+        assert child.wait(60) == 1
+        assert "interrupted" in child.stderr.read().decode()
+    assert not (tmp_path / "out.vtw").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidtwin_codec.container import AudioInfo
+from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.media import MediaInfo, extract_audio, opus_limit
 from vidtwin_codec.options import EncodeOptions
 
@@ -57,22 +58,24 @@ def audio_alongside(info: MediaInfo, folder: Path, options: EncodeOptions) -> It
     feed = info.source.feed
     assert feed is not None  # a file can be read twice
 
+    first: list[VidtwinError] = []
+
     def extract() -> AudioFile | None:
         try:
             return extract_audio_file(info, folder, options)
-        except BaseException:
-            feed.stop()  # rather now than after hours of pictures
+        except VidtwinError as error:
+            if feed.stop():  # rather now than after hours of pictures
+                first.append(error)
             raise
 
     with ThreadPoolExecutor(1, "vidtwin-audio") as pool:
         sound = pool.submit(extract)
         try:
-            yield sound.result
-        except BaseException:
-            failed = sound.exception() if sound.done() else None
-            feed.stop()
-            if failed is not None:
-                raise failed from None  # it has ended the pictures, too
+            with feed.stopping():
+                yield sound.result
+        except VidtwinError:
+            if first:
+                raise first[0] from None  # it has ended the pictures, too
             raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
@@ -128,7 +129,11 @@ class Encoder:
         with self._open(at.first_frame, None if count is None else count * geometry.clip_frames) as frames:
             reporter.started(frames.frames, str(self.network.device))
             clip_bytes = geometry.width * geometry.height * 3 * geometry.clip_frames
-            with Prefetch(self._seen(frames, first), depth_for(clip_bytes * self.clips_at_once)) as stretches:
+            seen, feed = self._seen(frames, first), self.info.source.feed
+            with (
+                Prefetch(seen, depth_for(clip_bytes * self.clips_at_once)) as stretches,
+                nullcontext() if feed is None else feed.stopping(),
+            ):
                 for count_frames, tiles, placements, latents in ahead(
                     map(self._begun, stretches), self.network.calls_ahead
                 ):

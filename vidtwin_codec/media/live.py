@@ -101,12 +101,22 @@ class Feed:
         if complete:
             machine.start(threading.Thread(target=self._run, name="vidtwin-feed", daemon=True))
 
-    def stop(self) -> None:
-        """End all children: nobody wants the rest."""
+    def stop(self) -> bool:
+        """End all children, since nobody wants the rest; return whether this is the first to say so."""
         with self._lock:
-            self._stopped = True
+            first, self._stopped = not self._stopped, True
             for child in self._children:
                 child.end()
+        return first
+
+    @contextlib.contextmanager
+    def stopping(self) -> Iterator[None]:
+        """A block after which, if it fails, nobody waits for the stream any more, which may never end."""
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
 
     def _run(self) -> None:
         left = list(self._children)
