@@ -64,12 +64,12 @@ def test_a_run_and_a_rerun(run: Run, videos: Path, micro_weights: Path, tmp_path
 def test_wrong_usage(run: Run, videos: Path, tmp_path: Path) -> None:
     for arguments, said in (
         ([videos], "name what to work on"),
-        ([videos, tmp_path / "out", "--crf", "20"], "--crf is about decoding"),
-        (["--decode", videos, tmp_path / "out", "--quality", "20"], "--quality is about encoding"),
-        (["--decode", videos, tmp_path / "out", "--measure"], "--measure is about encoding"),
+        ([videos, tmp_path / "out", "--crf", "20"], "--crf is for decoding"),
+        (["--decode", videos, tmp_path / "out", "--quality", "20"], "--quality is for encoding"),
+        (["--decode", videos, tmp_path / "out", "--measure"], "--measure is for encoding"),
         ([videos, tmp_path / "out", "--shard", "5/4"], "there is no shard 5/4"),
         ([videos, tmp_path / "out", "--quality", "20", "--target-kbps", "9"], "--quality and --target-kbps exclude"),
-        (["--decode", videos, tmp_path / "out", "--target-kbps", "9"], "--target-kbps is about encoding"),
+        (["--decode", videos, tmp_path / "out", "--target-kbps", "9"], "--target-kbps is for encoding"),
     ):
         code, _, err = run("batch", *arguments)
         assert (code, said in err) == (2, True), err

@@ -114,6 +114,14 @@ def test_stage_without_a_device_names_none() -> None:
     assert said == [(3, "sharing out")]
 
 
+def test_a_stage_within_a_stage_names_both() -> None:
+    said: list[object] = []
+    piece = Reporter(started=lambda *what: said.append(what)).stage("piece 1 of 2")
+    piece.stage("comparing").started(3, "cpu")
+    piece.started(3, "cpu")
+    assert said == [(3, "piece 1 of 2, comparing on cpu"), (3, "piece 1 of 2 on cpu")]
+
+
 @given(st.lists(st.text("abcdefgh/.-", min_size=1, max_size=30), min_size=1), st.integers(30, 200))
 def test_summaries_break_between_words(words: list[str], width: int) -> None:
     lines = broken(" ".join(words), width)

@@ -136,7 +136,7 @@ def test_a_damaged_stream_is_said_and_never_taken_for_sound(data: st.DataObject)
     else:  # only strangers' frames have no checksum
         assert not cut
         assert found == everything(whole)
-        said = "pipe: sound"
+        said = "pipe: intact"
     assert said.startswith("pipe: ")
 
 

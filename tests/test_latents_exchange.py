@@ -99,7 +99,7 @@ def test_files_of_one_name_keep_their_folders(tmp_path: Path) -> None:
         write_sample(tmp_path / folder / "a.vtw", (1,))
     export_latents([tmp_path / "x", tmp_path / "y"], tmp_path / "all.npz")
     assert f"{tmp_path}/y/a/structure" in tensors_of(tmp_path / "all.npz")
-    with pytest.raises(VidtwinError, match="given twice"):
+    with pytest.raises(VidtwinError, match="named twice"):
         export_latents([tmp_path / "x"] * 2, tmp_path / "twice.npz")
 
 

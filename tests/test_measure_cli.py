@@ -86,7 +86,7 @@ def test_a_failure_does_not_stop_the_others(clips: Path, micro_weights: Path) ->
     (clips / "damaged.mp4").write_bytes(b"nothing of the kind")
     done = run(clips, "--weights", micro_weights, "--json", "-q", "-m", "psnr")
     assert isinstance(done.exception, VidtwinError)
-    assert done.exception.message == "1 of 3 could not be measured"
+    assert done.exception.message == "1 of 3 files could not be measured"
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert "not a video" in lines[0]["error"]
     assert [line.get("files") for line in lines] == [None, 1, 1, 2]

@@ -63,6 +63,20 @@ def test_wrong_usage_of_every_verb(run: object, name: tuple[str, ...], command: 
         _wrong(run, *name, *["bash"] * (len(arguments) + 1))
 
 
+def test_wrong_usage_reads_as_every_error(run: object) -> None:
+    lines = _wrong(run, "encode", "in.mp4").splitlines()
+    assert lines == [
+        "vidtwin: error: missing argument 'OUTPUT.vtw'",
+        "  Usage: vidtwin encode [OPTIONS] SOURCE OUTPUT.vtw (vidtwin encode --help says more)",
+    ]
+    for choice in ["--json"], ["--progress", "json"], ["--progress=json"]:
+        code, out, err = run("encode", "--no-such-option", "in.mp4", *choice)  # type: ignore[operator]
+        told = json.loads(out if choice == ["--json"] else err)
+        assert code == 2
+        assert "no such option" in told.get("error", told.get("text"))
+        assert told["hint"].startswith("Usage: vidtwin encode")
+
+
 @pytest.mark.parametrize(("name", "command"), ALL, ids=NAMES)
 def test_wrong_values_of_every_option(run: object, name: tuple[str, ...], command: click.Command) -> None:
     free = (click.types.StringParamType, click.Path)

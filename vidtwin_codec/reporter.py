@@ -32,16 +32,22 @@ class Reporter:
     """Called before ``started`` where a stage counts other things than frames: with ``"step"``, ``"byte"`` or
     ``"second"``, say."""
 
+    doing: str = ""
+    """What stages within stages are part of, in words; see :meth:`stage`."""
+    base: Reporter | None = None
+    """The reporter that all stages were made of; None for this one itself."""
+
     def stage(self, name: str, unit: str = "frame") -> Reporter:
         """The same, saying what is being done.
 
         Args:
-            name: what, in words.
+            name: what, in words; of a stage within a stage, beside the name of that.
             unit: what is counted, in the singular.
         """
+        base, doing = self.base or self, f"{self.doing}, {name}" if self.doing else name
 
         def started(total: int | None, device: str) -> None:
-            self.counting(unit)
-            self.started(total, f"{name} on {device}" if device else name)
+            base.counting(unit)
+            base.started(total, f"{doing} on {device}" if device else doing)
 
-        return dataclasses.replace(self, started=started)
+        return dataclasses.replace(self, started=started, doing=doing, base=base)

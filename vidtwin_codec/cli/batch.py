@@ -158,7 +158,7 @@ def batch_command(
     """
     *sources, destination = names
     if not sources and not lists:
-        raise click.UsageError("name what to work on, then the folder to write to")
+        raise click.UsageError(f"no SRC before DST ({destination}): name what to work on, then the folder to write to")
     ray = _ray_choices(choices)
     options = _options(decode, force, choices)
     screen = console(quiet)
@@ -215,7 +215,7 @@ def _ray_choices(choices: dict[str, Any]) -> dict[str, Any] | None:
     context = click.get_current_context()
     for name in ("ray_address", "worker_cores", "split_minutes"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} is about --engine ray")
+            raise click.UsageError(f"--{name.replace('_', '-')} works with --engine ray alone")
     return None
 
 
@@ -226,15 +226,15 @@ def _options(decode: bool, force: bool, choices: dict[str, Any]) -> BatchOptions
     useless = set(ENCODING_OPTIONS) - {"audio"} if decode else {*DECODING_OPTIONS, "extension"}
     for name in sorted(useless):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            other = "encoding" if decode else "decoding"
-            raise click.UsageError(f"--{name.replace('_', '-')} is about {other}")
+            why = "is for encoding; leave it out with --decode" if decode else "is for decoding; add --decode"
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}")
     if decode:
         forget_set_weights(context, choices)
     network = {name: choices.pop(name) for name in NETWORK_OPTIONS}
     encoding = {name: choices.pop(name) for name in ENCODING_OPTIONS}
     decoding = {name: choices.pop(name) for name in DECODING_OPTIONS}
     if decode and choices["measure"]:
-        raise click.UsageError("--measure is about encoding")
+        raise click.UsageError("--measure is for encoding; leave it out with --decode")
     if decode:
         sound = encoding["audio"] != "none"
         file_options: Any = built(DecodeOptions, **network, **decoding, audio=sound, force=force)

@@ -46,7 +46,7 @@ def parse_seconds(text: str | float) -> float:
     except ValueError:
         raise click.BadParameter(f"{text!r} is not a time; try 12.5 or 1:02:03.5") from None
     if not 0 <= total < float("inf"):
-        raise click.BadParameter(f"{text} is not a time to go to")
+        raise click.BadParameter(f"{text} is not a time of 0 seconds or more")
     return total
 
 
@@ -363,7 +363,7 @@ def output_options(function: F) -> F:
 def refuse_mixed_stdout(output: str, as_json: bool) -> None:
     """``--json`` and a file on standard output would be written over each other."""
     if as_json and output in ("-", "/dev/stdout"):
-        raise click.UsageError(f"--json and an output of {output} would mix on standard output; name a file")
+        raise click.UsageError(f"--json and the output {output} would mix on standard output; name a file")
     if output == "-" and sys.stdout.isatty():
         raise click.UsageError("refusing to write a binary file to the terminal; redirect standard output")
     if output == "-":

@@ -92,7 +92,9 @@ def _estimate(source: str, pieces: int, as_json: bool, quiet: bool, choices: dic
     """Say what the video would come to; an output that is named all the same stays as it is."""
     options = built(EncodeOptions, **choices)
     if options.target is not None:
-        raise click.UsageError(f"--sample is of one quality; --target-{options.target.name} would have to choose it")
+        raise click.UsageError(
+            f"--sample estimates one quality; give --quality instead of --target-{options.target.name}"
+        )
     screen = console(quiet)
     from vidtwin_codec.evaluation.sample import estimate
 
@@ -137,7 +139,7 @@ def refuse_other_suffix(output: str, force: bool) -> None:
     if force or is_pipe(output) or path.suffix.lower() == ".vtw" or (path.exists() and not path.is_file()):
         return
     raise VidtwinError(
-        f"{output}: encode writes .vtw files, which this name does not say",
+        f"{output}: encode writes .vtw files, and this name does not end in .vtw",
         f"name it {path.with_suffix('.vtw')}, or keep the name with --force",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
+import itertools
 import os
 import sys
 
@@ -110,11 +110,7 @@ def _run(state: OutputState) -> int:
         _tell(f"interrupted; complete: {finished}" if finished else "interrupted; nothing was written", None, state)
         return 1
     except click.ClickException as error:
-        shown = io.StringIO()
-        error.show(shown)
-        for line in shown.getvalue().splitlines():
-            say(line)
-        return error.exit_code
+        return _misused(error, state)
     except MemoryError:
         return _failed(VidtwinError("this does not fit the memory of this machine", "close other programs"), state)
     except RuntimeError as error:
@@ -122,6 +118,27 @@ def _run(state: OutputState) -> int:
             raise
         return _failed(no_threads(), state)
     return code if isinstance(code, int) else 0
+
+
+def _misused(error: click.ClickException, state: OutputState) -> int:
+    """Tell of wrong usage in the form of every error, and with the line of usage of its verb."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2: no verb at all, which is answered with help
+        for line in error.format_message().splitlines():
+            say(line)
+        return error.exit_code
+    # what is wrong may have come before these were looked at
+    given = sys.argv[1:]
+    state.json = state.json or "--json" in given
+    if "--progress=json" in given or ("--progress", "json") in itertools.pairwise(given):
+        state.progress = "json"
+    context, text = getattr(error, "ctx", None), error.format_message().rstrip(".")
+    hint = None
+    if context is not None:
+        hint = f"{' '.join(context.get_usage().split())} ({context.command_path} --help says more)"
+    message = text[:1].lower() + text[1:]
+    with contextlib.suppress(OSError, VidtwinError):
+        _tell(f"error: {message}", hint, state, message)
+    return error.exit_code
 
 
 def _failed(error: VidtwinError, state: OutputState) -> int:

@@ -119,7 +119,8 @@ def measure_command(
         except VidtwinError as error:
             if len(jobs) == 1:
                 raise
-            reporter.warned(f"{job.vtw or job.source}: not measured: {error.message}")
+            name = job.vtw or job.source
+            reporter.warned(f"{name}: not measured: {error.message.removeprefix(f'{name}: ')}")
             return {"source": job.source, "output": job.vtw, "error": error.message}
         measured.append(found)
         return found.to_json()
@@ -140,4 +141,4 @@ def measure_command(
     elif not as_json and not quiet:
         print_report(rows)
     if failures:
-        raise VidtwinError(f"{failures} of {len(jobs)} could not be measured")
+        raise VidtwinError(f"{failures} of {len(jobs)} files could not be measured")

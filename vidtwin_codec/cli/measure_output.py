@@ -123,5 +123,6 @@ def _reasons(rows: Sequence[Row]) -> list[str]:
             if name in FORMATS and reason != NOT_ASKED and row["files"] == 1:
                 found[f"no {FORMATS[name][0]}: {reason}"] = None
         if "error" in row:
-            found[f"{_name(row)}: {row['error']}"] = None
+            name = row["output"] or row["source"]
+            found[f"{_name(row)}: {row['error'].removeprefix(f'{name}: ')}"] = None
     return list(found)

@@ -21,8 +21,8 @@ def verify_command(files: tuple[str, ...], thorough: bool, as_json: bool, quiet:
 
     All .vtw files of a folder are checked, at any depth.
 
-    Needs no network weights and decodes no pictures. Exits with 1 if any file is not sound. A file that would take
-    many times longer than others of its size is checked up to a point only, which is said, and is not called sound:
+    Needs no network weights and decodes no pictures. Exits with 1 if any file is damaged. A file that would take
+    many times longer than others of its size is checked up to a point only, which is said, and is not called intact:
     --thorough checks it to its end. With --json, "checked" is "all", or "part" of such a file.
     """
     screen = console(quiet)
@@ -41,7 +41,7 @@ def verify_command(files: tuple[str, ...], thorough: bool, as_json: bool, quiet:
             for problem in problems:
                 say(problem if name in problem else f"{name}: {problem}")
         else:
-            screen.print(f"{name}: sound")
+            screen.print(f"{name}: intact")
     if unsound:
         said = [f"{'it' if len(names) == 1 else f'{wrong} of {len(names)} files'} did not verify"] if wrong else []
         if unfinished:

@@ -178,7 +178,7 @@ def verify_command(name: str | None, as_json: bool) -> None:
             found = {"name": verdict.name, "path": str(verdict.path), "sha256": verdict.sha256}
             print_json({**found, "ok": verdict.problem is None, "problem": verdict.problem})
         else:
-            Screen().print(f"{verdict.name}: {verdict.problem or f'sound, SHA-256 {verdict.sha256}'}")
+            Screen().print(f"{verdict.name}: {verdict.problem or f'intact, SHA-256 {verdict.sha256}'}")
     failed = [verdict.name for verdict in verdicts if verdict.problem is not None]
     if failed:
         raise VidtwinError(

@@ -142,7 +142,7 @@ def estimate(
     """
     options, reporter = options or EncodeOptions(), reporter or Reporter()
     if options.target is not None:
-        raise VidtwinError("a sample is of one quality, which a target would have to choose", "give --quality instead")
+        raise VidtwinError("a sample estimates one quality", "give --quality instead of a target")
     if pieces < 1:
         raise VidtwinError("a sample has at least one piece")
     began = time.monotonic()

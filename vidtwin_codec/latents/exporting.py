@@ -118,4 +118,5 @@ def _names(paths: Sequence[str]) -> list[str]:
         names = [valid(part) for part in parts]
         if len(set(names)) == len(names):
             return names
-    raise VidtwinError("the same file was given twice")
+    twice = next(path for path, name in zip(paths, names, strict=True) if names.count(name) > 1)
+    raise VidtwinError(f"{twice}: named twice", "name every file once")
