@@ -184,6 +184,11 @@ def test_files_of_a_batch_start_and_finish(make_video: MakeVideo, micro_weights:
     assert Path(told[1]["output"]).is_file()
 
 
+def test_before_the_first_stage_nothing_is_counted() -> None:
+    assert Meter("train").notes == []
+    assert Line("train", None, Meter("train").notes).layout(80) == ("train", 40, "")
+
+
 @pytest.mark.parametrize(("unit", "shown"), [("byte", "300 B/1.2 kB"), ("second", "5:00/20:00, 5:00 left")])
 def test_bytes_and_seconds_are_put_in_words(unit: str, shown: str) -> None:
     assert running("", unit).notes[0].startswith(shown)

@@ -70,6 +70,26 @@ def test_base_is_fetched_checked_and_imported(hub: Hub, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".ckpt", ".part"}], "the download is gone"
 
 
+def test_bytes_of_a_download_are_counted(hub: Hub, capfd: pytest.CaptureFixture[str]) -> None:
+    hub.cuts = [40 * CHUNK]
+    stages: dict[str, list[int | None]] = {}
+    units: list[str] = []
+
+    def started(total: int | None, doing: str) -> None:
+        stages[doing] = [total]
+
+    def advanced(count: int) -> None:
+        stages[list(stages)[-1]].append(count)
+
+    fetch("base", reporter=Reporter(started, advanced, counting=units.append))
+    total, *arrived = stages[f"downloading {BASE.repository}/{BASE.file}"]
+    assert total == len(hub.content)
+    assert sum(filter(None, arrived)) == total
+    assert units[0] == "byte"
+    assert "encoding clips" in stages  # it is calibrated, too
+    assert "%|" not in capfd.readouterr().err  # no second bar beside ours
+
+
 def test_a_cut_connection_is_taken_up_where_it_broke(hub: Hub) -> None:
     hub.cuts = [40 * CHUNK, 30 * CHUNK]
     fetch("base")

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,9 +39,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_weights: Path) ->
         yield served
 
 
-def pushed(hub: Hub, micro_weights: Path, token: str = "secret") -> subprocess.CompletedProcess[str]:
+def pushed(
+    hub: Hub, micro_weights: Path, token: str = "secret", more: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     code = "from vidtwin_codec.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "weights", "push", str(micro_weights), REPOSITORY, "--json"]
+    command = [sys.executable, "-c", code, "weights", "push", str(micro_weights), REPOSITORY, "--json", *more]
     env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": token}
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
@@ -58,6 +60,15 @@ def test_weights_are_pushed_with_digest_and_card(hub: Hub, micro_weights: Path) 
     assert card.startswith("---\nlibrary_name: vidtwin-codec\n")
     assert entry.sha256 in card
     assert f"vidtwin weights fetch {REPOSITORY}" in card
+
+
+def test_an_upload_is_told_in_events(hub: Hub, micro_weights: Path) -> None:
+    events = [json.loads(line) for line in pushed(hub, micro_weights, more=["--progress", "json"]).stderr.splitlines()]
+    size = micro_weights.stat().st_size
+    assert [(event["event"], event["unit"], event["done"]) for event in events if event["event"] != "message"] == [
+        ("started", "byte", 0),
+        ("progress", "byte", size),
+    ]
 
 
 def test_a_card_that_is_there_stays(hub: Hub, micro_weights: Path) -> None:

@@ -53,8 +53,8 @@ class Meter:
         show = {"byte": human_bytes, "second": clock}.get(self.unit, str)
         units = "" if self.unit in ("byte", "second") else f" {self.unit}s"
         of = f"{show(self.done)}/{show(self.total)}" if self.total else show(self.done)
-        if not self.done:
-            return [f"{of}{units}", of]
+        if not self.done:  # before the first stage there is nothing to tell
+            return [f"{of}{units}", of] if self.total or self.doing else []
         speed = {"frame": f", {self.rate:.1f} fps", "byte": f", {human_bytes(self.rate)}/s", "second": ""}.get(
             self.unit, f", {_rounded(self.rate)} {self.unit}s/s"
         )

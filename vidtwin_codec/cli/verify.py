@@ -43,9 +43,10 @@ def verify_command(files: tuple[str, ...], thorough: bool, as_json: bool, quiet:
         else:
             screen.print(f"{name}: intact")
     if unsound:
-        said = [f"{'it' if len(names) == 1 else f'{wrong} of {len(names)} files'} did not verify"] if wrong else []
+        one = f"{names[0]}:" if len(names) == 1 else ""
+        said = [f"{one or f'{wrong} of {len(names)} files'} did not verify"] if wrong else []
         if unfinished:
-            count = "it" if len(names) == 1 else f"{unfinished} of {len(names)} files"
+            count = one or f"{unfinished} of {len(names)} files"
             said.append(f"{count} was checked in part only" + ("" if wrong else ", and nothing is wrong so far"))
         hint = "'vidtwin decode --recover' decodes what is whole"
         if unfinished:

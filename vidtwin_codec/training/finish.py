@@ -70,7 +70,7 @@ def finish(trainer: Trainer, command: str) -> Finished:
     model = trainer.average.model
     _round(model, options.storage)
     steps = _steps(trainer, model, made.notes)
-    setting.reporter.stage("measuring the weights", "precision").started(2, "")
+    setting.reporter.stage("measuring the weights", "measurement").started(2, "")
     made.quality = measure(model, setting.held_out, exact, trainer.rounded)
     setting.reporter.advanced(1)
     coarse = measure(model, setting.held_out, Device(exact.device, torch.bfloat16), trainer.rounded)
