@@ -58,11 +58,11 @@ $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
 	@$(call from_torch_index,$(LOWEST_PIP),-q,torch==$(LOWEST_TORCH))
 	$(LOWEST_PIP) install -q -c constraints-lowest.txt torch==$(LOWEST_TORCH) \
-		-e '.[hub,train,compare,remote]' torchmetrics pytest pytest-timeout hypothesis
+		-e '.[train,compare,remote]' torchmetrics pytest pytest-timeout hypothesis
 	@touch $@
 
 test-lowest: $(LOWEST)/.ready
-	$(LOWEST)/bin/pytest tests/test_verbs.py tests/test_embedded.py tests/test_latents_remote.py tests/test_weights_fetch.py
+	$(LOWEST)/bin/pytest tests/test_verbs.py tests/test_embedded.py tests/test_latents_remote.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

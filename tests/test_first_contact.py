@@ -45,7 +45,7 @@ def test_where_torch_comes_from_is_the_users_choice() -> None:
 
 def test_the_least_versions_that_are_tested_are_those_declared() -> None:
     ranges = [*PROJECT["project"]["dependencies"]]
-    for extra in ("hub", "train", "compare", "remote", "lpips"):
+    for extra in ("train", "compare", "remote", "lpips"):
         ranges += PROJECT["project"]["optional-dependencies"][extra]
     declared = {name.lower(): version for name, _, version in (text.partition(">=") for text in ranges)}
     lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").split("# What these")[0].splitlines()
