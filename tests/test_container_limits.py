@@ -202,7 +202,7 @@ def test_what_was_checked_in_part_only_is_told(tmp_path: Path) -> None:
     ended = CliRunner().invoke(cli, ["verify", str(path), "--json"])
     assert json.loads(ended.stdout)["checked"] == "part"
     assert isinstance(ended.exception, VidtwinError)
-    assert ended.exception.message == "it was checked in part only, and nothing is wrong so far"
+    assert ended.exception.message == f"{path}: was checked in part only, and nothing is wrong so far"
     assert "--thorough" in (ended.exception.hint or "")
 
 
