@@ -199,12 +199,13 @@ class SparseGroupEncoder:
                 "the network produced latents that are not finite numbers",
                 "check the weights with `vidtwin weights verify`, or try `--device cpu`",
             )
-        values = np.asarray(latents, np.float32) * (self._unit / self._steps.structure)[:, None, None, :].astype(
-            np.float32
-        )
-        np.rint(values, out=values)
-        np.clip(values, -(1 << 28), 1 << 28, out=values)
-        return values.astype(np.int32).reshape(-1)
+        factors = (self._unit / self._steps.structure)[:, None, :].astype(np.float32)
+        targets = np.empty(latents.shape, np.int32)
+        for target, of_slot, factor in zip(targets, latents, factors, strict=True):  # a slot at a time stays in caches
+            values = np.asarray(of_slot, np.float32) * factor
+            np.rint(values, out=values)
+            target[:] = np.clip(values, -(1 << 28), 1 << 28, out=values)
+        return targets.reshape(-1)
 
     def _flush(self) -> None:
         from vidtwin_codec.coding.sparse.binary import AT
