@@ -32,6 +32,7 @@ try:
     from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
     from vidtwin_codec.encoding.grouping import group_packer
     from vidtwin_codec.encoding.writing import write_vtw
+    from vidtwin_codec.errors import VidtwinError
     from vidtwin_codec.media import FrameReader, FrameWriter, OutputOptions, probe
     from vidtwin_codec.media.ffmpeg import Child, thread_count
     from vidtwin_codec.network.device import Device
@@ -250,4 +251,9 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ModuleNotFoundError as error:  # ffmpeg is looked for only when it is needed
+        raise SystemExit(f"{error.name} is not installed; benchmarks/network.py needs no ffmpeg") from error
+    except VidtwinError as error:
+        raise SystemExit(f"{error.message}; {error.hint}" if error.hint else error.message) from error

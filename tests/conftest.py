@@ -19,8 +19,10 @@ from vidtwin_codec.signals import STOPPING
 # a busy machine must not fail a test that is right; pytest's own timeout stops one that hangs
 settings.register_profile("vidtwin", deadline=None)
 settings.load_profile("vidtwin")
-# a shell that runs this in the background has it ignore interrupts, which tests send to themselves and to children
+# a shell that runs this in the background, or nohup, has signals ignored that tests send to themselves and to children
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.platform != "win32":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # where torchvision is installed, `measure` would download AlexNet for LPIPS
 sys.modules["torchvision"] = None  # type: ignore[assignment]
 

@@ -19,6 +19,7 @@ from vidtwin_codec.calibration.importing import ImportOptions, import_checkpoint
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import VidTwin, VidTwinConfig, open_checkpoint
 from vidtwin_codec.model.checkpoint import SafetensorsSource, save_checkpoint
+from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.safetensors_file import write_safetensors
 
 
@@ -59,10 +60,11 @@ def test_the_released_network_is_calibrated_whole_from_its_own_file_alone() -> N
 def test_a_small_file_does_not_buy_minutes(tmp_path: Path, changes: dict[str, int]) -> None:
     config = micro_config(structure_blocks=0, dynamics_blocks=0, **changes)
     path = of_zeros(tmp_path / "a.safetensors", config)
-    said: list[str] = []
+    begun: list[str] = []
+    reporter = Reporter(lambda total, doing: begun.append(doing))
     with pytest.raises(VidtwinError, match="allowed"):
-        import_checkpoint(path, ImportOptions(output=tmp_path / "b.safetensors", progress=said.append))
-    assert not said  # nothing was begun
+        import_checkpoint(path, ImportOptions(output=tmp_path / "b.safetensors"), reporter=reporter)
+    assert begun == ["reading the checkpoint"]
 
 
 def test_a_network_larger_than_its_file_can_be_is_not_built(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, counting)
 
     count(NetworkRunner, "load", "load")
-    count(NetworkRunner, "encode", "network")
+    count(NetworkRunner, "begin_encoding", "network")
     count(conventional_module, "encode_stream", "encode_stream")
     count(conventional_module, "measure", "conventional")
     count(ladder_module, "measure", "vidtwin")

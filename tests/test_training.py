@@ -244,7 +244,8 @@ def test_arrays_train_with_torch_numpy_and_safetensors_alone(tmp_path: Path, as_
 def test_the_benchmark_of_the_pipeline_says_what_a_bare_machine_lacks(tmp_path: Path, absent: str, said: str) -> None:
     (tmp_path / "in.mp4").write_bytes(b"never read")
     script = BLOCKED.format(names={absent})
-    script += "import runpy; runpy.run_path('benchmarks/throughput.py', run_name='__main__')"
+    script += "import runpy; sys.path.insert(0, 'benchmarks')\n"
+    script += "runpy.run_path('benchmarks/throughput.py', run_name='__main__')"
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "in.mp4")],
         capture_output=True,

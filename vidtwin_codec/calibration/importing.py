@@ -119,7 +119,6 @@ def _convert(path: Path, made: Path, name: str, options: ImportOptions, reporter
     reporter.stage("reading the checkpoint").started(None, "")
     checkpoint = open_checkpoint(path, config=read_config(options.config))
     notes = [f"assumed, since the file does not say: {what}" for what in checkpoint.assumed]
-    clips = spread(list(_clips(options, checkpoint.config)), scope_for(checkpoint.config).clips)
     with _explained(path):
         model = checkpoint.load(device=device.device)
         checks = None
@@ -128,6 +127,7 @@ def _convert(path: Path, made: Path, name: str, options: ImportOptions, reporter
                 checks = most_checks(model, model.config, path.stat().st_size)
             except VidtwinError as error:
                 raise VidtwinError(f"{path}: {error.message}", error.hint) from error
+        clips = spread(list(_clips(options, model.config)), scope_for(model.config).clips)
         steps, losses = _measured(model, clips, checks, str(device), notes, reporter)
     kind = "given" if options.clips else "made-up"
     notes.append(f"steps calibrated on {len(clips)} {kind} clips")
