@@ -143,8 +143,8 @@ class JobRunner:
     def _measure(self, job: Job, vtw: Path, load: LoadNetwork, reporter: Reporter) -> Row:
         file_options = self._options.file_options
         network = {name: getattr(file_options, name) for name in NetworkOptions.__dataclass_fields__}
-        playlists = getattr(file_options, "allow_playlists", False)
-        options = MeasureOptions(**network, metrics=("psnr",), allow_playlists=playlists)
+        reading = {name: getattr(file_options, name) for name in ("allow_playlists", "hwaccel")}
+        options = MeasureOptions(**network, **reading, metrics=("psnr",))
         found = measure_codec(job.source, vtw, options, reporter, load)
         values = found.to_json()
         return {name: values[name] for name in MEASURED}

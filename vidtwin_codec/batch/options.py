@@ -14,7 +14,7 @@ from vidtwin_codec.files import VIDEO_SUFFIXES
 from vidtwin_codec.options import DecodeOptions, EncodeOptions, NetworkOptions
 
 # These options do not change the output, only where and how fast it is made; weights are compared by their digest.
-_NOT_IN_THE_OUTPUT = frozenset({"weights", "device", "batch", "force", "allow_playlists"})
+_NOT_IN_THE_OUTPUT = frozenset({"weights", "device", "batch", "force", "allow_playlists", "hwaccel"})
 
 
 @dataclass(frozen=True)

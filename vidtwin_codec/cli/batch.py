@@ -160,7 +160,7 @@ def batch_command(
     if not sources and not lists:
         raise click.UsageError(f"no SRC before DST ({destination}): name what to work on, then the folder to write to")
     ray = _ray_choices(choices)
-    options = _options(decode, force, choices)
+    options = _options(decode, force, ray, choices)
     screen = console(quiet)
     # torch is imported only now: help and wrong usage need not wait for it
     from vidtwin_codec.batch.rows import FAILED, LEFT
@@ -219,7 +219,9 @@ def _ray_choices(choices: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _options(decode: bool, force: bool, choices: dict[str, Any]) -> BatchOptions:
+def _options(decode: bool, force: bool, ray: dict[str, Any] | None, choices: dict[str, Any]) -> BatchOptions:
+    from vidtwin_codec.media.hwaccel import check_device  # only here: help need not wait for it
+
     context = click.get_current_context()
     refuse_several_targets(context)
     # decoding has one choice about sound: to leave it out
@@ -240,4 +242,6 @@ def _options(decode: bool, force: bool, choices: dict[str, Any]) -> BatchOptions
         file_options: Any = built(DecodeOptions, **network, **decoding, audio=sound, force=force)
     else:
         file_options = built(EncodeOptions, **network, **encoding, force=force)
+        if ray is None:  # Ray's workers have devices of their own
+            check_device(file_options.hwaccel)
     return built(BatchOptions, file_options=file_options, **choices)

@@ -14,7 +14,7 @@ from vidtwin_codec.cli.output import json_option, print_json, progress_option, q
 from vidtwin_codec.cli.progress import progress
 from vidtwin_codec.cli.screen import Screen, console
 from vidtwin_codec.cli.streams import check_stdout
-from vidtwin_codec.cli.usage import parse_device
+from vidtwin_codec.cli.usage import parse_device, parse_hwaccel
 from vidtwin_codec.coding import DEFAULT_LEVEL, DEFAULT_QUALITY
 from vidtwin_codec.coding.effort import DEFAULT_EFFORT, MAX_EFFORT
 from vidtwin_codec.options import AUDIO_MODES, DEFAULT_OVERLAP
@@ -73,6 +73,7 @@ ENCODING_OPTIONS = (
     "camera",
     "level",
     "allow_playlists",
+    "hwaccel",
 )
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -139,6 +140,17 @@ def encoding_options(function: F) -> F:
             "--allow-playlists",
             is_flag=True,
             help="Accept HLS, DASH, ffconcat and IMF playlists as input, which make ffmpeg read other local files.",
+        ),
+        click.option(
+            "--hwaccel",
+            metavar="NAME",
+            default="none",
+            show_default=True,
+            envvar="VIDTWIN_HWACCEL",
+            show_envvar=True,
+            callback=parse_hwaccel,
+            help="Hardware that decodes the source: none, auto, or what `ffmpeg -hwaccels` lists, such as cuda; auto "
+            "is what works here.",
         ),
         quality_option(
             default=DEFAULT_QUALITY,

@@ -91,8 +91,8 @@ def measure_command(
         raise click.UsageError("--json and --csv would mix on standard output; choose one")
     ctx = click.get_current_context()
     refuse_several_targets(ctx)
-    # what may be opened as a source is no matter of encoding
-    about_encoding = [name for name in ENCODING_OPTIONS if name != "allow_playlists"]
+    # how the source is opened is no matter of encoding
+    about_encoding = [name for name in ENCODING_OPTIONS if name not in ("allow_playlists", "hwaccel")]
     if not files:
         about_encoding = [name for name in about_encoding if name not in ("start", "duration")]
     given = [name for name in about_encoding if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]

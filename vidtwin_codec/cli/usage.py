@@ -64,6 +64,18 @@ def built(kind: Callable[..., T], /, **choices: Any) -> T:
         raise click.UsageError(f"{error.message}; {error.hint}" if error.hint else error.message) from error
 
 
+def parse_hwaccel(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """A way of hardware decoding that ffmpeg has; whether this machine has the hardware is found out later."""
+    if text not in ("none", "auto"):
+        from vidtwin_codec.media.hwaccel import check_name  # only here: ffmpeg is asked
+
+        try:
+            check_name(text)
+        except VidtwinError as error:
+            raise click.BadParameter(f"{error.message}; {error.hint}") from None
+    return text
+
+
 def parse_device(context: click.Context, parameter: click.Parameter, text: str) -> str:
     """A device's name, or several with commas; whether this machine has them is found out later."""
     for name in text.split(","):

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -136,6 +137,7 @@ def look(source: PathLike, options: EncodeOptions) -> MediaInfo:
         playlists=options.allow_playlists,
         start=options.start,
         duration=options.duration,
+        hwaccel=options.hwaccel,
     )
 
 
@@ -145,7 +147,8 @@ def _from_pipe(folder: Path, options: EncodeOptions) -> Iterator[MediaInfo]:
     whole = options.target is not None or options.allow_playlists or bool(options.start) or options.duration is not None
     with open_piped(folder, sound=options.audio != "none", fps=options.fps, whole=whole) as piped:
         try:
-            yield piped.info or look(piped.path, options)
+            live = piped.info and replace(piped.info, hwaccel=options.hwaccel)
+            yield live or look(piped.path, options)
         except VidtwinError as error:
             raise renamed(error, piped.path, "standard input") from error
 

@@ -98,6 +98,12 @@ def video_encoders() -> frozenset[str]:
 
 
 @functools.cache
+def hwaccels() -> tuple[str, ...]:
+    """Return the names of the methods of hardware decoding that this ffmpeg was built with."""
+    return tuple(_listing("-hwaccels").partition(":")[2].split())
+
+
+@functools.cache
 def has_filters(*names: str) -> bool:
     """Return whether this ffmpeg has all of the named filters (some builds come without zimg)."""
     return set(names) <= set(re.findall(r"^ [A-Z.]{2,3} (\S+) ", _listing("-filters"), re.MULTILINE))

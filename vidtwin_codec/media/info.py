@@ -78,6 +78,7 @@ class MediaInfo:
         stream_index: index of the video stream in the file.
         source: the arguments with which ffmpeg opens the input.
         decoder: the decoder that ffmpeg has to use; None leaves the choice to it.
+        hwaccel: the hardware that decodes the frames, by ffmpeg's name; ``auto`` is one that works here, or ``none``.
         timeline: the times at which its pictures are shown.
         part: which part of the file is meant; ``frames`` and ``duration`` are the part's then, all else is the file's.
     """
@@ -103,6 +104,7 @@ class MediaInfo:
     stream_index: int
     source: Source
     decoder: str | None = None
+    hwaccel: str = "none"
     timeline: Timeline = field(default_factory=Timeline)
     part: Part | None = None
 

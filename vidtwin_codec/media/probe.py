@@ -42,6 +42,7 @@ def probe(
     playlists: bool = False,
     start: float = 0.0,
     duration: float | None = None,
+    hwaccel: str = "none",
 ) -> MediaInfo:
     """Find out everything about a video without decoding more than its first frame.
 
@@ -54,6 +55,7 @@ def probe(
         playlists: take HLS, DASH, ffconcat and IMF playlists, which name other local files, too.
         start: seconds to skip: only the part from the nearest frame (at ``fps``, if given) on is meant.
         duration: seconds of the part that is meant; None: to the end.
+        hwaccel: the hardware with which a reader is to decode the frames; see :class:`MediaInfo`. Probing uses none.
 
     Raises:
         VidtwinError: not a video, no video stream, nothing decodes, the file cannot be read, or it ends before
@@ -116,6 +118,7 @@ def probe(
         stream_index=stream.index,
         source=source,
         decoder=decoder,
+        hwaccel=hwaccel,
         timeline=_timeline(shown, times, rate, first_time),
     )
     return part_of(whole, start, duration, fps)

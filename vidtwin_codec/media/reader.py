@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.errors import VidtwinError
+from vidtwin_codec.media import hwaccel
 from vidtwin_codec.media.color import to_rgb
 from vidtwin_codec.media.ffmpeg import STAMPED, Child, clean, thread_count
 from vidtwin_codec.media.info import MediaInfo, Part
@@ -57,6 +58,9 @@ class FrameReader(Closing):
             max_frames: the most frames to return.
             runs: the only frames to return, each as ``(first frame, frames)``, in order and apart; not with ``start``
                 or ``max_frames``.
+
+        Raises:
+            VidtwinError: the hardware that the video is to be decoded with is not there.
         """
         self.info = info
         self.width = width or info.width
@@ -85,7 +89,10 @@ class FrameReader(Closing):
         self._held: NDArray[np.uint8] | None = None
         self._received = 0
         self._latest: Fraction | None = None
+        self._hwaccel = hwaccel.arguments(info)
         self._open(self._runs[0][0] > 0)
+        if self._hwaccel and self.frames != 0 and info.source.feed is None:
+            self._leave_card()
         if self._selected and self.frames != 0 and ((first := self._peek()) is None or first > self._runs[0][0]):
             # The picture shown at the start is older than its packet had us believe: look for it from the beginning.
             self._child.kill()
@@ -136,6 +143,17 @@ class FrameReader(Closing):
         """Stop decoding; it is harmless to repeat."""
         self._child.kill()
 
+    def _leave_card(self) -> None:
+        """Decode in software where the card gives no picture, or ffmpeg complains before the first one."""
+        nothing, errors = self._peek() is None, self._child.errors()
+        if nothing or errors:
+            if errors and self.info.hwaccel != "auto":
+                said = clean(errors[0].text)
+                self.warnings.append(f"decoded in software, because decoding by {self.info.hwaccel} said: {said}")
+            self._child.kill()
+            self._hwaccel = ()
+            self._open(self._selected)
+
     def _open(self, selected: bool) -> None:
         """Start ffmpeg; if ``selected``, it leaves out frames by time, since ffmpeg may rebuild its filters."""
         info = self.info
@@ -148,7 +166,7 @@ class FrameReader(Closing):
         decoder = ["-c:v", info.decoder] if info.decoder else []
         self._child = Child(
             [
-                *("-threads", str(thread_count()), *decoder, *info.source.arguments),
+                *("-threads", str(thread_count()), *decoder, *self._hwaccel, *info.source.arguments),
                 *("-map", f"0:{info.stream_index}", "-vf", ",".join(filters), "-fps_mode", "passthrough"),
                 *("-enc_time_base", "demux", *STAMPED, "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"),
                 *unheard(info.audio_streams),
@@ -227,7 +245,8 @@ class FrameReader(Closing):
         if self._given == 0:
             if self.frames == 0 or (self._skipped and not self._child.error_count):
                 raise VidtwinError(f"{self.info.path}: the start lies after the end of the video")
-            raise VidtwinError(f"{self.info.path}: no frame can be decoded ({self._child.reason()})")
+            hint = hwaccel.SOFTWARE_HINT if self._hwaccel else None
+            raise VidtwinError(f"{self.info.path}: no frame can be decoded ({self._child.reason()})", hint)
         found = []
         if self._child.error_count:
             first = clean(self._child.errors()[0].text)

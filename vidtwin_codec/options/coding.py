@@ -101,6 +101,8 @@ class EncodeOptions(NetworkOptions):
     """zstd level, 1 to 22."""
     allow_playlists: bool = False
     """Take HLS, DASH, ffconcat and IMF playlists as sources, which read the other local files that they name."""
+    hwaccel: str = "none"
+    """Hardware that decodes the source: ``none``, ``auto``, or what ``ffmpeg -hwaccels`` lists."""
     force: bool = False
     """Replace an existing output."""
 

@@ -55,7 +55,13 @@ def measure_codec(
             warnings += encode(path, packed, options, reporter=reporter.stage("encoding"), load=load).warnings
         decoder = stack.enter_context(Decoder(packed, DecodeOptions(**options.network()), reporter.warned, load))
         header = decoder.header
-        info = probe(path, fps=header.fps, playlists=options.allow_playlists, **_part(header.options))
+        info = probe(
+            path,
+            fps=header.fps,
+            playlists=options.allow_playlists,
+            hwaccel=options.hwaccel,
+            **_part(header.options),
+        )
         _check_size(decoder, info, packed)
         if vtw is not None:
             warnings += info.warnings

@@ -121,6 +121,7 @@ def measure_paper(
             playlists=options.allow_playlists,
             start=options.start,
             duration=options.duration,
+            hwaccel=options.hwaccel,
         )
         # a warning about the frame rate does not apply, because frames are taken at 25 a second by their times
         warnings = [text for text in info.warnings if not text.startswith("variable frame rate")]
