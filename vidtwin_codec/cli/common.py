@@ -273,7 +273,7 @@ def video_options(function: F) -> F:
         click.option(
             "--preset",
             metavar="NAME",
-            show_default="by the encoder; fast for H.264",
+            show_default="by the encoder; veryfast for H.264",
             help="Speed preset of the video encoder, by its own names. Slower makes smaller files.",
         ),
         click.option(

@@ -1,1 +1,1 @@
-"""From a .vtw to frames, and to a video."""
+"""Decoding of a .vtw file to frames, a video file or a player."""

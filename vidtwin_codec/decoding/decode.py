@@ -1,4 +1,4 @@
-"""Decode: container → coding → network → geometry → media, each on its own thread where that helps."""
+"""The function ``decode``, .vtw to video: container → coding → network → geometry → media, on several threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The function ``encode``: media → geometry → network → coding → container, on several threads where that helps."""
+"""The function ``encode``, video to .vtw: media → geometry → network → coding → container, on several threads."""
 
 from __future__ import annotations
 

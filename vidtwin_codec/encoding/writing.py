@@ -1,4 +1,4 @@
-"""Sound and latents into one .vtw: the same latents can be packed as often as need be, at any quality."""
+"""Writing of audio and latents to one .vtw; the same latents can be packed as often as need be, at any quality."""
 
 from __future__ import annotations
 

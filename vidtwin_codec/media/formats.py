@@ -150,8 +150,8 @@ class _Codec:
 
 
 _CODECS = {
-    # crf 14 keeps natural video above 40 dB, beside which the loss of the network is all that counts; "veryfast" takes
-    # half the time of "fast", which was most of the time of decoding, at 1.7 dB less of some 50 and equal bytes.
+    # At crf 14 the loss of H.264 is small beside that of the network. Encoding it is the largest part of decoding at
+    # "fast" (benchmarks/throughput.py); "veryfast" takes much less time.
     "libx264": _Codec("h264", 14, ("-preset", "veryfast"), "yuv444p"),
     "libx264rgb": _Codec("h264", 14, ("-preset", "fast"), None, "rgb24", ("-qp", "0")),
     "libx265": _Codec(

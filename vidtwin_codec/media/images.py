@@ -1,4 +1,4 @@
-"""Frames as images inside a page."""
+"""Encoding of frames as images that stand inside an HTML page."""
 
 from __future__ import annotations
 

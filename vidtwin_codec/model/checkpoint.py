@@ -1,4 +1,4 @@
-"""Checkpoints: files to networks and back.
+"""Reading of networks from checkpoints, and writing of them.
 
 Three kinds of file load: this project's ``.safetensors`` (configuration and quantisation steps in its
 metadata), the released VidTwin as ``.safetensors``, and the released Lightning ``.ckpt``. Only tensors

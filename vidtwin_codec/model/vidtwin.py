@@ -1,4 +1,4 @@
-"""VidTwin: video as Structure (content, slow motion) and Dynamics (fast local motion) latents.
+"""The VidTwin network: video as Structure (content, slow motion) and Dynamics (fast local motion) latents.
 
 Source: arXiv 2412.17726v2 (CVPR 2025), and the released model it describes.
 

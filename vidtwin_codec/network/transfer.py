@@ -1,4 +1,4 @@
-"""Copies between the CPU's memory and a device, for which nobody waits until what they bring is needed.
+"""Copies between the CPU's memory and a device, which the caller waits for only when it needs their contents.
 
 On CUDA they go through pinned memory, which torch keeps for the next copy, and stand in one stream with the network's
 calls, so that each finds what it needs; one event says when the last copy to the CPU is done. Elsewhere they are plain.

@@ -1,6 +1,7 @@
-"""Kernels that code one binary decision: they mix the probabilities of six contexts, learn, and code arithmetically.
+"""Kernels that code one binary decision: they mix the chances of eight contexts, learn, and code arithmetically.
 
-``work`` holds a decision: six context numbers, their stretched probabilities, the two sets of weights, the probability.
+``work`` holds a decision: eight context numbers, their stretched probabilities, the three sets of weights, and the
+probability.
 ``register`` holds the state of the arithmetic coder: its interval, the bits that the decoder has read, the position in
 its buffer, how much was coded, in bits and in what takes as long as these, and how much may be decoded.
 """

@@ -1,4 +1,4 @@
-"""Kernels that track what a clip's slots would add up to if its first frame continued the last frame before it.
+"""Kernels that predict a clip's symbols as if its first frame went on where the last frame before it ended.
 
 ``ends`` is each pattern at the last frame of the clip before, ``[h, w, C]``, in 64ths of a step, in walking order.
 ``trend`` is ``[2, C]`` of a place: what the slots so far still lack of it, and slot 0's symbols in the clip before.

@@ -1,1 +1,1 @@
-"""Rate control: finding the quality and the short side for a target of size, bit rate, ratio or PSNR."""
+"""Rate control: finding the quality and the short side for a target of size, bit rate, ratio, PSNR or VMAF."""
