@@ -128,7 +128,9 @@ class Steps:
         if not isinstance(value, dict):
             raise VidtwinError("quantisation steps: expected an object with structure, dynamics_x and dynamics_y")
         try:
-            return cls(*(np.asarray(value[field.name], dtype=np.float32) for field in fields(cls)))
+            with np.errstate(over="ignore"):  # what is too large for float32 is too large for a step
+                arrays = [np.asarray(value[field.name], dtype=np.float32) for field in fields(cls)]
+            return cls(*arrays)
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise VidtwinError(f"quantisation steps: not three arrays of numbers ({error})") from error
 

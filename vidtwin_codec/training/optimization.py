@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ _OF_ZEROS = 1 / 8
 RATE_MODEL_LR = 1e-2
 """Learning rate of the rate model, with which some hundred steps cross the range of its scales."""
 _BETAS = (0.9, 0.98)
+_KEPT = (frozenset(("step", "exp_avg", "exp_avg_sq")), frozenset(("momentum_buffer",)))
+"""What AdamW and Muon keep for a parameter."""
 _MOMENTUM, _NEWTON_SCHULZ_STEPS = 0.95, 5
 
 
@@ -79,11 +81,31 @@ class Optimizers:
         return [optimizer.state_dict() for optimizer, _ in self._parts]
 
     def load(self, state: Sequence[dict[str, Any]]) -> None:
-        """Restore a state, but keep the kernels that suit this device."""
+        """Restore a state, but keep this run's choices, and the kernels that suit this device.
+
+        Raises:
+            ValueError, or what torch raises: the state is not that of optimisers of this network.
+        """
         for (optimizer, _), saved in zip(self._parts, state, strict=True):
-            ours = {name: optimizer.defaults[name] for name in ("foreach", "fused") if name in optimizer.defaults}
-            groups = [{**group, **ours} for group in saved["param_groups"]]
+            ours = optimizer.state_dict()["param_groups"]
+            groups = [
+                {**group, "params": theirs["params"]} for group, theirs in zip(ours, saved["param_groups"], strict=True)
+            ]
             optimizer.load_state_dict({**saved, "param_groups": groups})
+            for parameter, values in optimizer.state.items():
+                _check_values(parameter, values)
+
+
+def _check_values(parameter: object, values: Mapping[str, object]) -> None:
+    """Refuse what an optimiser does not keep for a parameter: torch would fail in its next step."""
+    for name, value in values.items():
+        if not isinstance(parameter, Tensor) or not isinstance(value, Tensor):
+            raise ValueError("values that belong to no parameter")
+        if value.shape != (() if name == "step" else parameter.shape):
+            raise ValueError(f"{name} is of another shape than its parameter")
+    steps = values.get("step")
+    if frozenset(values) not in _KEPT or (isinstance(steps, Tensor) and not 0 <= float(steps) < math.inf):
+        raise ValueError("not what an optimiser keeps for a parameter")
 
 
 def _kernels(device: torch.device) -> dict[str, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -70,7 +71,8 @@ class State:
                 raise VidtwinError(f"{path}: no state to resume from", hint) from error
             if torn is not None:
                 raise ValueError(f"{torn} is not what was written")
-            values = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # torch warns of what it meets before it refuses it
+                values = torch.load(path, map_location="cpu", weights_only=True)
             version = values.pop("version")
             if type(version) is not int:
                 raise ValueError("its version is no number")
@@ -108,5 +110,5 @@ def undamaged(path: Path) -> Iterator[None]:
         yield
     except VidtwinError:
         raise
-    except (OSError, *DAMAGE) as error:
+    except (OSError, AssertionError, *DAMAGE) as error:
         raise VidtwinError(f"{path}: the state is damaged", "pass --force without --resume to start anew") from error
