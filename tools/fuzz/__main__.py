@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tools.fuzz.workers import Outcome, Target
 
 _KEPT = 3  # of each fault
-_STEP = 400  # cases of a target at a time, times its share
+_ROUND = 20_000  # cases, after which each target has had its share
 
 
 def main() -> int:
@@ -44,51 +50,79 @@ def main() -> int:
 
 
 def hunt(names: list[str], cases: int, seed: int, keep: Path) -> int:
-    """Run the cases, which are shared out among the targets; return 1 if any failed."""
+    """Run the cases, which are shared out among the targets; return 1 if any failed. Ends early when it is stopped."""
     from tools.fuzz.targets import TARGETS
-    from tools.fuzz.workers import FAILED, run_cases, since
+    from tools.fuzz.workers import run_cases
 
-    counts: dict[str, Counter[str]] = {name: Counter() for name in names}
-    faults: Counter[str] = Counter()
-    began, told, shares = time.monotonic(), time.monotonic(), sum(TARGETS[name].share for name in names)
-    rounds = -(-cases // (_STEP * shares))
-    for one in range(rounds):
-        for name in names:
-            target = TARGETS[name]
-            first, end = (target.share * cases * place // (shares * rounds) for place in (one, one + 1))
-            for outcome in run_cases(target, seed, range(first, end)):
-                counts[name][outcome.kind] += 1
-                if outcome.kind != FAILED:
-                    continue
-                fault = f"{name}: {outcome.text.splitlines()[-1]}"
-                faults[fault] += 1
-                if faults[fault] <= _KEPT:
-                    keep.mkdir(parents=True, exist_ok=True)
-                    path = keep / f"{name}-{seed}-{outcome.number}{target.suffix}"
-                    path.write_bytes(target.case(seed, outcome.number))
-                    path.with_name(path.name + ".txt").write_text(outcome.text)
-                    print(f"{path}: {fault}", flush=True)
-            if time.monotonic() - told > 60:
-                told = time.monotonic()
-                done = sum(kinds.total() for kinds in counts.values())
-                print(f"{since(began)}  {done} of {cases}", file=sys.stderr, flush=True)
-    print(table(counts))
-    for fault, times in faults.most_common():
-        print(f"{times:6}  {fault}")
-    print(f"seed {seed}, {since(began)}")
-    return 1 if faults else 0
+    score = Score(cases, seed, keep, {name: Counter() for name in names})
+    shares, rounds = sum(TARGETS[name].share for name in names), -(-cases // _ROUND)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        for one in range(rounds):
+            before = 0
+            for name in names:
+                target = TARGETS[name]
+                # of all cases, those up to this target's share; and of these, those of this round
+                least, most = (cases * share // shares for share in (before, before + target.share))
+                first, end = ((most - least) * place // rounds for place in (one, one + 1))
+                for outcome in run_cases(target, seed, range(first, end)):
+                    score.count(target, outcome)
+                before += target.share
+    except KeyboardInterrupt:
+        print("stopped")
+    score.show()
+    return 1 if score.faults else 0
 
 
-def table(counts: dict[str, Counter[str]]) -> str:
-    """One line for each target, and the sum."""
-    from tools.fuzz.workers import ACCEPTED, FAILED, REFUSED
+@dataclass
+class Score:
+    """Counts of a run: outcomes by target, and faults by what names them; keeps failing cases."""
 
-    counts = {**counts, "all": sum(counts.values(), Counter())}
-    lines = [f"{'target':12}{'cases':>8}{'accepted':>10}{'refused':>9}{'failures':>10}"]
-    lines += [
-        f"{name:12}{one.total():8}{one[ACCEPTED]:10}{one[REFUSED]:9}{one[FAILED]:10}" for name, one in counts.items()
-    ]
-    return "\n".join(lines)
+    cases: int
+    seed: int
+    keep: Path
+    counts: dict[str, Counter[str]]
+    faults: Counter[str] = field(default_factory=Counter)
+    began: float = field(default_factory=time.monotonic)
+    told: float = field(default_factory=time.monotonic)
+
+    def count(self, target: Target, outcome: Outcome) -> None:
+        """Count a case; tell of it if it failed, and of progress now and then."""
+        from tools.fuzz.workers import FAILED
+
+        self.counts[target.name][outcome.kind] += 1
+        if outcome.kind == FAILED:
+            fault = f"{target.name}: {outcome.text.splitlines()[-1]}"
+            self.faults[fault] += 1
+            if self.faults[fault] <= _KEPT:
+                self.keep.mkdir(parents=True, exist_ok=True)
+                path = self.keep / f"{target.name}-{self.seed}-{outcome.number}{target.suffix}"
+                path.write_bytes(target.case(self.seed, outcome.number))
+                path.with_name(path.name + ".txt").write_text(outcome.text)
+                print(f"{path}: {fault}", flush=True)
+        if time.monotonic() - self.told > 60:
+            self.told = time.monotonic()
+            done = sum(kinds.total() for kinds in self.counts.values())
+            print(f"{self.passed}  {done} of {self.cases}", file=sys.stderr, flush=True)
+
+    @property
+    def passed(self) -> str:
+        """Time since the run began, to read."""
+        seconds = round(time.monotonic() - self.began)
+        return f"{seconds // 60}:{seconds % 60:02}"
+
+    def show(self) -> None:
+        """Print a line for each target, and the faults."""
+        from tools.fuzz.workers import ACCEPTED, FAILED, REFUSED
+
+        counts = {**self.counts, "all": sum(self.counts.values(), Counter[str]())}
+        print(f"{'target':12}{'cases':>8}{'accepted':>10}{'refused':>9}{'failures':>10}")
+        for name, one in counts.items():
+            print(f"{name:12}{one.total():8}{one[ACCEPTED]:10}{one[REFUSED]:9}{one[FAILED]:10}")
+        for fault, times in self.faults.most_common():
+            print(f"{times:6}  {fault}")
+        print(f"seed {self.seed}, {self.passed}")
 
 
 def reproduce(path: Path) -> int:

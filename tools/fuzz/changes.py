@@ -21,46 +21,47 @@ def change_bytes(random: Random, data: bytes, others: Sequence[bytes] = ()) -> b
     """Return ``data`` with one to four changes; ``others`` are what parts may come from."""
     found = bytearray(data)
     for _ in range(random.choice((1, 1, 1, 2, 4))):
-        random.choice(_CHANGES)(random, found, others)
+        change = random.choice(_CHANGES)
+        change(random, found, others)
     return bytes(found)
 
 
-def _flip(random: Random, data: bytearray, _: Sequence[bytes]) -> None:
+def _flip(random: Random, data: bytearray, others: Sequence[bytes]) -> None:
     for _ in range(random.choice((1, 1, 2, 8))):
         if data:
             data[random.randrange(len(data))] ^= 1 << random.randrange(8)
 
 
-def _overwrite(random: Random, data: bytearray, _: Sequence[bytes]) -> None:
+def _overwrite(random: Random, data: bytearray, others: Sequence[bytes]) -> None:
     at, size = random.randrange(len(data) + 1), random.randint(1, 64)
     data[at : at + size] = random.randbytes(size)[: len(data) - at]
 
 
-def _number(random: Random, data: bytearray, _: Sequence[bytes]) -> None:
+def _number(random: Random, data: bytearray, others: Sequence[bytes]) -> None:
     size = random.choice((1, 2, 4, 8))
     if len(data) >= size:
         at = random.randrange(len(data) - size + 1)
-        value = random.choice(INTEGERS) + random.choice((0, 0, 1, -1))
+        value: int = random.choice(INTEGERS) + random.choice((0, 0, 1, -1))
         data[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, random.choice(("little", "little", "big")))
 
 
-def _truncate(random: Random, data: bytearray, _: Sequence[bytes]) -> None:
+def _truncate(random: Random, data: bytearray, others: Sequence[bytes]) -> None:
     del data[random.randrange(len(data) + 1) :]
 
 
-def _delete(random: Random, data: bytearray, _: Sequence[bytes]) -> None:
+def _delete(random: Random, data: bytearray, others: Sequence[bytes]) -> None:
     at = random.randrange(len(data) + 1)
     del data[at : at + random.choice((1, 4, random.randint(1, 300)))]
 
 
-def _insert(random: Random, data: bytearray, _: Sequence[bytes]) -> None:
+def _insert(random: Random, data: bytearray, others: Sequence[bytes]) -> None:
     size = random.choice((1, 4, 30, 300, _MOST_GROWTH))
     piece = random.choice((random.randbytes(size), bytes(size), b"\xff" * size))
     at = random.randrange(len(data) + 1)
     data[at:at] = piece
 
 
-def _repeat(random: Random, data: bytearray, _: Sequence[bytes]) -> None:
+def _repeat(random: Random, data: bytearray, others: Sequence[bytes]) -> None:
     at = random.randrange(len(data) + 1)
     piece = data[at : at + random.randint(1, 200)]
     data[at:at] = piece * random.choice((1, 2, 20))

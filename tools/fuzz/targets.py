@@ -7,18 +7,20 @@ from functools import partial
 from tools.fuzz import tensors, videos
 from tools.fuzz.workers import Target
 
+_VIDEOS = {"plain": 5, "context": 3, "sparse": 8, "placed": 5}
 TARGETS = {
     target.name: target
     for target in (
-        Target("container", ".vtw", videos.make_container, videos.read_video, share=4),
+        Target("container", ".vtw", videos.make_container, videos.read_video, share=15),
         *(
-            Target(name, ".vtw", partial(videos.make_group, coders=coders), videos.read_video, share=2)
-            for name, coders in videos.CODERS.items()
+            Target(name, ".vtw", partial(videos.make_group, coders=videos.CODERS[name]), videos.read_video, share)
+            for name, share in _VIDEOS.items()
         ),
-        Target("checkpoint", ".ckpt", tensors.make_checkpoint, tensors.read_weights),
-        Target("weights", ".safetensors", tensors.make_weights, tensors.read_weights, share=2),
-        Target("latents", ".safetensors", tensors.make_latents, tensors.read_latents, share=2),
-        Target("npz", ".npz", tensors.make_npz, tensors.read_latents, share=2),
-        Target("state", ".pt", tensors.make_state, tensors.read_state),
+        Target("checkpoint", ".ckpt", tensors.make_checkpoint, tensors.read_weights, share=2),
+        Target("weights", ".safetensors", tensors.make_weights, tensors.read_weights, share=3),
+        Target("latents", ".safetensors", tensors.make_latents, tensors.read_latents, share=4),
+        Target("npz", ".npz", tensors.make_npz, tensors.read_latents, share=4),
+        Target("state", ".pt", tensors.make_state, tensors.read_state, share=1),
     )
 }
+"""Shares go by how much there is to find, and how little a case takes."""

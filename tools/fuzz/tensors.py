@@ -12,7 +12,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -375,23 +375,20 @@ def make_npz(random: Random) -> bytes:
 
 
 def _resized(random: Random, array: Any) -> Any:
+    """An array of another shape, type, order or content."""
     if array.dtype.kind != "f":
         return array.reshape(random.choice(((), (1,), (1, 1))))
-    kind = random.randrange(7)
-    if kind == 0:
-        kinds = ("<f2", ">f4", "<f8", "i1", "u8", "?", "c8", "U2", "M8[s]", "V4", "S3")
-        return array.astype("i1").astype(random.choice(kinds))
-    if kind == 1:
-        return np.asfortranarray(array)
-    if kind == 2:
-        return array[..., :0]
-    if kind == 3:
-        return np.concatenate([array] * random.choice((2, 300)))
-    if kind == 4:
-        return array.reshape(-1) if random.random() < 0.5 else array[None]
-    if kind == 5:
-        return np.full_like(array, random.choice((1e30, float("nan"), float("inf"), 0, -1e5)))
-    return array[:1]
+    kinds = ("<f2", ">f4", "<f8", "i1", "u8", "?", "c8", "U2", "M8[s]", "V4", "S3")
+    changes: tuple[Callable[[], Any], ...] = (
+        lambda: array.astype("i1").astype(random.choice(kinds)),
+        lambda: np.asfortranarray(array),
+        lambda: array[..., :0],
+        lambda: np.concatenate([array] * random.choice((2, 300))),
+        lambda: random.choice((array.reshape(-1), array[None])),
+        lambda: np.full_like(array, random.choice((1e30, math.nan, math.inf, 0, -1e5))),
+        lambda: array[:1],
+    )
+    return random.choice(changes)()
 
 
 def _npy(array: Any) -> bytes:

@@ -11,7 +11,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from vidtwin_codec.errors import VidtwinError
 ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"
 SECONDS, GROWTH = 10, 1 << 30
 """Most CPU time of a case, and most bytes by which it may let its process grow."""
-_RENEWED_AFTER = 2000  # cases
+_RENEWED_AFTER = 5000  # cases
 _NO_ANSWER = 60 * SECONDS  # of the clock: other programs may have the machine
 
 
@@ -63,6 +62,7 @@ class Outcome:
 
 def run_cases(target: Target, seed: int, numbers: range) -> Iterator[Outcome]:
     """Run cases in processes of their own."""
+    target.case(seed, 0)  # samples are made once, before processes fork
     yield from _in_processes(target, numbers, lambda number: target.case(seed, number))
 
 
@@ -189,9 +189,3 @@ def _name(error: BaseException) -> str:
     frames = [one for one in traceback.extract_tb(error.__traceback__) if "vidtwin_codec" in one.filename]
     where = f"{frames[-1].filename.rpartition('vidtwin_codec/')[2]}:{frames[-1].lineno}" if frames else "?"
     return f"{type(error).__name__} at {where}"
-
-
-def since(start: float) -> str:
-    """Time since ``start``, to read."""
-    seconds = round(time.monotonic() - start)
-    return f"{seconds // 60}:{seconds % 60:02}"
