@@ -96,6 +96,8 @@ def test_steps_refuse_wrong_shapes_and_lengths() -> None:
     for value in ([], {}, {"structure": [[1], [1, 2]], "dynamics_x": [1], "dynamics_y": [1]}):
         with pytest.raises(VidtwinError, match="quantisation steps"):
             Steps.from_json(value)
+    with pytest.raises(VidtwinError, match="must lie between"):  # and not a warning that 1e308 is no float32
+        Steps.from_json({"structure": [[1e308]], "dynamics_x": [1], "dynamics_y": [1]})
 
 
 def test_scaling_keeps_steps_storable() -> None:

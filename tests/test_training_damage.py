@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,42 @@ def test_a_state_without_what_the_network_needs_is_damaged(run: Path, state: Pat
     values.save(state)
     with pytest.raises(VidtwinError, match="state is damaged"):
         train(micro_options(run, steps=2, eval_every=2, resume=True, force=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("exp_avg", torch.zeros(1)),
+        ("exp_avg_sq", None),
+        ("step", torch.tensor(-1.0)),
+        ("step", torch.tensor(float("nan"))),
+        ("step", torch.ones(2)),
+        ("more", torch.zeros(1)),
+    ],
+)
+def test_what_an_optimiser_does_not_keep_is_damage(run: Path, state: Path, name: str, value: Any) -> None:
+    values = State.load(state)
+    values.optimizers[0]["state"][0][name] = value
+    values.save(state)
+    with pytest.raises(VidtwinError, match="state is damaged"):
+        train(micro_options(run, steps=3, eval_every=2, resume=True, force=True))
+
+
+def test_a_state_cannot_change_how_an_optimiser_works(run: Path, state: Path) -> None:
+    values = State.load(state)
+    values.optimizers[0]["param_groups"][0] |= {"betas": "no numbers", "eps": None, "foreach": 5, "scale": []}
+    values.save(state)
+    result = train(micro_options(run, steps=3, eval_every=2, resume=True, force=True))
+    assert result is not None
+    assert result.steps == 3
+
+
+@pytest.mark.parametrize("pickled", [b"K\x05Q.", b"ctorch\nQInt8Storage\n)R.", b"ctorch\nFloatStorage\n)R."])
+def test_what_torch_asserts_and_warns_of_is_damage(state: Path, pickled: bytes) -> None:
+    with zipfile.ZipFile(state, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + pickled)
+        archive.writestr("archive/version", b"3\n")
+    refused(state)
 
 
 def test_the_command_says_so_in_one_line(run: Path, state: Path) -> None:
