@@ -1,4 +1,4 @@
-"""Coding of latents to integers to bytes: quantisation steps, symbols, groups. It needs numpy and zstd, never torch."""
+"""Coding of latents to integers to bytes: steps, symbols, groups. This needs numpy and zstd, never torch."""
 
 from vidtwin_codec.coding.allowance import Allowance, TooMuchWorkError
 from vidtwin_codec.coding.coders import (
