@@ -15,6 +15,7 @@ from tools.fuzz.changes import INTEGERS, change_bytes
 
 
 def make_torch(random: Random, samples: Sequence[bytes]) -> bytes:
+    """A file of torch that was changed: its pickle, its entries, or its bytes."""
     data = random.choice(samples)
     kind = random.randrange(10)
     if kind == 0:
@@ -31,11 +32,13 @@ def make_torch(random: Random, samples: Sequence[bytes]) -> bytes:
 
 
 def entries_of(data: bytes) -> dict[str, bytes]:
+    """Contents of an archive by name."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
 def zipped(random: Random, entries: dict[str, bytes]) -> bytes:
+    """An archive, mostly stored as it is, and mostly sound."""
     stream = io.BytesIO()
     kind = zipfile.ZIP_STORED if random.random() < 0.9 else zipfile.ZIP_DEFLATED
     with zipfile.ZipFile(stream, "w", kind) as archive:
@@ -105,6 +108,7 @@ _OPERATIONS = (
 
 
 def saved(content: Any) -> bytes:
+    """What torch saves."""
     stream = io.BytesIO()
     torch.save(content, stream)
     return stream.getvalue()

@@ -22,6 +22,7 @@ Tensors = tuple[dict[str, Any], bytes]
 
 
 def make_safetensors(random: Random, samples: Sequence[bytes]) -> bytes:
+    """A safetensors file that was changed: its header, the JSON within its metadata, its numbers, or its bytes."""
     data = random.choice(samples)
     kind = random.randrange(10)
     if kind == 0:

@@ -37,7 +37,15 @@ from vidtwin_codec.coding.group import PREFIX
 from vidtwin_codec.container import Header, VtwReader, VtwStream, VtwWriter, fields, verify
 from vidtwin_codec.container.format import AUDIO_TAG, HEADER_TAG, INDEX_TAG, build_frame
 from vidtwin_codec.container.inspection import UNFINISHED
-from vidtwin_codec.container.packed_json import DEFLATE, DICTIONARY, RAW, deflate
+from vidtwin_codec.container.packed_json import (
+    DEFLATE,
+    DEFLATE_DIGEST,
+    DICTIONARY,
+    DIGEST,
+    RAW,
+    WIDE_DICTIONARY,
+    deflate,
+)
 from vidtwin_codec.errors import VidtwinError
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
@@ -46,6 +54,7 @@ _COUNTS = struct.Struct("<IQIQI")
 _RECORD = struct.Struct("<Q6I")
 _MOST_SYMBOLS = 1 << 22  # that are decoded without an allowance, as `decode` does
 _MOST_CHANNELS = 1 << 16
+_DIGEST_BYTES = bytes(range(32))
 
 
 @dataclass
@@ -58,6 +67,7 @@ class Video:
         audio: numbers and bytes of its pieces.
         groups: contents of the groups, before zstd.
         version: of the format.
+        loose: how often `build` changes parts when they are bytes: header, steps, frame, group, index, deflated.
     """
 
     values: dict[str, Any]
@@ -65,8 +75,7 @@ class Video:
     audio: list[tuple[int, bytes]]
     groups: list[bytes]
     version: tuple[int, int] = (1, 1)
-    loose: dict[str, Any] = field(default_factory=dict)
-    """Parts that `build` is to change when they are bytes: header, group, frame, index."""
+    loose: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: bytes) -> Video:
@@ -82,10 +91,11 @@ class Video:
 
     def build(self, random: Random) -> bytes:
         """Put it together, with checksums that hold and an index that fits."""
-        text, encoding = to_text(random, self.values), RAW
-        if random.random() < 0.3:
-            text, encoding = deflate(text, DICTIONARY), DEFLATE
-        body = _START.pack(*self.version, encoding, 0, len(text)) + text + self.steps
+        encoding, text = self._text(random)
+        steps, short = self.steps, self.version != (1, 0) and random.random() < 0.3
+        if short:
+            steps = self._changed(random, "steps", zstd_frame.compress(steps, 3, checksum=False))
+        body = _START.pack(*self.version, encoding, short, len(text)) + text + steps
         header = build_frame(HEADER_TAG, self._changed(random, "header", body))
         out = bytearray(header)
         for number, chunk in self.audio:
@@ -103,6 +113,16 @@ class Video:
             contents, tag = self._changed(random, "deflated", deflate(contents)), b"VTWP"
         tail = struct.pack("<I4s", 12 + len(contents) + 12, tag)
         return bytes(out + build_frame(INDEX_TAG, contents + tail))
+
+    def _text(self, random: Random) -> tuple[int, bytes]:
+        """The JSON of the header in one of its encodings."""
+        kind, values = random.choice((RAW, RAW, DEFLATE, DEFLATE_DIGEST)), self.values
+        if kind == DEFLATE:
+            return kind, deflate(to_text(random, values), DICTIONARY)
+        if kind == DEFLATE_DIGEST and isinstance(values, dict):
+            rest = {name: value for name, value in values.items() if name != DIGEST}
+            return kind, _DIGEST_BYTES + deflate(to_text(random, rest), WIDE_DICTIONARY)
+        return RAW, to_text(random, values)
 
     def _changed(self, random: Random, part: str, data: bytes) -> bytes:
         share = self.loose.get(part, 0)
@@ -150,7 +170,7 @@ def make_container(random: Random) -> bytes:
     elif kind == 8:
         video.audio = [(random.choice(INTEGERS) % (1 << 32), bytes(random.choice((0, 1, 300)))) for _ in range(3)]
     else:
-        video.loose = {random.choice(("header", "frame", "group", "index", "deflated")): 0.7}
+        video.loose = {random.choice(("header", "steps", "frame", "group", "index", "deflated")): 0.7}
     if random.random() < 0.1:
         _change_groups(random, video)
     return video.build(random)
