@@ -51,6 +51,16 @@ def test_a_pickle_that_grows_is_refused(tmp_path: Path, name: str) -> None:
         open_checkpoint(path)
 
 
+def test_a_place_before_the_beginning_is_damage(tmp_path: Path) -> None:
+    data = bytearray(zipped(b"\x80\x02}."))
+    at = data.rindex(b"PK\x05\x06") + 16  # where the archive's list of entries begins
+    data[at : at + 4] = struct.pack("<I", struct.unpack_from("<I", data, at)[0] + 1000)
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(data)
+    with pytest.raises(VidtwinError, match="truncated or damaged"):
+        open_checkpoint(path)
+
+
 def test_a_memo_takes_no_more_than_what_is_in_it(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     path.write_bytes(zipped(b"\x80\x02}r" + struct.pack("<I", (1 << 31) - 1) + b"."))  # 32 GiB in the C unpickler

@@ -45,6 +45,15 @@ def test_flipped_bytes_are_told_in_one_line(tmp_path: Path, places: list[tuple[i
         read_all(path)
 
 
+def test_a_place_before_the_beginning_is_damage(tmp_path: Path) -> None:
+    data, path = bytearray(GOOD), tmp_path / "a.npz"
+    at = data.rindex(b"PK\x05\x06") + 16  # where the archive's list of entries begins
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") + 1000).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(VidtwinError, match=r"sound \.npz"):
+        read_all(path)
+
+
 @pytest.mark.parametrize("dtype", ["c8", "U4", "M8[s]", "V8", "?"])
 def test_what_is_no_real_number_is_refused(tmp_path: Path, dtype: str) -> None:
     path = tmp_path / "a.npz"

@@ -6,6 +6,7 @@ a zip archive, of which numpy reads whole arrays.
 
 from __future__ import annotations
 
+import errno
 import tokenize
 import zipfile
 import zlib
@@ -238,6 +239,8 @@ class NpzReader(TensorReader):
         except VidtwinError:
             raise
         except OSError as error:
+            if error.errno == errno.EINVAL:  # a place before the file's beginning
+                raise VidtwinError(f"{self._path}: is not a sound .npz file ({error})") from error
             raise explain_os_error(error, self._path) from error
         except MemoryError as error:
             raise VidtwinError(f"{self._path}: its arrays do not fit the memory of this machine") from error

@@ -6,6 +6,7 @@ and raw storages, which is not read.
 
 from __future__ import annotations
 
+import errno
 import pickle
 import zipfile
 import zlib
@@ -78,10 +79,8 @@ class TorchFile:
             raise VidtwinError(f"{path}: refused: {error.message}", error.hint) from error
         except VidtwinError:
             raise
-        except OSError as error:
-            raise explain_os_error(error, path) from error
-        except DAMAGE as error:
-            raise VidtwinError(f"{path}: a truncated or damaged PyTorch checkpoint", "get the file again") from error
+        except (OSError, *DAMAGE) as error:
+            raise _explained(error, path) from error
         self.tensors, self.hyper_parameters = _find_state_dict(path, content)
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
@@ -99,11 +98,8 @@ class TorchFile:
                     part = record.view(whole)
                     # a small tensor does not keep a large storage in memory
                     yield name, part.clone() if 2 * part.numel() < whole.numel() else part
-        except OSError as error:
-            raise explain_os_error(error, self.path) from error
-        except DAMAGE as error:
-            message = f"{self.path}: a truncated or damaged PyTorch checkpoint"
-            raise VidtwinError(message, "get the file again") from error
+        except (OSError, *DAMAGE) as error:
+            raise _explained(error, self.path) from error
 
     def _open_zip(self, stream: BinaryIO) -> Any:
         with zipfile.ZipFile(stream) as archive:
@@ -131,6 +127,13 @@ class TorchFile:
                 return _read_numbers(entry, record)
 
         return numbers
+
+
+def _explained(error: Exception, path: Path) -> VidtwinError:
+    """Return the error for what reading a file raised."""
+    if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which a place before the file's beginning gives
+        return explain_os_error(error, path)
+    return VidtwinError(f"{path}: a truncated or damaged PyTorch checkpoint", "get the file again")
 
 
 def _find_state_dict(path: Path, content: Any) -> tuple[dict[str, TensorRecord], Any]:
