@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import tracemalloc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +22,7 @@ from vidtwin_codec.coding import (
     Group,
     LatentArrays,
     LatentLayout,
+    OpenGroup,
     max_content,
     pack_group,
     unpack_group,
@@ -252,3 +255,15 @@ def test_bombs_are_refused_before_anything_is_allocated() -> None:
 
 def test_limits_are_bounded_whatever_a_header_says() -> None:
     assert max_content(LAYOUT, max_clips=0xFFFF, max_tiles=1 << 40) == PREFIX.size + 6 * MAX_GROUP_SYMBOLS + 64
+
+
+def test_nothing_is_left_of_a_group_that_is_read_in_part() -> None:
+    group = OpenGroup(pack_group(some_group(clips=3), LAYOUT), LAYOUT, max_clips=4, max_tiles=4)
+    clips, left = group.placed(), weakref.ref(group)
+    next(clips)
+    gc.disable()  # its collector comes too late: a group may hold ten megabytes
+    try:
+        del group, clips
+        assert left() is None
+    finally:
+        gc.enable()

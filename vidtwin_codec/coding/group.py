@@ -154,10 +154,9 @@ class OpenGroup:
                 )
                 self._check_tiles(tiles_of)
                 body = body[taken:]
-            coder = _check_coder(coder_id, self.span, self.tiles, layout)
+            self._coder, self._coded = _check_coder(coder_id, self.span, self.tiles, layout), body
         except ValueError as error:
             raise CorruptGroupError(f"damaged group: {error}") from error
-        self._clips = self._decoded(coder, body)
 
     def digest(self) -> bytes:
         """Return a digest of all that the symbols depend on: of the group, but for its place in the video."""
@@ -166,7 +165,7 @@ class OpenGroup:
         return found.digest()
 
     def clips(self) -> Iterator[LatentArrays]:
-        """Yield the symbols of each clip in order, int32 ``[tiles, …]``. This works once.
+        """Yield the symbols of each clip in order, int32 ``[tiles, …]``.
 
         Raises:
             CorruptGroupError: the symbols are damaged.
@@ -175,19 +174,20 @@ class OpenGroup:
             yield clip.symbols
 
     def placed(self) -> Iterator[PlacedClip]:
-        """Yield the symbols and the canvas of each clip in order. This works once.
+        """Yield the symbols and the canvas of each clip in order.
 
         Raises:
             CorruptGroupError: the symbols are damaged.
         """
+        clips = self._decoded()
         for _ in range(self.span.clips):
             try:
-                clip = next(self._clips)
+                clip = next(clips)
             except ValueError as error:
                 raise CorruptGroupError(f"damaged group: {error}") from error
             yield clip
         try:
-            next(self._clips, None)  # checks what follows the last clip, too
+            next(clips, None)  # checks what follows the last clip, too
         except ValueError as error:
             raise CorruptGroupError(f"damaged group: {error}") from error
 
@@ -204,9 +204,9 @@ class OpenGroup:
         symbols = LatentArrays.concatenate([clip.symbols for clip in clips])
         return Group(*self.span, self.tiles, symbols, self.placements if self.on_canvases else ())
 
-    def _decoded(self, coder: Coder, body: memoryview) -> Iterator[PlacedClip]:
+    def _decoded(self) -> Iterator[PlacedClip]:
         """Decode clips as they are asked for; nothing is decoded before the first one is."""
-        arguments = (self._layout, self.span.clips, self.tiles)
+        coder, body, arguments = self._coder, self._coded, (self._layout, self.span.clips, self.tiles)
         self._allowance.spend(_PER_CLIP * self.span.clips)
         self._allowance.spend(*coder.cost(*arguments, len(body)))
         if coder.id == SPARSE:

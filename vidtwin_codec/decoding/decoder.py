@@ -151,7 +151,8 @@ class Decoder(Closing):
                 continue
             skipped = max(0, self.first - entry.first_frame) // clip_frames
             needed = min(entry.clips, -(-(self.last - entry.first_frame) // clip_frames))
-            clips = self._clips(number, skipped, needed)
+            # a group that is wanted to its end is checked to its end
+            clips = self._clips(number, skipped, needed if needed < entry.clips else None)
             while waiting := list(islice(clips, at_once)):
                 for _, run in groupby(waiting, lambda clip: clip[1] and (clip[1].rows, clip[1].columns)):
                     parts, placements = zip(*run, strict=True)
@@ -162,7 +163,7 @@ class Decoder(Closing):
             if entry.first_frame + entry.frames >= self.last:
                 return  # without a look at what follows, which may be long in coming
 
-    def _clips(self, number: int, first: int, end: int) -> Iterator[tuple[LatentArrays, Placement | None]]:
+    def _clips(self, number: int, first: int, end: int | None) -> Iterator[tuple[LatentArrays, Placement | None]]:
         """Yield latents of clips ``first`` … ``end`` - 1 of a group; fewer with ``recover`` if it is damaged."""
         try:
             for clip in islice(self.reader.placed(number), first, end):
