@@ -59,6 +59,21 @@ def test_the_largest_symbols_survive_every_step() -> None:
     assert np.array_equal(after.dynamics_x, before.dynamics_x)
 
 
+@pytest.mark.parametrize(("bits", "refused"), [(0x7FA00000, True), (0x7F7FFFFF, False)])
+def test_no_latent_makes_numpy_warn(bits: int, refused: bool) -> None:
+    """Neither a NaN that signals, nor a number so large that its quotient is infinite."""
+    value = np.array([bits], np.uint32).view(np.float32)
+    if not refused:
+        value = value.astype(np.float64) * 2.0**895
+    steps = Steps(np.full((1, 1), 2.0**-14), np.ones(1), np.ones(1))
+    latents = LatentArrays(value.reshape(1, 1, 1, 1, 1), *np.zeros((2, 1, 1, 1, 1)))
+    if refused:
+        with pytest.raises(VidtwinError, match="not finite"):
+            requantize(latents, steps)
+    else:
+        assert requantize(latents, steps).structure.item() == MAX_SYMBOL
+
+
 @SUFFIXES
 def test_a_file_comes_back_byte_for_byte(tmp_path: Path, suffix: str) -> None:
     header = sample_header(coded_width=40, width=44, options={"quality": 75.0}, extra={"later": 1})
@@ -206,13 +221,15 @@ def damaged(text: str, change: str) -> str:
         described["group_clips"] = [0, 3]
     elif change == "steps":
         del described["steps"]
+    elif change == "one version":
+        described["version"] = [1]
     elif change == "header":
         described["header"]["tile_width"] = "wide"
     return "{" if change == "text" else json.dumps(value)
 
 
 @SUFFIXES
-@pytest.mark.parametrize("change", ["text", "format", "version", "frames", "groups", "steps", "header"])
+@pytest.mark.parametrize("change", ["text", "format", "version", "frames", "groups", "steps", "one version", "header"])
 def test_damaged_metadata_are_refused_in_one_line(tmp_path: Path, suffix: str, change: str) -> None:
     write_sample(tmp_path / "a.vtw", (2, 1))
     archive = tmp_path / f"a{suffix}"

@@ -129,13 +129,14 @@ def reproduce(path: Path) -> int:
     """Read a case again; return 1 if it still fails."""
     from tools.fuzz.targets import TARGETS
     from tools.fuzz.workers import FAILED, run_bytes
+    from vidtwin_codec.text import printable
 
     name = path.name.partition("-")[0]
     if name not in TARGETS:
         print(f"{path}: its name does not begin with a target ({', '.join(TARGETS)})", file=sys.stderr)
         return 2
     outcome = run_bytes(TARGETS[name], path.read_bytes())
-    print(f"{outcome.kind}: {outcome.text}")
+    print("\n".join(map(printable, f"{outcome.kind}: {outcome.text}".splitlines())))
     return 1 if outcome.kind == FAILED else 0
 
 

@@ -257,8 +257,8 @@ def _frames_moved(random: Random, data: bytes) -> bytes:
 def read_video(path: Path) -> bool:
     """Do what `verify` and `info` do; and, one time in four, `decode`, `decode --recover` and decoding from a pipe."""
     problems = verify(path)
-    if not all(line.isprintable() for line in problems):
-        raise AssertionError(f"not printable: {problems!a}")
+    if any("\n" in line for line in problems):
+        raise AssertionError(f"a problem of several lines: {problems!a}")
     with suppress(VidtwinError), VtwReader(path, recover=True, fallback=True) as reader:
         json.dumps(describe("a.vtw", reader), allow_nan=False, ensure_ascii=False).encode()
     if zlib.crc32(path.read_bytes()) % 4 == 0 and not any(UNFINISHED in line for line in problems):

@@ -175,8 +175,8 @@ def _run(target: Target, data: bytes, work: Path) -> tuple[str, str]:
         return (ACCEPTED if target.read(path) else REFUSED), ""
     except VidtwinError as error:
         text = f"{error.message}\n{error.hint or ''}".rstrip()
-        if "\n" in error.message or not all(char.isprintable() for char in text.replace("\n", "")):
-            return FAILED, f"{text!a}\na message of several lines, or with what cannot be printed"
+        if "\n" in error.message:
+            return FAILED, f"{text!a}\na message of several lines"
         return REFUSED, text
     except Exception as error:
         return FAILED, f"{traceback.format_exc()}\n{_name(error)}"

@@ -46,10 +46,14 @@ def requantize(latents: LatentArrays, steps: Steps) -> LatentArrays:
     """
 
     def divide(array: NDArray[np.floating], step: NDArray[np.float32], name: str) -> NDArray[np.int32]:
-        values = np.asarray(array, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # some NaNs make numpy warn
+            values = np.asarray(array, dtype=np.float64)
         if not bool(np.isfinite(values).all()):
             raise VidtwinError(f"{name} latents hold numbers that are not finite")
-        return np.clip(np.rint(values / step), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+        with np.errstate(over="ignore"):  # an overflow is an infinity, which the next line clips
+            ratio = values / step
+        symbols: NDArray[np.int32] = np.clip(np.rint(ratio), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+        return symbols
 
     return latents.map(divide, broadcast_steps(steps), LatentArrays._fields)
 

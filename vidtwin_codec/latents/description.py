@@ -83,7 +83,8 @@ class Description:
         if not isinstance(value, dict) or not isinstance(value.get("header"), dict):
             raise VidtwinError("no header")
         version = value.get("version", list(FIRST_VERSION))
-        if not isinstance(version, list) or version[:1] != [FIRST_VERSION[0]] or not all(map(_is_minor, version[1:])):
+        numbers = isinstance(version, list) and len(version) == 2 and all(map(_is_minor, version))
+        if not numbers or version[0] != FIRST_VERSION[0]:
             raise VidtwinError("version must be that of a .vtw format")
         steps = Steps.from_json(value.get("steps"))
         header = Header(**from_json(value["header"]), steps=steps, version=(version[0], version[1]))
