@@ -61,6 +61,13 @@ def test_a_place_before_the_beginning_is_damage(tmp_path: Path) -> None:
         open_checkpoint(path)
 
 
+def test_python_does_not_warn_of_damaged_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(zipped(b"\x80\x02S'\\ '\n."))
+    with pytest.raises(VidtwinError, match="no state dict"):
+        open_checkpoint(path)
+
+
 def test_a_memo_takes_no_more_than_what_is_in_it(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     path.write_bytes(zipped(b"\x80\x02}r" + struct.pack("<I", (1 << 31) - 1) + b"."))  # 32 GiB in the C unpickler

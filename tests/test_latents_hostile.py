@@ -77,6 +77,16 @@ def test_sizes_are_known_before_anything_is_unpacked(tmp_path: Path, monkeypatch
         open_tensors(path)
 
 
+def test_an_array_of_python_2_is_read_without_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    start = (
+        b"\x93NUMPY\x01\x00\x46\x00" + b"{'descr': '<f4', 'fortran_order': False, 'shape': (2L,), }".ljust(69) + b"\n"
+    )
+    with zipfile.ZipFile(path, "w") as stream:
+        stream.writestr("structure.npy", start + bytes(8))
+    assert open_tensors(path).read("structure", 0, 2).tolist() == [0, 0]
+
+
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device")
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_a_device_that_never_ends_is_not_read(tmp_path: Path, suffix: str) -> None:

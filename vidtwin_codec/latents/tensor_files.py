@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import tokenize
+import warnings
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -217,14 +218,15 @@ class NpzReader(TensorReader):
 
     def _load(self, name: str) -> NDArray[Any]:
         # pickled objects are refused: they could run code
-        with np.load(self._path, allow_pickle=False) as archive:
+        with warnings.catch_warnings(action="ignore"), np.load(self._path, allow_pickle=False) as archive:
             found: NDArray[Any] = archive[name]
             return found
 
     def _header(self, archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Shape and type of an array, after checking that it has the bytes for them."""
         info = archive.getinfo(member)
-        with archive.open(info) as stream:
+        # numpy warns of headers that Python 2 wrote, and reads them
+        with archive.open(info) as stream, warnings.catch_warnings(action="ignore"):
             version = np.lib.format.read_magic(stream)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(stream)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import pickle
+import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -49,6 +51,7 @@ DAMAGE = (
     RuntimeError,
     TypeError,
     ValueError,
+    struct.error,
 )
 """Errors that damaged or hostile bytes make the standard library raise."""
 
@@ -113,7 +116,8 @@ class TorchFile:
             info = archive.getinfo(pickles[0])
             if info.file_size > MAX_PICKLE:
                 raise VidtwinError(f"{self.path}: its pickle has {info.file_size} bytes, too many for a checkpoint")
-            return InertUnpickler(check_pickle(archive.read(info))).load()
+            with warnings.catch_warnings(action="ignore"):  # of damaged text, before it is refused
+                return InertUnpickler(check_pickle(archive.read(info))).load()
 
     def _storages(self, stream: BinaryIO) -> Callable[[StorageRecord], Tensor]:
         archive = zipfile.ZipFile(stream)

@@ -94,6 +94,8 @@ class Optimizers:
             optimizer.load_state_dict({**saved, "param_groups": groups})
             for parameter, values in optimizer.state.items():
                 _check_values(parameter, values)
+                # a tensor whose elements share memory cannot be written to
+                values.update({name: value.contiguous() for name, value in values.items()})
 
 
 def _check_values(parameter: object, values: Mapping[str, object]) -> None:
@@ -101,7 +103,7 @@ def _check_values(parameter: object, values: Mapping[str, object]) -> None:
     for name, value in values.items():
         if not isinstance(parameter, Tensor) or not isinstance(value, Tensor):
             raise ValueError("values that belong to no parameter")
-        if value.shape != (() if name == "step" else parameter.shape):
+        if value.layout != torch.strided or value.shape != (() if name == "step" else parameter.shape):
             raise ValueError(f"{name} is of another shape than its parameter")
     steps = values.get("step")
     if frozenset(values) not in _KEPT or (isinstance(steps, Tensor) and not 0 <= float(steps) < math.inf):
