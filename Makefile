@@ -62,7 +62,7 @@ $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 	@touch $@
 
 test-lowest: $(LOWEST)/.ready
-	$(LOWEST)/bin/pytest tests/test_verbs.py tests/test_embedded.py tests/test_latents_remote.py
+	$(LOWEST)/bin/pytest tests/test_verbs.py tests/test_latents_remote.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
