@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -117,8 +118,9 @@ def test_an_interrupt_does_not_wait_for_the_sender(tmp_path: Path, micro_weights
         assert child.stderr is not None
         child.stdin.write(data[: len(data) * 3 // 4])
         child.stdin.flush()
-        while json.loads(child.stderr.readline())["event"] != "progress":
+        while json.loads(child.stderr.readline())["event"] != "started":
             pass
+        time.sleep(2)  # what was sent is encoded, perhaps too fast for a line of progress
         child.send_signal(signal.SIGTERM)  # and the sender goes on to send nothing
         assert child.wait(60) == 1
         assert "interrupted" in child.stderr.read().decode()
