@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from torch import nn
 
+from vidtwin_codec.coding.allowance import SMALL_FILE
 from vidtwin_codec.coding.layout import LatentLayout
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model.config import VidTwinConfig
 
-SMALL_FILE = 1 << 20
 SMALL_FILE_WORK = 1e11
 """Multiplications that calibrating from a small file may take: five seconds of one core."""
 WORK_PER_BYTE = 1e6  # beyond SMALL_FILE; the released network in float16 takes a sixth of it

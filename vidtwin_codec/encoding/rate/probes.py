@@ -119,7 +119,7 @@ class Probe:
         self._folder, self._reporter = folder, reporter
         self._sizes: dict[float, int] = {}
         self._scores: dict[float, SampleQuality] = {}
-        self._tried: dict[float, None] = {}
+        self._tried = set[float]()
 
     @cached_property
     def latents(self) -> LatentSpool:
@@ -149,7 +149,7 @@ class Probe:
         return self._scores[quality]
 
     def _next_try(self, quality: float) -> Reporter:
-        self._tried[quality] = None
+        self._tried.add(quality)
         size = f"{self.encoder.geometry.width}x{self.encoder.geometry.height}"
         return self._reporter.stage(f"probe {len(self._tried)} of at most {TRIES}, {size}")
 
