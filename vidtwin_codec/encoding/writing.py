@@ -161,34 +161,45 @@ def write_before_audio(
         folder: folder for temporary files.
         audio: waits for the sound.
     """
-    options, waiting = encoder.options, folder / "groups"
-    spans: list[tuple[int, GroupSpan]] = []
-    groups = group_packer(encoder, options.quality, options.level, None)
+    waiting, spans = folder / "groups", list[tuple[int, GroupSpan]]()
     try:
         with waiting.open("wb") as spool:
 
-            def keep(packed: Iterable[PackedGroup]) -> None:
-                for group in packed:
-                    spool.write(group.data)
-                    spans.append((len(group.data), group.span))
+            def keep(group: PackedGroup) -> None:
+                spool.write(group.data)
+                spans.append((len(group.data), group.span))
 
-            def pack(piece: Piece) -> None:
-                keep(groups.add(piece))
-
-            with Sink(pack, waiting_depth(encoder)) as sink:
-                for piece in pieces:
-                    sink.put(piece)
-            keep(groups.flush())
+            pack_groups(encoder, pieces, keep)
     except OSError as error:
         raise explain_os_error(error, folder) from error
     sound = audio()
-    info = None if sound is None else sound.info
-    packer = Packer(stream, encoder, quality=options.quality, level=options.level, audio=info)
-    if sound is not None:
-        packer.add_audio(sound.chunks())
     with waiting.open("rb") as kept:
-        for size, span in spans:
-            packer.store(PackedGroup(kept.read(size), span))
+        return write_packed(stream, encoder, (PackedGroup(kept.read(size), span) for size, span in spans), sound)
+
+
+def pack_groups(encoder: Encoder, pieces: Iterable[Piece], store: Callable[[PackedGroup], None]) -> None:
+    """Pack a video, and hand each group to ``store``; packing runs on a thread of its own while ``pieces`` are made."""
+    packer = group_packer(encoder, encoder.options.quality, encoder.options.level)
+
+    def pack(piece: Piece) -> None:
+        for group in packer.add(piece):
+            store(group)
+
+    with Sink(pack, waiting_depth(encoder)) as sink:
+        for piece in pieces:
+            sink.put(piece)
+    for group in packer.flush():
+        store(group)
+
+
+def write_packed(stream: BinaryIO, encoder: Encoder, groups: Iterable[PackedGroup], audio: AudioFile | None) -> Counts:
+    """Write a whole .vtw of groups that :func:`pack_groups` has packed."""
+    options, info = encoder.options, None if audio is None else audio.info
+    packer = Packer(stream, encoder, quality=options.quality, level=options.level, audio=info)
+    if audio is not None:
+        packer.add_audio(audio.chunks())
+    for group in groups:
+        packer.store(group)
     return packer.finish()
 
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,15 +19,14 @@ from vidtwin_codec import weights
 from vidtwin_codec.container import Counts, GroupEntry
 from vidtwin_codec.encoding.audio import AudioFile
 from vidtwin_codec.encoding.encode import WriteVideo
-from vidtwin_codec.encoding.encoder import EncodeJob, Encoder, Piece
-from vidtwin_codec.encoding.grouping import PackedGroup, group_packer
-from vidtwin_codec.encoding.writing import Packer, waiting_depth
+from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
+from vidtwin_codec.encoding.grouping import PackedGroup
+from vidtwin_codec.encoding.writing import pack_groups, write_packed
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.media import MediaInfo
 from vidtwin_codec.network.runner import LoadNetwork
 from vidtwin_codec.options import EncodeOptions, Reporter
-from vidtwin_codec.stages import Sink
 
 
 @dataclass(frozen=True)
@@ -114,19 +114,8 @@ def encode_segment(
                 groups.append(GroupEntry(stream.tell(), len(group.data), zlib.crc32(group.data), *group.span))
                 stream.write(group.data)
 
-            def pack(piece: Piece) -> None:
-                for group in packer.add(piece):
-                    store(group)
-
-            packer = group_packer(encoder, options.quality, options.level)
-            with (
-                closing(encoder.pieces(reporter, first=first, count=count)) as pieces,
-                Sink(pack, waiting_depth(encoder)) as sink,
-            ):
-                for piece in pieces:
-                    sink.put(piece)
-            for group in packer.flush():
-                store(group)
+            with closing(encoder.pieces(reporter, first=first, count=count)) as pieces:
+                pack_groups(encoder, pieces, store)
     except OSError as error:
         raise explain_os_error(error, target) from error
     return Segment(target, tuple(groups), tuple(said[len(info.warnings) :]), time.monotonic() - began)
@@ -140,14 +129,6 @@ def joining(segments: Sequence[Segment]) -> WriteVideo:
     """
 
     def write(stream: BinaryIO, encoder: Encoder, audio: AudioFile | None) -> Counts:
-        options = encoder.options
-        info = None if audio is None else audio.info
-        packer = Packer(stream, encoder, quality=options.quality, level=options.level, audio=info)
-        if audio is not None:
-            packer.add_audio(audio.chunks())
-        for segment in segments:
-            for packed in segment.packed():
-                packer.store(packed)
-        return packer.finish()
+        return write_packed(stream, encoder, chain.from_iterable(segment.packed() for segment in segments), audio)
 
     return write
