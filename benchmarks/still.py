@@ -35,10 +35,10 @@ MOTION_SECONDS = 10
 def packed(encoder: Encoder, pieces: Iterable[Piece], quality: float) -> tuple[int, int, int]:
     """Bytes, frames and groups of the file that these clips make."""
     stream = io.BytesIO()
-    packer = Packer(stream, encoder, quality=quality)
-    for piece in pieces:
-        packer.add(piece)
-    counts = packer.finish()
+    with Packer(stream, encoder, quality=quality) as packer:
+        for piece in pieces:
+            packer.add(piece)
+        counts = packer.finish()
     with VtwReader(stream) as reader:
         assert reader.frames == counts.frames
     return counts.vtw_bytes, counts.frames, counts.groups

@@ -30,8 +30,7 @@ try:
     from vidtwin_codec.container import VtwReader
     from vidtwin_codec.decoding.decoder import Decoder
     from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
-    from vidtwin_codec.encoding.grouping import group_packer
-    from vidtwin_codec.encoding.writing import write_vtw
+    from vidtwin_codec.encoding.writing import group_packer, write_vtw
     from vidtwin_codec.errors import VidtwinError
     from vidtwin_codec.media import FrameReader, FrameWriter, OutputOptions, probe
     from vidtwin_codec.media.ffmpeg import Child, thread_count

@@ -14,7 +14,7 @@ from media_samples import ffmpeg
 from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, decode_frames, encode
 from vidtwin_codec.coding import Group, LatentArrays
 from vidtwin_codec.container import VtwReader, verify
-from vidtwin_codec.encoding.grouping import Joiner, stands_still
+from vidtwin_codec.encoding.dense_groups import Joiner, stands_still
 from vidtwin_codec.network.geometry import Geometry
 
 SHAPES = ((3, 2, 2, 2), (2, 4, 3), (2, 4, 3))

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from vidtwin_codec import __version__
+from vidtwin_codec.closing import Closing
 from vidtwin_codec.coding import DEFAULT_LEVEL, GroupSpan, coder_of
+from vidtwin_codec.coding.effort import quality_steps
 from vidtwin_codec.container import AudioInfo, Counts, Header, VtwWriter
 from vidtwin_codec.encoding.audio import AudioFile
+from vidtwin_codec.encoding.dense_groups import DensePacker
 from vidtwin_codec.encoding.encoder import Encoder, Piece
-from vidtwin_codec.encoding.grouping import PackedGroup, Watch, group_packer
+from vidtwin_codec.encoding.groups import GroupPacker, PackedGroup, Watch
+from vidtwin_codec.encoding.groups_ahead import AheadPacker, Spare, most_ahead, spare_cores
+from vidtwin_codec.encoding.wide_groups import Grouping, WidePacker
 from vidtwin_codec.files import explain_os_error
 from vidtwin_codec.options import EncodeOptions
 from vidtwin_codec.options.target import Achieved
 from vidtwin_codec.stages import Sink, depth_for
 
 
-class Packer:
+def group_packer(
+    encoder: Encoder, quality: float, level: int, watch: Watch | None = None, spare: Spare | None = None
+) -> GroupPacker:
+    """Make the packer for the clips of a video.
+
+    Args:
+        encoder: where the clips come from.
+        quality: 0 to 100.
+        level: compression level of Zstandard, 1 to 22.
+        watch: receives wide latents and their symbols, on the thread that packs them.
+        spare: cores to code groups ahead, without ``watch``; None for those of this process. The bytes are the same.
+    """
+    steps = quality_steps(encoder.job.base_steps, quality, encoder.options.effort)
+    if encoder.layout.patterns is None:
+        return DensePacker(encoder, steps, level)
+    grouping, spare = Grouping.of(encoder, steps), spare or spare_cores()
+    most = 0 if watch else most_ahead(grouping, spare)
+    return AheadPacker(encoder, grouping, spare, most) if most else WidePacker(encoder, grouping, watch)
+
+
+class Packer(Closing):
     """A packer writes one .vtw from front to back: the header at once, then sound, groups as they close, and the index.
 
     Args:
@@ -29,7 +55,7 @@ class Packer:
         quality: 0 to 100.
         level: compression level of Zstandard, 1 to 22.
         audio: describes the sound that :meth:`add_audio` will get.
-        watch: see :func:`~vidtwin_codec.encoding.grouping.group_packer`.
+        watch: see :func:`group_packer`.
 
     Attributes:
         header: the header, which is already written.
@@ -97,6 +123,10 @@ class Packer:
             self.store(packed)
         return self._writer.finish()
 
+    def close(self) -> None:
+        """Stop packing; harmless after :meth:`finish`."""
+        self._groups.close()
+
 
 def _provenance(options: EncodeOptions) -> dict[str, Any]:
     """Collect further options for the header; those that older versions did not have appear only if they are set."""
@@ -128,13 +158,14 @@ def write_vtw(
 ) -> Counts:
     """Write a whole .vtw; packing runs on a thread of its own while ``pieces`` are made."""
     info = None if audio is None else audio.info
-    packer = Packer(stream, encoder, quality=quality, level=encoder.options.level, audio=info, watch=watch)
-    if audio is not None:
-        packer.add_audio(audio.chunks())
-    with Sink(packer.add, waiting_depth(encoder)) as sink:
-        for piece in pieces:
-            sink.put(piece)
-    return packer.finish()
+    level = encoder.options.level
+    with Packer(stream, encoder, quality=quality, level=level, audio=info, watch=watch) as packer:
+        if audio is not None:
+            packer.add_audio(audio.chunks())
+        with Sink(packer.add, waiting_depth(encoder)) as sink:
+            for piece in pieces:
+                sink.put(piece)
+        return packer.finish()
 
 
 def count_bytes(encoder: Encoder, pieces: Iterable[Piece], *, quality: float, audio: AudioFile | None = None) -> Counts:
@@ -179,28 +210,28 @@ def write_before_audio(
 
 def pack_groups(encoder: Encoder, pieces: Iterable[Piece], store: Callable[[PackedGroup], None]) -> None:
     """Pack a video, and hand each group to ``store``; packing runs on a thread of its own while ``pieces`` are made."""
-    packer = group_packer(encoder, encoder.options.quality, encoder.options.level)
+    with closing(group_packer(encoder, encoder.options.quality, encoder.options.level)) as packer:
 
-    def pack(piece: Piece) -> None:
-        for group in packer.add(piece):
+        def pack(piece: Piece) -> None:
+            for group in packer.add(piece):
+                store(group)
+
+        with Sink(pack, waiting_depth(encoder)) as sink:
+            for piece in pieces:
+                sink.put(piece)
+        for group in packer.flush():
             store(group)
-
-    with Sink(pack, waiting_depth(encoder)) as sink:
-        for piece in pieces:
-            sink.put(piece)
-    for group in packer.flush():
-        store(group)
 
 
 def write_packed(stream: BinaryIO, encoder: Encoder, groups: Iterable[PackedGroup], audio: AudioFile | None) -> Counts:
     """Write a whole .vtw of groups that :func:`pack_groups` has packed."""
     options, info = encoder.options, None if audio is None else audio.info
-    packer = Packer(stream, encoder, quality=options.quality, level=options.level, audio=info)
-    if audio is not None:
-        packer.add_audio(audio.chunks())
-    for group in groups:
-        packer.store(group)
-    return packer.finish()
+    with Packer(stream, encoder, quality=options.quality, level=options.level, audio=info) as packer:
+        if audio is not None:
+            packer.add_audio(audio.chunks())
+        for group in groups:
+            packer.store(group)
+        return packer.finish()
 
 
 def waiting_depth(encoder: Encoder) -> int:

@@ -20,7 +20,7 @@ from vidtwin_codec.container import Counts, GroupEntry
 from vidtwin_codec.encoding.audio import AudioFile
 from vidtwin_codec.encoding.encode import WriteVideo
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
-from vidtwin_codec.encoding.grouping import PackedGroup
+from vidtwin_codec.encoding.groups import PackedGroup
 from vidtwin_codec.encoding.writing import pack_groups, write_packed
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import explain_os_error

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from vidtwin_codec.container import Counts
 from vidtwin_codec.encoding.audio import AudioFile
 from vidtwin_codec.encoding.encoder import EncodeJob, Encoder, Piece
-from vidtwin_codec.encoding.grouping import Watch
+from vidtwin_codec.encoding.groups import Watch
 from vidtwin_codec.encoding.writing import Written, write_vtw
 from vidtwin_codec.network.runner import LoadNetwork, NetworkCache
 from vidtwin_codec.options import Reporter
