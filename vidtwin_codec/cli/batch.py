@@ -33,7 +33,7 @@ from vidtwin_codec.cli.usage import built
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.options import DecodeOptions, EncodeOptions, Reporter
 
-NETWORK_OPTIONS = ("weights", "device", "precision", "batch")
+NETWORK_OPTIONS = ("weights", "device", "precision", "batch", "postfilter")
 
 
 def parse_shard(context: click.Context, parameter: click.Parameter, text: str | None) -> Shard | None:

@@ -309,7 +309,7 @@ def decoding_options(function: F) -> F:
 
 
 def network_options(function: F) -> F:
-    """``--weights --device --precision --batch``."""
+    """``--weights --device --precision --batch --postfilter``."""
     return _network_options(function, "VIDTWIN_WEIGHTS")
 
 
@@ -363,6 +363,12 @@ def _network_options(function: F, weights_variable: str | None) -> F:
             metavar="N",
             show_default="by the device's memory",
             help="Tiles in one call of the network. More takes more memory, and is faster on a GPU.",
+        ),
+        click.option(
+            "--postfilter/--no-postfilter",
+            default=True,
+            show_default=True,
+            help="Filter decoded frames, where the weights have a filter for that: a better picture, in more time.",
         ),
     )
 

@@ -59,7 +59,7 @@ def describe(name: str, reader: VtwReader) -> dict[str, Any]:
         "kbps": 8 * counts.vtw_bytes / 1000 / seconds if seconds else None,
         "weights": header.weights_name,
         "weights_sha256": header.weights_sha256,
-        "weights_here": weights.find_by_digest(header.weights_sha256) is not None,
+        "weights_here": weights.find_decoder(header.weights_sha256) is not None,
         "groups": len(reader.groups),
         "clips": sum(group.clips for group in reader.groups),
         "clip_frames": header.clip_frames,

@@ -120,7 +120,8 @@ _OF_ARCHITECTURE = "as --architecture says"
 @_option(
     "--train",
     type=click.Choice(TRAINED),
-    help="Parameters that learn: all, those of the decoder, or those of the decoder's transformer blocks.",
+    help="Parameters that learn: all, those of the decoder, of its transformer blocks, or of its post-filter, which is "
+    "added where there is none.",
 )
 @_option(
     "--eval-data", type=click.Path(path_type=Path), show_default="held-out files of DATA", help="Footage to measure on."

@@ -205,18 +205,18 @@ class Decoder(Closing):
 
 
 def matching_weights(header: Header, wanted: str | None) -> weights.Entry:
-    """Find the weights that a file was made with.
+    """Find the weights that a file was made with, or others with the same encoder.
 
     Args:
         header: header of the file, which names them by their digest.
-        wanted: weights to take, which must have that digest; None looks for them.
+        wanted: weights to take; None looks for them.
 
     Raises:
         VidtwinError: they are not on this machine, or others were asked for.
     """
     name, digest = header.weights_name, header.weights_sha256
     if wanted is None:
-        found = weights.find_by_digest(digest)
+        found = weights.find_decoder(digest)
         if found is None:
             raise VidtwinError(
                 f"this file was made with weights {name!r} (SHA-256 {digest[:12]}…), which are not on this machine",
@@ -224,7 +224,7 @@ def matching_weights(header: Header, wanted: str | None) -> weights.Entry:
             )
         return found
     entry = weights.resolve(wanted)
-    if entry.sha256 != digest:
+    if not entry.can_decode(digest):
         raise VidtwinError(
             f"this file was made with weights {name!r} (SHA-256 {digest[:12]}…), "
             f"not {entry.name!r} (SHA-256 {entry.sha256[:12]}…)",

@@ -176,7 +176,7 @@ def _clips(tensors: TensorReader, names: tuple[str, ...], described: Description
 def _steps(header: Header, quality: float) -> Steps:
     """Steps of a quality, from those that the weights come with."""
     scale = quality_scale(quality)
-    entry = weights.find_by_digest(header.weights_sha256)
+    entry = weights.find_decoder(header.weights_sha256)
     if entry is None or entry.metadata.steps is None:
         raise VidtwinError(
             f"the weights {header.weights_name!r} (SHA-256 {header.weights_sha256[:12]}…), whose steps a quality "

@@ -9,7 +9,7 @@ from typing import Any
 from vidtwin_codec.errors import VidtwinError
 
 Shape = tuple[int, ...]
-_OURS = ("linear", "any_grid", "lapping", "patterns")
+_OURS = ("linear", "any_grid", "lapping", "patterns", "postfilter")
 # Far beyond what networks have; a few bytes of a file must not make us build layers for minutes.
 _LIMITS = {
     "depth": 256,
@@ -19,7 +19,10 @@ _LIMITS = {
     "patch_size": 256,
     "lapping": 128,
     "frames": 1024,
+    "channels": 1024,
+    "square": 32,
 }
+_LEAST = {"structure_blocks": 0, "dynamics_blocks": 0, "lapping": 0}
 MAX_TOKENS = 1 << 14
 MAX_CLIP_PIXELS = 1 << 24
 
@@ -44,6 +47,17 @@ class QFormerConfig:
     num_layers: int = 6
     intermediate_size: int = 768
     num_heads: int = 8
+
+
+@dataclass(frozen=True)
+class PostFilterConfig:
+    """The decoder's post-filter; see ``model/postfilter.py``."""
+
+    square: int = 2
+    """Side in pixels of the squares whose pixels are channels of one place."""
+    channels: int = 16
+    depth: int = 4
+    """Number of convolutions, at least 2."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +97,16 @@ class VidTwinConfig:
     """Number of structure channels that are cosines of each of three colours, in the order of
     :class:`~vidtwin_codec.coding.patterns.Patterns`; slots are then temporal frequencies. The released network has
     none."""
+    postfilter: PostFilterConfig | None = None
+    """A filter of the decoded frames. The released network has none."""
 
     def __post_init__(self) -> None:
         for name, value in _sizes(self):
-            least = 0 if name in {"structure_blocks", "dynamics_blocks", "lapping"} else 1
+            least = _LEAST.get(name, 1)
             if value < least or value > _LIMITS.get(name, 1 << 16):
                 raise VidtwinError(f"weights configuration: {name} = {value} is out of range")
         self._check_patterns()
+        self._check_filters()
         if self.height % self.patch_size or self.width % self.patch_size:
             raise VidtwinError(
                 f"weights configuration: patch {self.patch_size} does not divide {self.height} x {self.width}"
@@ -112,8 +129,6 @@ class VidTwinConfig:
             raise VidtwinError(
                 f"weights configuration: clips of {self.frames} x {self.height} x {self.width} pixels are too large"
             )
-        if self.lapping > self.patch_size // 2:
-            raise VidtwinError(f"weights configuration: {self.lapping} pixels are more than half a patch")
 
     def _check_patterns(self) -> None:
         if self.patterns is None:
@@ -122,6 +137,18 @@ class VidTwinConfig:
             raise VidtwinError("weights configuration: patterns must be three whole numbers")
         if min(self.patterns) < 0 or sum(self.patterns) != self.structure_channels:
             raise VidtwinError("weights configuration: there must be one pattern for each structure channel")
+
+    def _check_filters(self) -> None:
+        if self.lapping > self.patch_size // 2:
+            raise VidtwinError(f"weights configuration: {self.lapping} pixels are more than half a patch")
+        if self.postfilter is None:
+            return
+        if self.postfilter.depth < 2:
+            raise VidtwinError("weights configuration: a post-filter has 2 convolutions at least")
+        if self.patch_size % self.postfilter.square:
+            raise VidtwinError(
+                f"weights configuration: squares of {self.postfilter.square} pixels do not divide a patch"
+            )
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -179,6 +206,8 @@ class VidTwinConfig:
             }
             if isinstance(values.get("patterns"), list):
                 parts["patterns"] = tuple(values["patterns"])
+            if "postfilter" in values:
+                parts["postfilter"] = PostFilterConfig(**values["postfilter"])
             return cls(**{**values, **parts})
         except (TypeError, KeyError, AttributeError) as error:
             raise VidtwinError(f"weights configuration is not readable: {error}") from error
@@ -257,10 +286,12 @@ def _upstream_transformer(params: dict[str, Any]) -> TransformerConfig:
 
 def _sizes(config: VidTwinConfig) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
-    for part in (config, config.encoder, config.decoder, config.qformer):
+    parts = (config, config.encoder, config.decoder, config.qformer, config.postfilter)
+    for part in parts if config.postfilter else parts[:-1]:
+        assert part is not None
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
-            if dataclasses.is_dataclass(value) or field.name == "patterns":
+            if dataclasses.is_dataclass(value) or field.name in ("patterns", "postfilter"):
                 continue
             if field.type == "bool":
                 if not isinstance(value, bool):

@@ -28,7 +28,7 @@ class PassingLinear(Linear):
 
     def settle(self) -> None:
         """Find out whether the map is the identity."""
-        self.idle = _is_identity(self.weight) and _is_zero(self.bias)
+        self.idle = _is_identity(self.weight) and is_zero(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """``[..., in]`` to ``[..., out]``."""
@@ -53,8 +53,8 @@ class Convolution(nn.Conv2d):
         """Find out what it does."""
         around = self.weight.detach().clone()
         around[:, :, 1, 1] = 0
-        self.centred = self.stride == (1, 1) and _is_zero(around)
-        self.idle = self.centred and _is_identity(self.weight[:, :, 1, 1]) and _is_zero(self.bias)
+        self.centred = self.stride == (1, 1) and is_zero(around)
+        self.idle = self.centred and _is_identity(self.weight[:, :, 1, 1]) and is_zero(self.bias)
 
     def over(self, maps: Tensor, first: int | None = None) -> Tensor:
         """Convolve maps whose channels are last, to maps of the same form.
@@ -92,7 +92,7 @@ class PosteriorHead(Convolution):
         super().settle()
         half = self.out_channels // 2
         bias = None if self.bias is None else self.bias[:half]
-        self.passes_means = self.centred and _is_identity(self.weight[:half, :, 1, 1]) and _is_zero(bias)
+        self.passes_means = self.centred and _is_identity(self.weight[:half, :, 1, 1]) and is_zero(bias)
 
     def means(self, maps: Tensor) -> Tensor:
         """Compute the means, the first half of the output channels, of ``[..., rows, columns, channels]``."""
@@ -109,10 +109,11 @@ def settle(model: nn.Module) -> None:
 
 def is_shut(gate: Tensor, last: nn.Linear) -> bool:
     """Return whether a gated sub-layer adds nothing: its gate, or the output of its last map, is zero."""
-    return _is_zero(gate) or (_is_zero(last.weight) and _is_zero(last.bias))
+    return is_zero(gate) or (is_zero(last.weight) and is_zero(last.bias))
 
 
-def _is_zero(values: Tensor | None) -> bool:
+def is_zero(values: Tensor | None) -> bool:
+    """Return whether all numbers are zero, or there are none."""
     return values is None or not bool(values.detach().any())
 
 

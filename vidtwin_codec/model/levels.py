@@ -80,6 +80,8 @@ def decode_levels(decoder: VidTwinDecoder, latents: Latents, *, only: Branch | N
         patches = decoder.head(some)[None].float()
         pixels = unpatchify(patches, patch, grid)[0].permute(1, 2, 3, 0).contiguous()
         pixels = decoder.lapping.after(pixels)
+        if decoder.postfilter is not None and only is None:
+            pixels = decoder.postfilter(pixels)
         out[start : start + len(some)] = levels_from_pixels(pixels, overwrite=True)
         start += len(some)
     return out.view(batch, count, *out.shape[1:])

@@ -26,6 +26,7 @@ from vidtwin_codec.model.config import VidTwinConfig, check_clip
 from vidtwin_codec.model.lapping import Lapping
 from vidtwin_codec.model.layers import Linear
 from vidtwin_codec.model.levels import decode_levels, encode_levels
+from vidtwin_codec.model.postfilter import PostFilter
 from vidtwin_codec.model.transformer import OutputHead, PatchEmbedding, Transformer, patchify, unpatchify
 from vidtwin_codec.model.upstream import from_upstream_names
 
@@ -128,14 +129,17 @@ class VidTwinDecoder(nn.Module):
         self.transformer = Transformer(config.decoder, config.frames, None if config.any_grid else config.grid)
         self.head = OutputHead(config.decoder.hidden_size, config.patch_size, norm=not config.linear)
         self.lapping = Lapping(config.patch_size, config.lapping)
+        self.postfilter = None if config.postfilter is None else PostFilter(config.postfilter)
 
-    def forward(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
+    def forward(self, latents: Latents, *, only: Branch | None = None, every: int = 1) -> Tensor:
         grid = self.grid(latents)
-        patches = self.head(self.tokens(latents, only=only))
+        patches = self.head(self.tokens(latents, only=only)[:, ::every])
         clip = unpatchify(patches.float(), self.config.patch_size, grid)
-        if self.config.lapping:
-            frames = clip.permute(0, 2, 3, 4, 1).clone(memory_format=torch.contiguous_format)
-            clip = self.lapping.after(frames).permute(0, 4, 1, 2, 3)
+        filtered = self.postfilter if only is None else None
+        if self.config.lapping or filtered is not None:
+            frames = self.lapping.after(clip.permute(0, 2, 3, 4, 1).clone(memory_format=torch.contiguous_format))
+            frames = frames if filtered is None else filtered(frames)
+            clip = frames.permute(0, 4, 1, 2, 3)
         return clip
 
     def grid(self, latents: Latents) -> tuple[int, int]:
@@ -179,6 +183,11 @@ class VidTwin(nn.Module):
         self.config = config
         self.encoder = VidTwinEncoder(config) if "encoder" in parts else None
         self.decoder = VidTwinDecoder(config) if "decoder" in parts else None
+
+    def leave_out_postfilter(self) -> None:
+        """Decode from now on without the post-filter."""
+        if self.decoder is not None:
+            self.decoder.postfilter = None
 
     def hold_in_bfloat16(self) -> None:
         """Keep in bfloat16 what mixed precision would cast to it in every call: the same bits, in half the memory.
@@ -227,19 +236,21 @@ class VidTwin(nn.Module):
             raise ValueError("this VidTwin was built without its decoder")
         return decode_levels(self.decoder, latents, only=only)
 
-    def decode(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
+    def decode(self, latents: Latents, *, only: Branch | None = None, every: int = 1) -> Tensor:
         """Decode latents to clips ``[B, 3, T, H, W]`` float32, nominally in [-1, 1].
 
         Args:
             latents: latents, as :meth:`encode` returns them.
             only: the only branch to decode; the other one's term is left out after its own layers, as upstream does.
+                The post-filter is left out, too.
+            every: step from one frame that is wanted to the next; the first is.
 
         Raises:
             ValueError: no decoder was built.
         """
         if self.decoder is None:
             raise ValueError("this VidTwin was built without its decoder")
-        clip: Tensor = self.decoder(latents, only=only)
+        clip: Tensor = self.decoder(latents, only=only, every=every)
         return clip
 
     def load_upstream_state_dict(self, tensors: Mapping[str, Tensor]) -> None:

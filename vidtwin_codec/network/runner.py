@@ -54,7 +54,10 @@ class NetworkRunner:
         device = select_device(
             options.device, options.precision, entry.metadata.compute_dtype, tf32=entry.metadata.tf32
         )
-        return cls(load_checkpoint(entry.path, parts=(part,), device=device.device), device, options.batch)
+        model = load_checkpoint(entry.path, parts=(part,), device=device.device)
+        if not options.postfilter:
+            model.leave_out_postfilter()
+        return cls(model, device, options.batch)
 
     @property
     def layout(self) -> LatentLayout:
@@ -228,8 +231,8 @@ class NetworkCache:
         self._kept: dict[tuple[object, ...], NetworkRunner] = {}
 
     def load(self, entry: Entry, options: NetworkOptions, part: str) -> NetworkRunner:
-        """Read one half, or return the same object for the same weights, device, precision and batch."""
-        key = (entry.sha256, part, options.device, options.precision, options.batch)
+        """Read one half, or return the same object for the same weights and the same choices of how they run."""
+        key = (entry.sha256, part, options.device, options.precision, options.batch, options.postfilter)
         if key not in self._kept:
             self._kept[key] = self._read(entry, options, part)
         return self._kept[key]

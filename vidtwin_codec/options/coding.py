@@ -23,9 +23,11 @@ class NetworkOptions:
     precision: str = "auto"
     batch: int | None = None
     """Tiles in one call of the network; None chooses from the memory of the device."""
+    postfilter: bool = True
+    """Whether decoded frames are filtered, where the weights have a filter for that; without, decoding is faster."""
 
     def network(self) -> dict[str, Any]:
-        """Return these four choices alone, to make other options with."""
+        """Return these choices alone, to make other options with."""
         return {each.name: getattr(self, each.name) for each in fields(NetworkOptions)}
 
 

@@ -13,16 +13,18 @@ import torch
 import vidtwin_codec
 from vidtwin_codec.calibration.importing import PRECISION_LOSS
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.model import VidTwin, save_checkpoint
+from vidtwin_codec.model import VidTwin, open_checkpoint, save_checkpoint
 from vidtwin_codec.network.device import Device
 from vidtwin_codec.text import valid
 from vidtwin_codec.training.evaluation import ClipPsnr, measure
 from vidtwin_codec.training.footage import describe
 from vidtwin_codec.training.loop import Setting, Trainer
-from vidtwin_codec.training.network import starting_steps
+from vidtwin_codec.training.network import init_path, starting_steps
+from vidtwin_codec.training.options import TrainOptions
 from vidtwin_codec.training.rate import RateModel
 from vidtwin_codec.training.report import plot, write_card
-from vidtwin_codec.weights import store
+from vidtwin_codec.weights import read_metadata, store
+from vidtwin_codec.weights.metadata import DECODES
 
 if TYPE_CHECKING:
     from vidtwin_codec.coding import Steps
@@ -90,11 +92,22 @@ def finish(trainer: Trainer, command: str) -> Finished:
         steps=steps,
         compute_dtype=made.compute_dtype,
         storage=options.storage,
+        extra=_relation(options),
     )
     made.sha256 = store.file_digest(options.output)
     store.write_record(options.output, made.sha256)
     _report(trainer, made, command)
     return made
+
+
+def _relation(options: TrainOptions) -> dict[str, str]:
+    """Name the weights that the run began with, and those they name, if the encoder is still theirs."""
+    if options.init is None or options.train == "all":
+        return {}
+    start = open_checkpoint(init_path(options.init))
+    if not start.ours:
+        return {}
+    return {DECODES: " ".join((store.file_digest(start.path), *read_metadata(start.path).decodes))}
 
 
 def _report(trainer: Trainer, made: Finished, command: str) -> None:

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from vidtwin_codec.calibration.importing import read_config
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.model import Latents, QFormerConfig, TransformerConfig, VidTwin, VidTwinConfig, open_checkpoint
+from vidtwin_codec.model import (
+    Latents,
+    PostFilterConfig,
+    QFormerConfig,
+    TransformerConfig,
+    VidTwin,
+    VidTwinConfig,
+    open_checkpoint,
+)
 from vidtwin_codec.model.transformer import Transformer, patchify
 from vidtwin_codec.training.clips import ClipSampler, pixels
 from vidtwin_codec.training.opening import choose_trained, open_blocks
@@ -61,7 +69,7 @@ def network_config(options: TrainOptions) -> VidTwinConfig:
         VidtwinError: the weights or the configuration cannot be read, or sizes do not fit together.
     """
     if options.init is not None:
-        return _deeper(open_checkpoint(init_path(options.init)).config, options)
+        return _extended(open_checkpoint(init_path(options.init)).config, options)
     config = read_config(options.config) if options.config is not None else PRESET_CONFIGS[options.preset]
     assert config is not None
     encoder, decoder = config.encoder, config.decoder
@@ -82,14 +90,19 @@ def network_config(options: TrainOptions) -> VidTwinConfig:
     )
 
 
-def _deeper(config: VidTwinConfig, options: TrainOptions) -> VidTwinConfig:
-    """Increase the number of blocks to that of the options, or refuse weights that have more."""
+def _extended(config: VidTwinConfig, options: TrainOptions) -> VidTwinConfig:
+    """Increase the number of blocks to that of the options, or refuse weights that have more; add a post-filter.
+
+    The post-filter is added if it is what shall learn, and the weights have none.
+    """
     found: dict[str, Any] = {}
     for side, depth in (("encoder", options.encoder_depth), ("decoder", options.decoder_depth)):
         part: TransformerConfig = getattr(config, side)
         if depth is not None and depth < part.depth:
             raise VidtwinError(f"--{side}-depth {depth}: {options.init} has {part.depth} blocks there already")
         found[side] = dataclasses.replace(part, depth=depth or part.depth)
+    if options.train == "postfilter" and config.postfilter is None:
+        found["postfilter"] = PostFilterConfig()
     return dataclasses.replace(config, **found)
 
 
@@ -106,7 +119,8 @@ def build(
         device: device that computes principal components; None for the CPU.
     """
     if options.init is not None:
-        model = _with_more_blocks(open_checkpoint(init_path(options.init)).load(trainable=True), config)
+        torch.manual_seed(options.seed)
+        model = _with_more(open_checkpoint(init_path(options.init)).load(trainable=True), config)
     else:
         torch.manual_seed(options.seed)
         model = VidTwin(config)
@@ -119,16 +133,17 @@ def build(
     return model.train()
 
 
-def _with_more_blocks(model: VidTwin, config: VidTwinConfig) -> VidTwin:
-    """Append blocks of zeros to a network, up to the number in ``config``."""
+def _with_more(model: VidTwin, config: VidTwinConfig) -> VidTwin:
+    """Append blocks of zeros to a network, up to the number in ``config``, and the post-filter that it asks for."""
     if model.config == config:
         return model
-    deeper = VidTwin(config)
+    larger = VidTwin(config)
     state = model.state_dict()
-    deeper.load_state_dict(
-        {name: state[name] if name in state else torch.zeros_like(one) for name, one in deeper.state_dict().items()}
-    )
-    return deeper
+    for name, blank in larger.state_dict().items():
+        if name not in state:
+            state[name] = blank if name.startswith("decoder.postfilter.") else torch.zeros_like(blank)
+    larger.load_state_dict(state)
+    return larger
 
 
 def starting_steps(options: TrainOptions) -> Steps | None:
@@ -165,7 +180,7 @@ def begin(model: VidTwin, rate: RateModel | None, sampler: ClipSampler, options:
     clips = [model.posterior(pixels(sampler.cut(sampler.draw(0, number))[None])) for number in range(_BEGIN_CLIPS)]
     if rate is not None:
         rate.begin(Latents.concatenate([clip.mean for clip in clips]))
-    if options.init is None:
+    if options.init is None or options.train == "postfilter":
         return 0
     if rate is not None:
         pairs = [(clip.mean, rate.rounded(clip.mean, options.noise_scale)) for clip in clips]

@@ -18,6 +18,8 @@ _ABSOLUTE_SCALE = 10.0
 """Factors that make any pixel loss about 1 early in training, so that one kl_weight suits all."""
 _CHARBONNIER = 1e-2
 """Error below which the Charbonnier loss turns from absolute to squared."""
+_FRAMES_APART = 5
+"""Step between the frames that a post-filter learns from: neighbours look alike, and other clips teach it more."""
 _PSNR_FLOOR = 1e-5
 """Squared error below which clips (above 50 dB) hardly count any more."""
 
@@ -69,6 +71,8 @@ class Objective(nn.Module):
         self.counts = rate is None or any(parameter.requires_grad for parameter in _encoder(model).parameters())
         if rate is not None and not self.counts:
             rate.requires_grad_(False)
+        learning = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self._every = _FRAMES_APART if all(name.startswith("decoder.postfilter.") for name in learning) else 1
 
     def forward(self, clips: Tensor, noise: Tensor, loss: str, scale: Tensor | None = None) -> Losses:
         """Compute the losses of one batch.
@@ -84,8 +88,8 @@ class Objective(nn.Module):
         posterior = self.model.posterior(target)
         look = self._sampled if self.rate is None else self._coded
         seen, rate = look(posterior, noise, factor)
-        decoded = self.model.decode(seen)
-        error = decoded.float() - target
+        decoded = self.model.decode(seen, every=self._every)
+        error = decoded.float() - target[:, :, :: self._every]
         squared = error.square().mean(dim=(1, 2, 3, 4))
         total = _pixel_loss(error, squared, loss)
         return Losses(total + self.kl_weight * rate if self.counts else total, squared.mean(), rate)

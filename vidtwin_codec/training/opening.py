@@ -85,12 +85,15 @@ def choose_trained(model: VidTwin, trained: str) -> None:
 
     Args:
         model: the whole network.
-        trained: ``"all"``, ``"decoder"``, or ``"blocks"``, the decoder's transformer blocks.
+        trained: ``"all"``, ``"decoder"``, ``"blocks"``, the decoder's transformer blocks, or ``"postfilter"``.
     """
-    assert model.decoder is not None
-    parts: dict[str, nn.Module] = {"all": model, "decoder": model.decoder, "blocks": model.decoder.transformer}
+    decoder = model.decoder
+    assert decoder is not None
+    parts = {"all": model, "decoder": decoder, "blocks": decoder.transformer, "postfilter": decoder.postfilter}
+    part = parts[trained]
+    assert part is not None  # a run that trains the post-filter adds one to networks without
     model.requires_grad_(False)
-    parts[trained].requires_grad_(True)
+    part.requires_grad_(True)
 
 
 def spare_work(model: VidTwin) -> None:

@@ -19,6 +19,7 @@ from vidtwin_codec.training.options import TrainOptions
 _BLOCK_MATRIX = re.compile(r"(encoder|decoder)\.transformer\.blocks\.\d+\..*\.weight")
 _IN_BLOCK = re.compile(r"(encoder|decoder)\.transformer\.")
 _LAST_MAP = re.compile(r"\.(projection|contract)\.")
+_IN_POSTFILTER = "decoder.postfilter."
 _OF_ZEROS = 1 / 8
 RATE_MODEL_LR = 1e-2
 """Learning rate of the rate model, with which some hundred steps cross the range of its scales."""
@@ -118,8 +119,11 @@ def _kernels(device: torch.device) -> dict[str, bool]:
 def _scale(name: str, tensor: Tensor) -> float:
     """Choose the factor on a tensor's learning rate.
 
-    It goes by the tensor's place in a block, or else is its root mean square, rounded to a power of two.
+    It goes by the tensor's place in a block, or else is its root mean square, rounded to a power of two. A post-filter
+    is never written down, but learns from random numbers.
     """
+    if name.startswith(_IN_POSTFILTER):
+        return 1.0
     if _IN_BLOCK.match(name):
         return _OF_ZEROS if _LAST_MAP.search(name) else 1.0
     square = float(tensor.detach().square().mean())

@@ -12,7 +12,7 @@ from vidtwin_codec.errors import VidtwinError
 LOSSES = ("mse", "psnr", "l1", "charbonnier")
 NOISES = ("gaussian", "uniform", "rounding")
 OBJECTIVES = ("kl", "rate")
-TRAINED = ("all", "decoder", "blocks")
+TRAINED = ("all", "decoder", "blocks", "postfilter")
 OPTIMIZERS = ("adamw", "muon")
 PRESETS = ("compact", "small", "base")
 STORAGES = ("float16", "bfloat16", "float32")
@@ -138,6 +138,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise VidtwinError("the length of the training is not clear", "pass either --steps or --minutes")
+        if self.train == "postfilter" and self.init is None:
+            raise VidtwinError("--train postfilter betters the pictures of a network", "name its weights with --init")
         self._check_choices()
         positive = ("steps", "minutes", "max_stride", "cache_gb", "batch", "lr", "muon_lr", "clip_norm", "eval_every")
         sizes = ("size", "patch", "width", "encoder_depth", "decoder_depth", "short_side")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from vidtwin_codec.coding import Steps
 
 VERSION = 1
+DECODES = "decodes"
+"""Key of the digests of other weights whose latents some weights decode, separated by spaces."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _IMPORT_HINT = "convert it with: vidtwin weights import FILE"
 
 
@@ -32,6 +36,7 @@ class WeightsMetadata:
         description: description of the weights in a few words; may be empty.
         parameters: number of parameters, without the zeros of sparse tensors.
         storage: type of most of them, ``"float16"``, ``"bfloat16"`` or ``"float32"``.
+        decodes: SHA-256 digests of other weights whose latents these decode, too, because their encoders are the same.
     """
 
     name: str
@@ -43,6 +48,7 @@ class WeightsMetadata:
     parameters: int
     storage: str
     tf32: bool = False
+    decodes: tuple[str, ...] = ()
 
     @property
     def steps(self) -> Steps | None:
@@ -92,7 +98,15 @@ def read_metadata(path: str | Path) -> WeightsMetadata:
         parameters=sum(counts.values()),
         storage={"F16": "float16", "BF16": "bfloat16", "F32": "float32"}.get(most, most),
         tf32=metadata.get("tf32") == "1",
+        decodes=_decodes(path, metadata),
     )
+
+
+def _decodes(path: Path, metadata: dict[str, str]) -> tuple[str, ...]:
+    digests = metadata.get(DECODES, "").split()
+    if not all(map(_DIGEST.fullmatch, digests)):
+        raise VidtwinError(f"{path}: {DECODES} in its metadata is not readable")
+    return tuple(digests)
 
 
 def _object(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any] | None:

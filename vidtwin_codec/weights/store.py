@@ -48,6 +48,13 @@ class Entry:
         """Origin of the weights in words."""
         return self.metadata.origin
 
+    def can_decode(self, sha256: str) -> bool:
+        """Whether these weights decode what weights of that SHA-256 encoded: they are the same, or their encoders are.
+
+        The picture may differ, as it does with every better decoder.
+        """
+        return self.sha256 == sha256 or sha256 in self.metadata.decodes
+
     @property
     def description(self) -> str:
         """Description of the weights in a few words; may be empty."""
@@ -135,6 +142,12 @@ def find_by_digest(sha256: str) -> Entry | None:
     if len(matches) > 1:
         raise VidtwinError(f"several weights have a digest that begins with {sha256}", "give more digits")
     return _entry(next(iter(matches.values()))) if matches else None
+
+
+def find_decoder(sha256: str) -> Entry | None:
+    """Find the weights of this SHA-256, or others that decode what they encoded; None if there are none here."""
+    exact = find_by_digest(sha256)
+    return exact or next((entry for entry in list_entries() if entry.can_decode(sha256)), None)
 
 
 def whole_name(spec: str | None) -> str | None:

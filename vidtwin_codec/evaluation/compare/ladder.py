@@ -82,7 +82,7 @@ def climb(job: ClipJob, options: CompareOptions, load: LoadNetwork, machine: str
     matched = matched_rung(steps)
     entry = weights.resolve(options.weights)
     same = {"codec": VIDTWIN, "weights": entry.sha256, "machine": machine, "code": code_digest(*_CODE)}
-    same |= {name: getattr(options, name) for name in ("device", "precision", "batch", "camera")}
+    same |= {name: getattr(options, name) for name in ("device", "precision", "batch", "postfilter", "camera")}
     coded: dict[int | None, _Coded] = {}
     found: list[tuple[Point, Measured]] = []
     for step in steps:

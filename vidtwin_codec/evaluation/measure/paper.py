@@ -56,7 +56,10 @@ class Network:
         device = select_device(
             options.device, options.precision, self.entry.metadata.compute_dtype, tf32=self.entry.metadata.tf32
         )
-        self.runner = NetworkRunner(load_checkpoint(self.entry.path), device, options.batch)
+        model = load_checkpoint(self.entry.path)
+        if not options.postfilter:
+            model.leave_out_postfilter()
+        self.runner = NetworkRunner(model, device, options.batch)
         config = self.runner.model.config
         self.size, self.frames = (config.height, config.width), config.frames
 

@@ -1,0 +1,207 @@
+"""The post-filter of decoded frames: what it computes, what it leaves alone, and how it is trained and shared."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from micro import noise_clip, window_config, window_model, write_weights
+from torch import Tensor, nn
+from torch.nn import functional
+from training_runs import array_folder, micro_options
+
+from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, decode_frames, encode
+from vidtwin_codec.cli.main import cli
+from vidtwin_codec.container import VtwReader
+from vidtwin_codec.model import Latents, PostFilterConfig, VidTwin, VidTwinConfig, open_checkpoint
+from vidtwin_codec.model.idle import settle
+from vidtwin_codec.model.postfilter import PostFilter
+from vidtwin_codec.training import train
+from vidtwin_codec.training.report import read_log
+from vidtwin_codec.weights import find_decoder, read_metadata
+from vidtwin_codec.weights.store import file_digest
+
+CONFIG = PostFilterConfig(square=2, channels=6, depth=3)
+
+
+def filtering_model(**changes: Any) -> VidTwin:
+    """A network of whole frames with a filter of random numbers."""
+    model = window_model(postfilter=CONFIG, lapping=2, **changes)
+    assert model.decoder is not None
+    assert model.decoder.postfilter is not None
+    for parameter in model.decoder.postfilter.parameters():
+        parameter.copy_(torch.randn(parameter.shape) * 0.2)
+    return model
+
+
+def without(model: VidTwin) -> VidTwin:
+    """The same network without its filter."""
+    plain = VidTwin(dataclasses.replace(model.config, postfilter=None)).eval().requires_grad_(False)
+    plain.load_state_dict({name: value for name, value in model.state_dict().items() if "postfilter" not in name})
+    return plain
+
+
+def some_latents(model: VidTwin, count: int = 1) -> Latents:
+    return model.encode(noise_clip(model.config, count))
+
+
+def test_a_new_filter_adds_nothing_and_costs_nothing() -> None:
+    model = window_model(postfilter=CONFIG)
+    latents = some_latents(model)
+    assert torch.equal(model.decode(latents), without(model).decode(latents))
+    settle(model)
+    assert model.decoder is not None
+    assert model.decoder.postfilter is not None
+    assert model.decoder.postfilter.idle
+    settle(trained := filtering_model())
+    assert trained.decoder is not None
+    assert trained.decoder.postfilter is not None
+    assert not trained.decoder.postfilter.idle
+
+
+def test_the_filter_is_plain_convolutions_of_unshuffled_pixels() -> None:
+    torch.manual_seed(3)
+    layers = PostFilter(CONFIG)
+    for parameter in layers.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    frames = torch.rand(2, 3, 8, 12, 3) * 2 - 1
+
+    def plainly(frame: Tensor) -> Tensor:
+        """torch's own order of a square's pixels has the colours first."""
+        order = torch.arange(12).view(2, 2, 3).permute(2, 0, 1).flatten()  # ours, by torch's
+        images = functional.pixel_unshuffle(frame.permute(2, 0, 1)[None], 2)[:, order.argsort()]
+        for number, layer in enumerate(layers.layers):
+            assert isinstance(layer, nn.Conv2d)
+            images = functional.conv2d(images if not number else images.relu(), layer.weight, layer.bias, padding=1)
+        return frame + functional.pixel_shuffle(images[:, order], 2)[0].permute(1, 2, 0)
+
+    found = layers(frames)
+    assert found.shape == frames.shape
+    for one, other in zip(frames.flatten(0, 1), found.flatten(0, 1), strict=True):
+        assert torch.allclose(plainly(one), other, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_frames_are_filtered_one_by_one_with_the_same_bits(precision: torch.dtype) -> None:
+    model = filtering_model()
+    settle(model)
+    latents = some_latents(model, 4)
+
+    def levels_by(count: int) -> Tensor:
+        pieces = zip(*(torch.split(part, count) for part in latents), strict=True)
+        return torch.cat([model.decode_levels(Latents(*piece)) for piece in pieces])
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        levels = [levels_by(count) for count in (1, 2, 4)]
+        clip, part = model.decode(latents), model.decode(latents, every=3)
+    assert torch.equal(levels[0], levels[1])
+    assert torch.equal(levels[0], levels[2])
+    shown = clip.permute(0, 2, 3, 4, 1).add(1).mul(127.5).round().clamp(0, 255)
+    assert (shown - levels[0]).abs().max() <= 1
+    assert torch.equal(part, clip[:, :, ::3])
+    assert not torch.equal(clip, without(model).decode(latents))
+
+
+def test_branches_alone_and_other_choices_go_without() -> None:
+    model = filtering_model()
+    plain, latents = without(model), some_latents(model)
+    for only in ("structure", "dynamics"):
+        assert torch.equal(model.decode(latents, only=only), plain.decode(latents, only=only))
+        assert torch.equal(model.decode_levels(latents, only=only), plain.decode_levels(latents, only=only))
+    model.leave_out_postfilter()
+    assert torch.equal(model.decode(latents), plain.decode(latents))
+    assert torch.equal(model.decode_levels(latents), plain.decode_levels(latents))
+
+
+def test_the_configuration_is_kept_and_checked() -> None:
+    config = window_config(postfilter=CONFIG)
+    assert VidTwinConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert "postfilter" not in window_config().to_dict()
+    for wrong in (
+        *({"square": 3}, {"square": 0}, {"depth": 1}, {"depth": 300}, {"channels": 0}, {"channels": 5000}),
+        *({"channels": 2.5}, {"sides": 2}),
+    ):
+        values = {**config.to_dict(), "postfilter": {**dataclasses.asdict(CONFIG), **wrong}}
+        with pytest.raises(VidtwinError, match="weights configuration"):
+            VidTwinConfig.from_dict(values)
+    for kind in (None, 3, [2, 16, 4]):
+        with pytest.raises(VidtwinError, match="weights configuration"):
+            VidTwinConfig.from_dict({**config.to_dict(), "postfilter": kind})
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return write_weights(tmp_path / "filtering.safetensors", filtering_model(), 0.4)
+
+
+def shown(path: Path, **choices: Any) -> np.ndarray:
+    return np.concatenate(list(decode_frames(path, DecodeOptions(device="cpu", precision="float32", **choices))))
+
+
+def test_decoding_filters_unless_told_otherwise(weights: Path, make_video: Any, tmp_path: Path) -> None:
+    packed = tmp_path / "a.vtw"
+    encode(make_video("a.mp4"), packed, EncodeOptions(weights=str(weights), device="cpu"))
+    filtered, plain = (shown(packed, weights=str(weights), postfilter=on) for on in (True, False))
+    assert filtered.shape == plain.shape
+    assert not np.array_equal(filtered, plain)
+    arguments = ["decode", "--weights", str(weights), "--device", "cpu", "--format", "rgb", str(packed)]
+    found = []
+    for number, choice in enumerate(([], ["--no-postfilter"])):
+        result = CliRunner().invoke(cli, [*arguments, *choice, str(tmp_path / f"{number}.rgb")])
+        assert result.exit_code == 0, result.output
+        found.append((tmp_path / f"{number}.rgb").read_bytes())
+    assert found == [filtered.tobytes(), plain.tobytes()]
+
+
+def test_a_filter_is_trained_for_weights_and_serves_their_files(
+    tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = write_weights(tmp_path / "start.safetensors", window_model(linear=True), 0.4)
+    array_folder(tmp_path / "data", 4)
+    options = micro_options(
+        tmp_path, init=str(start), train="postfilter", steps=60, lr=1e-2, eval_every=30, held_out=0.25,
+        objective="rate", noise="rounding", storage="float32", loss="psnr", ema=0.9,
+    )  # fmt: skip
+    train(options)
+    measured = [record["psnr"] for record in read_log(options.folder / "log.jsonl") if "psnr" in record]
+    assert measured[-1] > measured[0] + 0.5
+    before, after = (open_checkpoint(path).load().state_dict() for path in (start, options.output))
+    assert {name for name in after if name not in before} == {name for name in after if "postfilter" in name}
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert read_metadata(options.output).decodes == (file_digest(start),)
+
+    packed = tmp_path / "a.vtw"
+    encode(make_video("a.mp4"), packed, EncodeOptions(weights=str(start), device="cpu"))
+    plain = shown(packed, weights=str(start))
+    better = shown(packed, weights=str(options.output))
+    assert not np.array_equal(plain, better)
+    assert np.array_equal(plain, shown(packed, weights=str(options.output), postfilter=False))
+    # from the user's weights, without the ones that the file names
+    monkeypatch.setenv("VIDTWIN_CACHE", str(tmp_path / "home"))
+    with VtwReader(packed) as reader:
+        digest = reader.header.weights_sha256
+    assert find_decoder(digest) is None
+    kept = tmp_path / "home" / "weights" / f"w-{file_digest(options.output)[:12]}.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(options.output.read_bytes())
+    assert np.array_equal(shown(packed), better)
+
+    again = micro_options(tmp_path, init=str(options.output), train="decoder", steps=1, force=True, held_out=0)
+    train(dataclasses.replace(again, output=tmp_path / "more.safetensors"))
+    assert read_metadata(tmp_path / "more.safetensors").decodes == (file_digest(options.output), file_digest(start))
+
+
+def test_a_filter_needs_weights_to_filter_for(tmp_path: Path) -> None:
+    with pytest.raises(VidtwinError, match="betters the pictures"):
+        micro_options(tmp_path, train="postfilter")
+    path = write_weights(tmp_path / "a.safetensors", window_model(), 0.4)
+    path.write_bytes(path.read_bytes().replace(b'"origin":"random numbers"', b'"decodes":"random number"'))
+    with pytest.raises(VidtwinError, match="decodes in its metadata"):
+        read_metadata(path)
