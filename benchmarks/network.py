@@ -49,10 +49,15 @@ def product_rate(device: Device) -> float:
     return _SIDE**3 / seconds(lambda: torch.mm(left, right), 3)
 
 
-def products(model: VidTwin, rows: int, columns: int) -> int:
-    """Multiplications in the first, or last, layer for a clip of so many patches a frame."""
+def products(model: VidTwin, rows: int, columns: int, *, decoding: bool = False) -> int:
+    """Multiplications in the first, or last, layer and the post-filter for a clip of so many patches a frame."""
     config = model.config
-    return config.frames * rows * columns * 3 * config.patch_size**2 * config.encoder.hidden_size
+    pixels = config.frames * rows * columns * config.patch_size**2
+    filtering = 0
+    if decoding and model.decoder is not None and model.decoder.postfilter is not None:
+        taps = sum(parameter.numel() for parameter in model.decoder.postfilter.parameters() if parameter.ndim > 1)
+        filtering = pixels // model.decoder.postfilter.square**2 * taps
+    return pixels * 3 * config.encoder.hidden_size + filtering
 
 
 @click.command()
@@ -86,8 +91,8 @@ def main(weights: str, device_name: str, precision: tuple[str, ...], sizes: tupl
                     seconds(lambda latents=latents: model.decode_levels(latents), clips),  # type: ignore[misc]
                 ]
             cells = [
-                f"{model.config.frames / taken:.1f} | {products(model, rows, columns) / taken / rate:.0%}"
-                for taken in times
+                f"{model.config.frames / taken:.1f} | {products(model, rows, columns, decoding=way) / taken / rate:.0%}"
+                for way, taken in zip((False, True), times, strict=True)
             ]
             print(f"| {size} | {name} | {' | '.join(cells)} |", flush=True)
 

@@ -34,6 +34,7 @@ try:
     from vidtwin_codec.errors import VidtwinError
     from vidtwin_codec.media import FrameReader, FrameWriter, OutputOptions, probe
     from vidtwin_codec.media.ffmpeg import Child, thread_count
+    from vidtwin_codec.model import VidTwin
     from vidtwin_codec.network.device import Device
     from vidtwin_codec.network.following import Follower, placed_geometry
     from vidtwin_codec.network.geometry import Frames, resize_frames
@@ -159,7 +160,7 @@ class Bench:
             rows = [
                 Row("unpacking", unpacking.own, unpacking.clock),
                 Row("dequantising", dequantising.own, dequantising.clock),
-                self._network("network and joining", spent, shapes),
+                self._network("network and joining", spent, shapes, decoder.network.model),
             ]
             sized, scaling = timed(
                 lambda: [resize_frames(torch.from_numpy(one), decoder.width, decoder.height).numpy() for one in shown]
@@ -179,12 +180,15 @@ class Bench:
         rows.append(Row("ffmpeg: H.264", writing.child - converting.child, writing.clock))
         return rows
 
-    def _network(self, stage: str, spent: Seconds, shapes: list[tuple[int, int]]) -> Row:
-        model = self.encoder.network.model
+    def _network(
+        self, stage: str, spent: Seconds, shapes: list[tuple[int, int]], decoder: VidTwin | None = None
+    ) -> Row:
+        model = decoder or self.encoder.network.model
         if not model.config.any_grid:
             return Row(stage, spent.own, spent.clock)
         patch = model.config.patch_size
-        count = sum(products(model, -(-height // patch), -(-width // patch)) for height, width in shapes)
+        grids = [(-(-height // patch), -(-width // patch)) for height, width in shapes]
+        count = sum(products(model, *grid, decoding=decoder is not None) for grid in grids)
         on_cpu = self.device.device.type == "cpu"
         share = count / spent.own / self.processor_rate if on_cpu else count / spent.clock / self.rate
         return Row(stage, spent.own, spent.clock, share)

@@ -106,7 +106,7 @@ def here(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> Path:
 def test_frames_are_shown_where_weights_are(here: Path, micro_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vidtwin_codec.weights import resolve
 
-    monkeypatch.setattr("vidtwin_codec.weights.find_by_digest", lambda digest: resolve(str(micro_weights)))
+    monkeypatch.setattr("vidtwin_codec.weights.find_decoder", lambda digest: resolve(str(micro_weights)))
     with VtwFile(here) as file:
         found = shown(file)
         assert len(found.images) == 4
@@ -117,7 +117,7 @@ def test_frames_are_shown_where_weights_are(here: Path, micro_weights: Path, mon
         assert "takes long" in shown(file).text
     assert "is closed" in shown(file).text
     monkeypatch.undo()
-    monkeypatch.setattr("vidtwin_codec.weights.find_by_digest", lambda digest: resolve(str(micro_weights)))
+    monkeypatch.setattr("vidtwin_codec.weights.find_decoder", lambda digest: resolve(str(micro_weights)))
     assert len(shown(VtwDataset(here)).images) == 1
 
 

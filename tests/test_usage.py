@@ -140,7 +140,7 @@ def test_what_is_set_once(
     assert code == 0, err
     assert json.loads(out)["weights"] == "micro"
     # a file says which weights it needs: others that are set do not matter, others that are asked for do
-    monkeypatch.setattr("vidtwin_codec.weights.find_by_digest", lambda digest: resolve(micro_weights))
+    monkeypatch.setattr("vidtwin_codec.weights.find_decoder", lambda digest: resolve(micro_weights))
     monkeypatch.setenv("VIDTWIN_WEIGHTS", "mini")
     assert run("decode", packed, decoded)[0] == 0  # type: ignore[operator]
     assert run("measure", source, packed, "-m", "psnr")[0] == 0  # type: ignore[operator]

@@ -72,7 +72,8 @@ class Objective(nn.Module):
         if rate is not None and not self.counts:
             rate.requires_grad_(False)
         learning = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-        self._every = _FRAMES_APART if all(name.startswith("decoder.postfilter.") for name in learning) else 1
+        filtering = bool(learning) and all(name.startswith("decoder.postfilter.") for name in learning)
+        self._every = _FRAMES_APART if filtering else 1
 
     def forward(self, clips: Tensor, noise: Tensor, loss: str, scale: Tensor | None = None) -> Losses:
         """Compute the losses of one batch.

@@ -95,8 +95,9 @@ class Judge:
 class Prospect:
     """A forecast of the PSNR of a video at any quality, from errors of latents and clips that were judged.
 
-    Errors of latents of an orthonormal transform are errors of pixels, but for what the network leaves out in any case
-    and for clipping. Scenes differ, so a clip is taken to be like the judged one that is nearest in time.
+    Errors of latents of an orthonormal transform are errors of pixels, but for what the network leaves out in any case,
+    for clipping, and for what a post-filter repairs: with more error than the latents' something is left out, with less
+    a share is repaired. Scenes differ, so a clip is taken to be like the judged one that is nearest in time.
 
     Args:
         judged: the judged clips.
@@ -109,7 +110,7 @@ class Prospect:
 
     def __init__(self, judged: list[Judged], numbers: list[int], errors: list[float]) -> None:
         self._numbers = np.array(numbers)
-        self._beside = [clip.error - errors[number] for clip, number in zip(judged, numbers, strict=True)]
+        self._errors = [(clip.error, errors[number]) for clip, number in zip(judged, numbers, strict=True)]
         # frames of a clip differ, so the mean of their PSNR is above the PSNR of their mean error
         self._above = [clip.psnr - decibels(clip.error) for clip in judged]
         # the error of the forecast for each judged clip from the one beside it
@@ -123,7 +124,9 @@ class Prospect:
         return self._like(int(np.abs(self._numbers - number).argmin()), error)
 
     def _like(self, place: int, error: float) -> float:
-        return decibels(max(error + self._beside[place], 0.2 * error, 1e-9)) + self._above[place]
+        shown, latents = self._errors[place]
+        found = error + shown - latents if shown >= latents else error * max(0.2, shown / latents)
+        return decibels(found) + self._above[place]
 
 
 def decibels(error: float) -> float:

@@ -34,6 +34,8 @@ _UNEVEN = 0.12
 _PSNR_PACKS = 3
 _CODED_ERROR = 1.28
 """Error of coded latents over that of rounding; choosing symbols by their bits adds some."""
+_FILTERED_ERROR = 0.9
+"""Error of pixels behind a post-filter over that in front of it, as a first guess."""
 _HOPELESS = 1.25
 """Bytes of the lowest quality over those wanted, on a few clips, beyond which a smaller size is taken."""
 _LEAST_SIDE = 16
@@ -120,12 +122,14 @@ class WideController(Steered):
         frames = count_frames(self._info, encoder.fps)
         few, many = (Judge(encoder, frames, self._load, wanted, self._reporter) for wanted in (FEW, MANY))
         judge = few
+        filters = encoder.network.model.config.postfilter is not None and encoder.options.postfilter
+        coded = _CODED_ERROR * (_FILTERED_ERROR if filters else 1)
 
         def forecast_psnr(quality: float) -> float:
             """Forecast the PSNR in dB from the latents alone."""
             scale = step_factor(quality, effort)
             pairs = zip(run.tallies, run.elements, strict=True)
-            errors = [_CODED_ERROR * tally.error(scale) / elements + beside for tally, elements in pairs]
+            errors = [coded * tally.error(scale) / elements + beside for tally, elements in pairs]
             return sum(map(decibels, errors)) / len(errors)
 
         beside = judge.beside()
