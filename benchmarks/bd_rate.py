@@ -34,7 +34,7 @@ def curve(network: Network, clips: NDArray[np.uint8], qualities: tuple[float, ..
         steps = quality_steps(base, quality, DEFAULT_EFFORT)
         coded = [packed_clip(arrays, clip, network.runner.layout, steps) for clip in range(len(clips))]
         symbols = LatentArrays(*(np.concatenate(column) for column in zip(*(one for one, _ in coded), strict=True)))
-        decoded = network.decode(LatentArrays(*dequantize(symbols, steps)))
+        decoded = network.decode(LatentArrays(*dequantize(symbols, steps)), steps)
         found = score(clips, decoded, sum(size for _, size in coded))
         if not points or (found.bits_per_pixel > points[-1][0] and found.psnr > points[-1][1]):
             points.append((found.bits_per_pixel, found.psnr))

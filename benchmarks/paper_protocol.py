@@ -105,7 +105,7 @@ def main(
             steps = quality_steps(base, quality, DEFAULT_EFFORT)
             coded = [packed_clip(arrays, clip, layout, steps) for clip in range(len(clips))]
             symbols = LatentArrays(*(np.concatenate(column) for column in zip(*(one for one, _ in coded), strict=True)))
-            decoded = network.decode(LatentArrays(*dequantize(symbols, steps)))
+            decoded = network.decode(LatentArrays(*dequantize(symbols, steps)), steps)
             row.append(score(clips, decoded, sum(size for _, size in coded)))
         rows.append(row)
         if x264:

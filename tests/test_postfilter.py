@@ -19,12 +19,15 @@ from training_runs import array_folder, micro_options
 from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, decode_frames, encode
 from vidtwin_codec.cli.main import cli
 from vidtwin_codec.container import VtwReader
+from vidtwin_codec.evaluation.measure.paper import Network
 from vidtwin_codec.model import Latents, PostFilterConfig, VidTwin, VidTwinConfig, open_checkpoint
 from vidtwin_codec.model.idle import settle
 from vidtwin_codec.model.postfilter import PostFilter
+from vidtwin_codec.network.runner import with_fitting_filter
+from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.training import train
 from vidtwin_codec.training.report import read_log
-from vidtwin_codec.weights import find_decoder, read_metadata
+from vidtwin_codec.weights import find_decoder, read_metadata, resolve
 from vidtwin_codec.weights.store import file_digest
 
 CONFIG = PostFilterConfig(square=2, channels=6, depth=3)
@@ -126,7 +129,7 @@ def test_the_configuration_is_kept_and_checked() -> None:
     assert "postfilter" not in window_config().to_dict()
     for wrong in (
         *({"square": 3}, {"square": 0}, {"depth": 1}, {"depth": 300}, {"channels": 0}, {"channels": 5000}),
-        *({"channels": 2.5}, {"sides": 2}),
+        *({"channels": 2.5}, {"sides": 2}, {"finest": -0.1}, {"finest": 2}, {"finest": "all"}, {"finest": True}),
     ):
         values = {**config.to_dict(), "postfilter": {**dataclasses.asdict(CONFIG), **wrong}}
         with pytest.raises(VidtwinError, match="weights configuration"):
@@ -158,6 +161,31 @@ def test_decoding_filters_unless_told_otherwise(weights: Path, make_video: Any, 
         assert result.exit_code == 0, result.output
         found.append((tmp_path / f"{number}.rgb").read_bytes())
     assert found == [filtered.tobytes(), plain.tobytes()]
+
+
+def test_fine_steps_leave_nothing_to_filter(weights: Path, make_video: Any, tmp_path: Path) -> None:
+    entry = resolve(weights)
+    base = entry.metadata.steps
+    assert base is not None
+    shares = {0.1: False, 0.19: False, 0.21: True, 1.0: True, 4.0: True}
+    assert {
+        share: with_fitting_filter(DecodeOptions(), entry, base.scaled(share)).postfilter for share in shares
+    } == shares
+    assert not with_fitting_filter(DecodeOptions(), entry, None).postfilter
+    assert not with_fitting_filter(DecodeOptions(postfilter=False), entry, base).postfilter
+    video = make_video("a.mp4")
+    for quality, same in ((90, True), (70, False)):
+        encode(
+            video, tmp_path / "a.vtw", EncodeOptions(weights=str(weights), device="cpu", quality=quality, force=True)
+        )
+        filtered, plain = (shown(tmp_path / "a.vtw", weights=str(weights), postfilter=on) for on in (True, False))
+        assert np.array_equal(filtered, plain) == same
+    network = Network(NetworkOptions(weights=str(weights), device="cpu"))
+    arrays = network.encode(
+        np.concatenate(list(decode_frames(tmp_path / "a.vtw", DecodeOptions(weights=str(weights)))))[None, :4, :32, :32]
+    )
+    assert not np.array_equal(network.decode(arrays), network.decode(arrays, base))
+    assert np.array_equal(network.decode(arrays), network.decode(arrays, base.scaled(0.1)))
 
 
 def test_a_filter_is_trained_for_weights_and_serves_their_files(

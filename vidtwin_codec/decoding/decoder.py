@@ -20,7 +20,7 @@ from vidtwin_codec.container.source import ByteSource
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network.geometry import Frames, Geometry, resize_frames
 from vidtwin_codec.network.memory import check_frames
-from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner
+from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, with_fitting_filter
 from vidtwin_codec.options import DecodeOptions
 from vidtwin_codec.stages import Prefetch, depth_for
 
@@ -85,7 +85,8 @@ class Decoder(Closing):
         header = self.header
         self._name = source
         self.first, self.last = self._frame_range()
-        self.network = self._load(matching_weights(header, self.options.weights), self.options, "decoder")
+        entry = matching_weights(header, self.options.weights)
+        self.network = self._load(entry, with_fitting_filter(self.options, entry, header.steps), "decoder")
         self.geometry = Geometry.of(header)
         self.network.check_geometry(self.geometry, source)
         if self.network.layout_of(self.geometry) != header.layout:

@@ -58,6 +58,9 @@ class PostFilterConfig:
     channels: int = 16
     depth: int = 4
     """Number of convolutions, at least 2."""
+    finest: float = 0.2
+    """Quantisation steps, as a share of the weights' own, below which a codec leaves the filter out, because there is
+    less to repair than it would spoil."""
 
 
 @dataclass(frozen=True)
@@ -292,6 +295,10 @@ def _sizes(config: VidTwinConfig) -> list[tuple[str, int]]:
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
             if dataclasses.is_dataclass(value) or field.name in ("patterns", "postfilter"):
+                continue
+            if field.type == "float":
+                if type(value) not in (int, float) or not 0 <= value <= 1:
+                    raise VidtwinError(f"weights configuration: {field.name} = {value!r:.40} is not between 0 and 1")
                 continue
             if field.type == "bool":
                 if not isinstance(value, bool):

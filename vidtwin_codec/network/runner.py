@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
-from vidtwin_codec.coding import LatentArrays, LatentLayout
+from vidtwin_codec.coding import LatentArrays, LatentLayout, Steps
 from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.coding.sparse.jit import must_compile
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig, load_checkpoint
+from vidtwin_codec.model import Latents, PostFilterConfig, VidTwin, VidTwinConfig, load_checkpoint
 from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.network.device import Device, select_device, tiles_per_batch, windows_per_batch
 from vidtwin_codec.network.following import cut_out, placed_geometry
@@ -24,6 +25,8 @@ from vidtwin_codec.network.memory import Batches, is_out_of_memory, release
 from vidtwin_codec.network.transfer import Arriving, to_device
 from vidtwin_codec.options import NetworkOptions, Reporter
 from vidtwin_codec.weights import Entry
+
+OptionsT = TypeVar("OptionsT", bound=NetworkOptions)
 
 
 class NetworkRunner:
@@ -191,6 +194,22 @@ class NetworkRunner:
         part = latents.map(lambda tensor: to_device(tensor, self.device.device))
         with self.device.autocast():
             return self.model.decode_levels(part, only=only)
+
+
+def with_fitting_filter(options: OptionsT, entry: Entry, steps: Steps | None) -> OptionsT:
+    """Leave out the post-filter where it has less to repair than it would spoil.
+
+    Args:
+        options: choices of how the network runs.
+        entry: the weights.
+        steps: quantisation steps of the latents; None if they are not quantised.
+    """
+    filtering, base = entry.metadata.config.get("postfilter"), entry.metadata.steps
+    if filtering is None or not options.postfilter:
+        return options
+    share = 0.0 if steps is None or base is None else float(np.median(steps.structure / base.structure))
+    finest = PostFilterConfig(**filtering).finest
+    return options if share >= finest else replace(options, postfilter=False)
 
 
 def announce_compiling(layout: LatentLayout, device: Device, reporter: Reporter) -> None:

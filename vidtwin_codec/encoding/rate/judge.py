@@ -18,7 +18,7 @@ from vidtwin_codec.encoding.rate.sample import sample_runs
 from vidtwin_codec.media import FrameReader
 from vidtwin_codec.metrics import psnr
 from vidtwin_codec.network.geometry import Frames, resize_frames
-from vidtwin_codec.network.runner import LoadNetwork
+from vidtwin_codec.network.runner import LoadNetwork, with_fitting_filter
 from vidtwin_codec.reporter import Reporter
 
 FEW, MANY = 3, 8
@@ -72,7 +72,7 @@ class Judge:
         judged = []
         self._reporter.stage("measuring", "clip").started(len(self.numbers), "")
         for source, clip in zip(self._sources, clips, strict=True):
-            judged.append(self._compare(source, dequantize(clip.symbols, steps), clip.placement))
+            judged.append(self._compare(source, dequantize(clip.symbols, steps), clip.placement, steps))
             self._reporter.advanced(1)
         return Prospect(judged, self.numbers, errors)
 
@@ -82,9 +82,11 @@ class Judge:
         sized = resize_frames(torch.from_numpy(source), geometry.width, geometry.height).numpy()
         return self._compare(source, self._encoder.network.encode(sized, geometry)).error
 
-    def _compare(self, source: Frames, latents: LatentArrays, placement: Placement | None = None) -> Judged:
-        encoder = self._encoder
-        network = self._load(encoder.job.entry, encoder.options, "decoder")
+    def _compare(
+        self, source: Frames, latents: LatentArrays, placement: Placement | None = None, steps: Steps | None = None
+    ) -> Judged:
+        encoder, entry = self._encoder, self._encoder.job.entry
+        network = self._load(entry, with_fitting_filter(encoder.options, entry, steps), "decoder")
         (decoded,) = network.decode_placed(latents, encoder.geometry, [placement])
         shown = torch.from_numpy(decoded[: len(source)])
         values = psnr(source, resize_frames(shown, encoder.info.width, encoder.info.height).numpy())

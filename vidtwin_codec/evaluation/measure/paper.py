@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from vidtwin_codec import weights
-from vidtwin_codec.coding import LatentArrays
+from vidtwin_codec.coding import LatentArrays, Steps
 from vidtwin_codec.evaluation.measure.options import Measurement, MeasureOptions
 from vidtwin_codec.evaluation.measure.side_by_side import side_by_side
 from vidtwin_codec.files import is_pipe
@@ -30,7 +30,7 @@ from vidtwin_codec.model import Latents, load_checkpoint
 from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.network.cropping import fill_up, scale_and_crop
 from vidtwin_codec.network.device import select_device
-from vidtwin_codec.network.runner import NetworkRunner
+from vidtwin_codec.network.runner import NetworkRunner, with_fitting_filter
 from vidtwin_codec.options import NetworkOptions, Reporter
 
 PAPER_FPS = Fraction(25)
@@ -52,14 +52,14 @@ class Network:
     """
 
     def __init__(self, options: NetworkOptions) -> None:
+        self._options = options
         self.entry = weights.resolve(options.weights)
         device = select_device(
             options.device, options.precision, self.entry.metadata.compute_dtype, tf32=self.entry.metadata.tf32
         )
-        model = load_checkpoint(self.entry.path)
-        if not options.postfilter:
-            model.leave_out_postfilter()
-        self.runner = NetworkRunner(model, device, options.batch)
+        self.runner = NetworkRunner(load_checkpoint(self.entry.path), device, options.batch)
+        assert self.runner.model.decoder is not None
+        self._postfilter = self.runner.model.decoder.postfilter
         config = self.runner.model.config
         self.size, self.frames = (config.height, config.width), config.frames
 
@@ -76,8 +76,16 @@ class Network:
         return LatentArrays(*Latents.concatenate(list(self.runner.batches.run(run, len(clips)))).numpy())
 
     @torch.inference_mode()
-    def decode(self, latents: LatentArrays) -> NDArray[np.float32]:
-        """Decode latents to float32 clips ``[n, T, H, W, 3]`` in [0, 1], clipped but not rounded."""
+    def decode(self, latents: LatentArrays, steps: Steps | None = None) -> NDArray[np.float32]:
+        """Decode latents to float32 clips ``[n, T, H, W, 3]`` in [0, 1], clipped but not rounded.
+
+        Args:
+            latents: the latents.
+            steps: steps that they were quantised with; None if they were not.
+        """
+        filters = with_fitting_filter(self._options, self.entry, steps).postfilter
+        assert self.runner.model.decoder is not None
+        self.runner.model.decoder.postfilter = self._postfilter if filters else None
         device, tensors = self.runner.device, Latents.from_numpy(latents)
 
         def run(piece: slice) -> torch.Tensor:
