@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vidtwin_codec.model.config import PostFilterConfig
 from vidtwin_codec.model.idle import Convolution, is_zero
+from vidtwin_codec.model.transformer import autocasts
 
 COLOURS = 3
 
@@ -52,22 +54,20 @@ class PostFilter(nn.Module):
         """Filter frames with values in [-1, 1]."""
         if self.idle:
             return frames
-        change = self._folded(frames)
+        # what the first convolution would round is rounded before it is copied
+        rounded = frames.to(torch.get_autocast_dtype(frames.device.type)) if autocasts(frames) else frames
+        change = self._squares(rounded).flatten(-2)
         *inner, last = self.layers
         for layer in inner:
             assert isinstance(layer, Convolution)
-            change = functional.relu(layer.over(change))
+            change = functional.relu_(layer.over(change))
         assert isinstance(last, Convolution)
-        return frames + self._unfolded(last.over(change))
+        squares = self._squares(frames)
+        changed = squares + last.over(change).view(squares.shape)
+        return changed.transpose(-3, -2).reshape(frames.shape)
 
-    def _folded(self, frames: Tensor) -> Tensor:
-        """Turn ``[..., H, W, 3]`` into ``[..., H/s, W/s, s·s·3]``."""
+    def _squares(self, frames: Tensor) -> Tensor:
+        """View ``[..., H, W, 3]`` as ``[..., H/s, W/s, s, s·3]``."""
         side, (*others, height, width, colours) = self.square, frames.shape
         squares = frames.reshape(*others, height // side, side, width // side, side * colours)
-        return squares.transpose(-3, -2).flatten(-2)
-
-    def _unfolded(self, squares: Tensor) -> Tensor:
-        """Turn it back."""
-        side, (*others, rows, columns, _) = self.square, squares.shape
-        lines = squares.reshape(*others, rows, columns, side, side * COLOURS).transpose(-3, -2)
-        return lines.reshape(*others, rows * side, columns * side, COLOURS)
+        return squares.transpose(-3, -2)
