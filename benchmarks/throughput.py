@@ -16,6 +16,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -29,7 +30,7 @@ try:
     from vidtwin_codec.coding import dequantize
     from vidtwin_codec.container import VtwReader
     from vidtwin_codec.decoding.decoder import Decoder
-    from vidtwin_codec.encoding.encoder import EncodeJob, Encoder
+    from vidtwin_codec.encoding.encoder import EncodeJob, Encoder, Piece
     from vidtwin_codec.encoding.writing import group_packer, write_vtw
     from vidtwin_codec.errors import VidtwinError
     from vidtwin_codec.media import FrameReader, FrameWriter, OutputOptions, probe
@@ -104,7 +105,7 @@ class Bench:
         """Time the stages of encoding; the file that they make."""
         encoder, geometry = self.encoder, self.encoder.geometry
         pieces = list(encoder.pieces())  # pays for what is made once, as does the packing of a clip
-        list(group_packer(encoder, self.options.quality, self.options.level).add(pieces[0]))
+        self._pack(pieces[:1])
         _, decoding = timed(self._decode_source)
         clips, reading = timed(lambda: list(self._clips()))
         self.frames = sum(map(len, clips))
@@ -125,13 +126,17 @@ class Bench:
 
         _, spent = timed(network)
         rows.append(self._network("cutting and network", spent, [one.frames.shape[1:3] for one in stretches]))
-        packer = group_packer(encoder, self.options.quality, self.options.level)
-        _, packing = timed(lambda: list(chain(*map(packer.add, pieces), packer.flush())))
+        _, packing = timed(lambda: self._pack(pieces))
         rows.append(Row("choosing and packing", packing.own, packing.clock))
         packed = self.folder / "a.vtw"
         with packed.open("wb") as stream:
             write_vtw(stream, encoder, pieces, quality=self.options.quality)
         return packed, rows
+
+    def _pack(self, pieces: list[Piece]) -> None:
+        with closing(group_packer(self.encoder, self.options.quality, self.options.level)) as packer:
+            for _ in chain(*map(packer.add, pieces), packer.flush()):
+                pass
 
     def decode(self, packed: Path) -> list[Row]:
         """Time the stages of decoding."""

@@ -19,7 +19,7 @@ import torch
 from tools import closed_form
 from vidtwin_codec.calibration.clips import video_clips
 from vidtwin_codec.coding import Steps
-from vidtwin_codec.model import VidTwin, load_checkpoint, save_checkpoint
+from vidtwin_codec.model import VidTwin, load_checkpoint, postfilter, save_checkpoint
 from vidtwin_codec.weights.metadata import DECODES
 from vidtwin_codec.weights.store import write_record
 
@@ -31,7 +31,7 @@ PLAIN, FILTERED = "tools/make_mini.py: written down, not trained", "tools/make_m
 def filtered(plain: VidTwin, source: Path) -> VidTwin:
     """The network with the post-filter of other weights."""
     trained = load_checkpoint(source, parts=("decoder",))
-    filters = {name: value for name, value in trained.state_dict().items() if ".postfilter." in name}
+    filters = {name: value for name, value in trained.state_dict().items() if name.startswith(postfilter.PREFIX)}
     if not filters:
         raise SystemExit(f"{source}: has no post-filter")
     model = VidTwin(dataclasses.replace(plain.config, postfilter=trained.config.postfilter)).eval()

@@ -20,6 +20,7 @@ from vidtwin_codec import machine
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.coding import LatentArrays, Steps
 from vidtwin_codec.coding.coders import CODERS, SPARSE
+from vidtwin_codec.coding.sparse.coder import BUFFER
 from vidtwin_codec.coding.sparse.jit import COMPILED
 from vidtwin_codec.encoding.encoder import Encoder, Piece
 from vidtwin_codec.encoding.groups import PackedGroup
@@ -31,7 +32,6 @@ _ROOM = 512 << 20
 """Most bytes of clips that wait."""
 _SHARE_OF_MEMORY = 16
 """Neither they nor the groups that are coded ahead take more than one in so many bytes of the machine's memory."""
-_CODER_BYTES = 32 << 20
 
 
 class Spare:
@@ -66,7 +66,7 @@ def most_ahead(grouping: Grouping, spare: Spare) -> int:
         return 0
     elements = grouping.tiles * grouping.layout.elements
     # latents, targets and symbols of a clip, and the coder's records of two
-    coder = CODERS[SPARSE].cost(grouping.layout, 1, grouping.tiles, 0).memory + 12 * elements + _CODER_BYTES
+    coder = CODERS[SPARSE].cost(grouping.layout, 1, grouping.tiles, 0).memory + 12 * elements + BUFFER
     return min(spare.count, int(machine.memory() // _SHARE_OF_MEMORY // coder))
 
 

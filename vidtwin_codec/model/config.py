@@ -22,7 +22,6 @@ _LIMITS = {
     "channels": 1024,
     "square": 32,
 }
-_LEAST = {"structure_blocks": 0, "dynamics_blocks": 0, "lapping": 0}
 MAX_TOKENS = 1 << 14
 MAX_CLIP_PIXELS = 1 << 24
 
@@ -105,7 +104,7 @@ class VidTwinConfig:
 
     def __post_init__(self) -> None:
         for name, value in _sizes(self):
-            least = _LEAST.get(name, 1)
+            least = 0 if name in {"structure_blocks", "dynamics_blocks", "lapping"} else 1
             if value < least or value > _LIMITS.get(name, 1 << 16):
                 raise VidtwinError(f"weights configuration: {name} = {value} is out of range")
         self._check_patterns()
@@ -289,9 +288,8 @@ def _upstream_transformer(params: dict[str, Any]) -> TransformerConfig:
 
 def _sizes(config: VidTwinConfig) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
-    parts = (config, config.encoder, config.decoder, config.qformer, config.postfilter)
-    for part in parts if config.postfilter else parts[:-1]:
-        assert part is not None
+    optional = () if config.postfilter is None else (config.postfilter,)
+    for part in (config, config.encoder, config.decoder, config.qformer, *optional):
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
             if dataclasses.is_dataclass(value) or field.name in ("patterns", "postfilter"):

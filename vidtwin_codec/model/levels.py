@@ -79,9 +79,7 @@ def decode_levels(decoder: VidTwinDecoder, latents: Latents, *, only: Branch | N
     for some in torch.split(tokens.flatten(0, 1), _frames_at_once(grid, tokens.device)):
         patches = decoder.head(some)[None].float()
         pixels = unpatchify(patches, patch, grid)[0].permute(1, 2, 3, 0).contiguous()
-        pixels = decoder.lapping.after(pixels)
-        if decoder.postfilter is not None and only is None:
-            pixels = decoder.postfilter(pixels)
+        pixels = decoder.filtered(pixels, only=only)
         out[start : start + len(some)] = levels_from_pixels(pixels, overwrite=True)
         start += len(some)
     return out.view(batch, count, *out.shape[1:])

@@ -21,6 +21,8 @@ from vidtwin_codec.model.idle import Convolution, is_zero
 from vidtwin_codec.model.transformer import autocasts
 
 COLOURS = 3
+PREFIX = "decoder.postfilter."
+"""Beginning of the names of the filter's tensors in a network."""
 
 
 class PostFilter(nn.Module):

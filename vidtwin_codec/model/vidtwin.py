@@ -135,12 +135,15 @@ class VidTwinDecoder(nn.Module):
         grid = self.grid(latents)
         patches = self.head(self.tokens(latents, only=only)[:, ::every])
         clip = unpatchify(patches.float(), self.config.patch_size, grid)
-        filtered = self.postfilter if only is None else None
-        if self.config.lapping or filtered is not None:
-            frames = self.lapping.after(clip.permute(0, 2, 3, 4, 1).clone(memory_format=torch.contiguous_format))
-            frames = frames if filtered is None else filtered(frames)
-            clip = frames.permute(0, 4, 1, 2, 3)
+        if self.config.lapping or self.postfilter is not None:
+            frames = clip.permute(0, 2, 3, 4, 1).clone(memory_format=torch.contiguous_format)
+            clip = self.filtered(frames, only=only).permute(0, 4, 1, 2, 3)
         return clip
+
+    def filtered(self, frames: Tensor, *, only: Branch | None = None) -> Tensor:
+        """Take joined patches ``[..., H, W, 3]``, which are overwritten, to frames: across borders, then as a whole."""
+        frames = self.lapping.after(frames)
+        return frames if self.postfilter is None or only is not None else self.postfilter(frames)
 
     def grid(self, latents: Latents) -> tuple[int, int]:
         """Return the rows and columns of patches of these latents."""

@@ -20,6 +20,7 @@ from vidtwin_codec.model import (
     VidTwin,
     VidTwinConfig,
     open_checkpoint,
+    postfilter,
 )
 from vidtwin_codec.model.transformer import Transformer, patchify
 from vidtwin_codec.training.clips import ClipSampler, pixels
@@ -118,11 +119,10 @@ def build(
             the network of the first one.
         device: device that computes principal components; None for the CPU.
     """
+    torch.manual_seed(options.seed)
     if options.init is not None:
-        torch.manual_seed(options.seed)
         model = _with_more(open_checkpoint(init_path(options.init)).load(trainable=True), config)
     else:
-        torch.manual_seed(options.seed)
         model = VidTwin(config)
         if sampler is not None:
             start_well(model, sampler, device)
@@ -141,7 +141,7 @@ def _with_more(model: VidTwin, config: VidTwinConfig) -> VidTwin:
     state = model.state_dict()
     for name, blank in larger.state_dict().items():
         if name not in state:
-            state[name] = blank if name.startswith("decoder.postfilter.") else torch.zeros_like(blank)
+            state[name] = blank if name.startswith(postfilter.PREFIX) else torch.zeros_like(blank)
     larger.load_state_dict(state)
     return larger
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vidtwin_codec.model import Latents, VidTwin
+from vidtwin_codec.model import Latents, VidTwin, postfilter
 from vidtwin_codec.model.vidtwin import Posterior
 from vidtwin_codec.training.clips import pixels
 from vidtwin_codec.training.rate import RateModel
@@ -72,7 +72,7 @@ class Objective(nn.Module):
         if rate is not None and not self.counts:
             rate.requires_grad_(False)
         learning = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-        filtering = bool(learning) and all(name.startswith("decoder.postfilter.") for name in learning)
+        filtering = bool(learning) and all(name.startswith(postfilter.PREFIX) for name in learning)
         self._every = _FRAMES_APART if filtering else 1
 
     def forward(self, clips: Tensor, noise: Tensor, loss: str, scale: Tensor | None = None) -> Losses:

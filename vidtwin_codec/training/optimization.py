@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.model import VidTwin
+from vidtwin_codec.model import VidTwin, postfilter
 from vidtwin_codec.training.options import TrainOptions
 
 _BLOCK_MATRIX = re.compile(r"(encoder|decoder)\.transformer\.blocks\.\d+\..*\.weight")
 _IN_BLOCK = re.compile(r"(encoder|decoder)\.transformer\.")
 _LAST_MAP = re.compile(r"\.(projection|contract)\.")
-_IN_POSTFILTER = "decoder.postfilter."
 _OF_ZEROS = 1 / 8
 RATE_MODEL_LR = 1e-2
 """Learning rate of the rate model, with which some hundred steps cross the range of its scales."""
@@ -122,7 +121,7 @@ def _scale(name: str, tensor: Tensor) -> float:
     It goes by the tensor's place in a block, or else is its root mean square, rounded to a power of two. A post-filter
     is never written down, but learns from random numbers.
     """
-    if name.startswith(_IN_POSTFILTER):
+    if name.startswith(postfilter.PREFIX):
         return 1.0
     if _IN_BLOCK.match(name):
         return _OF_ZEROS if _LAST_MAP.search(name) else 1.0

@@ -48,17 +48,17 @@ class Entry:
         """Origin of the weights in words."""
         return self.metadata.origin
 
+    @property
+    def description(self) -> str:
+        """Description of the weights in a few words; may be empty."""
+        return self.metadata.description
+
     def can_decode(self, sha256: str) -> bool:
         """Whether these weights decode what weights of that SHA-256 encoded: they are the same, or their encoders are.
 
         The picture may differ, as it does with every better decoder.
         """
         return self.sha256 == sha256 or sha256 in self.metadata.decodes
-
-    @property
-    def description(self) -> str:
-        """Description of the weights in a few words; may be empty."""
-        return self.metadata.description
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ DEFAULT_PRICE = 1.0
 DEFAULT_BONUS = 0.25
 DEFAULT_LEAST = 0.55
 _MOST_BYTES = 160  # the most bytes that one symbol can take: 14 + 25 decisions of 2 bytes, some flags, 25 raw bits
-_BUFFER = 32 << 20
+BUFFER = 32 << 20
 # Cost of decoding, in nanoseconds.
 _PER_GROUP = 3_000_000
 _PER_CLIP = 500_000
@@ -75,7 +75,7 @@ class SparseGroupEncoder:
         self._bytes = 0
         self._last = 0.0
         self._finished = False
-        self._buffer = np.empty(_BUFFER, np.uint8)
+        self._buffer = np.empty(BUFFER, np.uint8)
         self.clip_bits: list[float] = []
 
     def add(
@@ -172,7 +172,7 @@ class SparseGroupEncoder:
         walk.next_clip(not self.clip_bits, buffer, placement)
         self._flush()
         slots, height, width, channels = walk.grid.structure
-        chunk = max(1, _BUFFER // (_MOST_BYTES * slots * channels))
+        chunk = max(1, BUFFER // (_MOST_BYTES * slots * channels))
         for tile in range(walk.tiles):
             out = symbols.structure[tile].reshape(-1)
             if latents is None:
