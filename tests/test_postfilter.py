@@ -18,6 +18,7 @@ from training_runs import array_folder, micro_options
 
 from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, decode_frames, encode
 from vidtwin_codec.cli.main import cli
+from vidtwin_codec.coding import Steps
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.evaluation.measure.paper import Network
 from vidtwin_codec.model import Latents, PostFilterConfig, VidTwin, VidTwinConfig, open_checkpoint
@@ -172,6 +173,11 @@ def test_fine_steps_leave_nothing_to_filter(weights: Path, make_video: Any, tmp_
         share: with_fitting_filter(DecodeOptions(), entry, base.scaled(share)).postfilter for share in shares
     } == shares
     assert not with_fitting_filter(DecodeOptions(), entry, None).postfilter
+    others = Steps(np.full((3, 7), 9.0), np.ones(1), np.ones(1))  # of a file that only pretends to be of these weights
+    assert with_fitting_filter(DecodeOptions(), entry, others).postfilter
+    broken = dataclasses.replace(entry.metadata, config={**entry.metadata.config, "postfilter": [2]})
+    with pytest.raises(VidtwinError, match="weights configuration"):
+        with_fitting_filter(DecodeOptions(), dataclasses.replace(entry, metadata=broken), base)
     assert not with_fitting_filter(DecodeOptions(postfilter=False), entry, base).postfilter
     video = make_video("a.mp4")
     for quality, same in ((90, True), (70, False)):

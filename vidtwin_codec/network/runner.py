@@ -16,7 +16,7 @@ from vidtwin_codec.coding import LatentArrays, LatentLayout, Steps
 from vidtwin_codec.coding.placement import Placement
 from vidtwin_codec.coding.sparse.jit import must_compile
 from vidtwin_codec.errors import VidtwinError
-from vidtwin_codec.model import Latents, PostFilterConfig, VidTwin, VidTwinConfig, load_checkpoint
+from vidtwin_codec.model import Latents, VidTwin, VidTwinConfig, load_checkpoint
 from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.network.device import Device, select_device, tiles_per_batch, windows_per_batch
 from vidtwin_codec.network.following import cut_out, placed_geometry
@@ -203,13 +203,16 @@ def with_fitting_filter(options: OptionsT, entry: Entry, steps: Steps | None) ->
         options: choices of how the network runs.
         entry: the weights.
         steps: quantisation steps of the latents; None if they are not quantised.
+
+    Raises:
+        VidtwinError: the weights' configuration is not readable.
     """
-    filtering, base = entry.metadata.config.get("postfilter"), entry.metadata.steps
+    filtering, base = VidTwinConfig.from_dict(entry.metadata.config).postfilter, entry.metadata.steps
     if filtering is None or not options.postfilter:
         return options
-    share = 0.0 if steps is None or base is None else float(np.median(steps.structure / base.structure))
-    finest = PostFilterConfig(**filtering).finest
-    return options if share >= finest else replace(options, postfilter=False)
+    # of medians, as nobody has made sure yet that both have as many channels
+    share = 0.0 if steps is None or base is None else float(np.median(steps.structure) / np.median(base.structure))
+    return options if share >= filtering.finest else replace(options, postfilter=False)
 
 
 def announce_compiling(layout: LatentLayout, device: Device, reporter: Reporter) -> None:
