@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vidtwin_codec import files
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.files import atomic_path, check_output, finished_outputs
 
@@ -182,3 +183,19 @@ def test_errors_name_the_output_and_not_the_temporary(tmp_path: Path) -> None:
         shown = "standard output" if name == "-" else str(name)
         assert caught.value.message == f"{shown}: cannot be written; {shown} is no more"
         assert caught.value.hint == "a hint"
+
+
+def test_an_output_is_finished_from_the_moment_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, place = tmp_path / "in_place.bin", files.TemporaryFile.place
+    for last in (False, True):
+
+        def interrupted(self: files.TemporaryFile, to: Path, *, replace: bool, last: bool = last) -> None:
+            if last:
+                place(self, to, replace=replace)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(files.TemporaryFile, "place", interrupted)
+        with pytest.raises(KeyboardInterrupt), atomic_path(target, force=False) as temporary:
+            temporary.write_bytes(b"whole")
+        assert target.exists() == last
+        assert (str(target) in finished_outputs()) == last

@@ -76,13 +76,23 @@ def _check_output(path: Path, source: str | os.PathLike[str] | None, *, force: b
 
 
 _finished: deque[str] = deque(maxlen=8)
+_placing: dict[str, tuple[Path, os.stat_result]] = {}
+"""Outputs that are about to get their names, and the files that get them: a signal may come as soon as they have."""
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _LINKS = 40  # as many as Linux follows
 
 
 def finished_outputs() -> list[str]:
     """Return the last outputs that this process has completed, of those that the user named."""
-    return list(_finished)
+    placed = [name for name, (target, file) in list(_placing.items()) if _is_there(target, file)]
+    return list(_finished) + [name for name in placed if name not in _finished]
+
+
+def _is_there(target: Path, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(target.stat(), file)
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
@@ -124,6 +134,8 @@ def atomic_path(
                 with _open_stream(target) as device:
                     _copy(temporary.path, device)
             else:
+                if force is not None:
+                    _placing[os.fspath(destination)] = target, temporary.path.stat()
                 _place(temporary, target, force=force)
         except OSError as error:
             raise explain_os_error(error, shown) from error
@@ -131,6 +143,7 @@ def atomic_path(
             raise renamed(error, temporary.path, shown) from error
     if force is not None:
         _finished.append(os.fspath(destination))
+        _placing.pop(os.fspath(destination), None)
 
 
 def _place(temporary: TemporaryFile, target: Path, *, force: bool | None) -> None:
