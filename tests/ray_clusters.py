@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,11 +62,18 @@ def workers() -> list[psutil.Process]:
     return found
 
 
-def kill_worker() -> int:
-    """SIGKILL for one of them; its number."""
-    chosen = workers()[0]
-    os.kill(chosen.pid, signal.SIGKILL)
-    return chosen.pid
+def kill_busy_worker(seconds: float = 60) -> None:
+    """SIGKILL for the first worker that is found reading a video. One without a job may be gone and not be missed."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for worker in workers():
+            # so that it cannot end the job between the look and the kill
+            worker.suspend()
+            if any("ffmpeg" in child.name() for child in worker.children()):
+                worker.kill()
+                return
+            worker.resume()
+    raise AssertionError("no worker was seen at work")
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from media_samples import ffmpeg
 from numpy.typing import NDArray
 
 from vidtwin_codec import DecodeOptions, EncodeOptions, decode_frames, encode, weights
@@ -29,8 +30,6 @@ OLD = ROOT / "tests" / "fixtures" / "compact_made_before.vtw"
 @pytest.fixture(scope="module")
 def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two clips' worth of the example, exactly, at the size the network works at."""
-    from media_samples import ffmpeg
-
     path = tmp_path_factory.mktemp("clip") / "short.mkv"
     scale = f"scale={SIZE[0]}:{SIZE[1]}:flags=lanczos,format=gbrp"
     ffmpeg("-i", CLIP, "-an", "-frames:v", FRAMES, "-vf", scale, "-c:v", "ffv1", path)
@@ -110,18 +109,20 @@ def test_the_command_in_the_repository_writes_the_embedded_file(tmp_path: Path) 
 
 
 def test_the_demo_runs_and_says_what_it_measured(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "examples" / "demo.py"), str(CLIP), str(tmp_path)]
+    clip = tmp_path / CLIP.name
+    ffmpeg("-i", CLIP, "-frames:v", FRAMES, "-c:v", "libx264", "-c:a", "copy", "-shortest", clip)
+    command = [sys.executable, str(ROOT / "examples" / "demo.py"), str(clip), str(tmp_path / "demo")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     shown = done.stdout
     assert [line[:3] for line in done.stderr.splitlines() if "/3  " in line] == ["1/3", "2/3", "3/3"]
     assert "encode: " in done.stderr
-    assert "640 x 360, 132 frames at 25 fps" in shown
+    assert f"640 x 360, {FRAMES} frames at 25 fps" in shown
     assert "compression ratio" in shown
     assert float(shown.split("PSNR ")[1].split()[0]) > 22
-    assert (tmp_path / "big_buck_bunny.mp4").exists()
+    assert (tmp_path / "demo" / "big_buck_bunny.mp4").exists()
     following = shlex.split(shown.splitlines()[-1])  # as it is typed
     subprocess.run(following, capture_output=True, check=True)
-    assert 0 < Path(following[-1]).stat().st_size < (tmp_path / "big_buck_bunny.vtw").stat().st_size
+    assert 0 < Path(following[-1]).stat().st_size < (tmp_path / "demo" / "big_buck_bunny.vtw").stat().st_size
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -33,22 +33,24 @@ def video(folder: Path, name: str, *arguments: str, seconds: float = 12, rate: s
     return folder / name
 
 
-def encode(weights: Path, *arguments: str | Path, data: bytes | None = None) -> bytes:
-    command = [*VIDTWIN, "encode", *map(str, arguments), "-q", "--weights", str(weights)]
-    done = subprocess.run(command, input=data, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == b""
-    return done.stdout
+def from_file_and_pipe(path: Path, weights: Path, folder: Path, audio_mode: str) -> tuple[VtwReader, VtwReader]:
+    """Encode a file, and what the command gets and gives through pipes."""
+    options = EncodeOptions(weights=str(weights), device="cpu", audio=audio_mode, effort=0, short_side=32)
+    encode_video(path, folder / "file.vtw", options)
+    choices = ("--weights", str(weights), "--audio", audio_mode, "--effort", "0", "--short-side", "32")
+    command = [*VIDTWIN, "encode", "-", "-", "-q", *choices]
+    with path.open("rb") as source, (folder / "pipe.vtw").open("wb") as target:
+        done = subprocess.run(command, stdin=source, stdout=target, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return VtwReader(folder / "file.vtw"), VtwReader(folder / "pipe.vtw")
 
 
 @pytest.mark.parametrize("extension", KINDS)
 def test_a_stream_gives_the_groups_of_the_file(extension: str, tmp_path: Path, micro_weights: Path) -> None:
     path = video(tmp_path, f"in.{extension}", *KINDS[extension])
     assert path.stat().st_size > 1 << 20
-    silent = ("--audio", "none", "--effort", "0", "--short-side", "32")
-    encode(micro_weights, path, tmp_path / "file.vtw", *silent)
-    (tmp_path / "pipe.vtw").write_bytes(encode(micro_weights, "-", "-", *silent, data=path.read_bytes()))
-    with VtwReader(tmp_path / "file.vtw") as one, VtwReader(tmp_path / "pipe.vtw") as other:
+    one, other = from_file_and_pipe(path, micro_weights, tmp_path, "none")
+    with one, other:
         assert other.header.source == {}  # how long it is was not known
         assert (one.frames, one.header.fps) == (other.frames, other.header.fps)
         assert [entry.crc for entry in one.groups] == [entry.crc for entry in other.groups]
@@ -58,10 +60,8 @@ def test_a_stream_gives_the_groups_of_the_file(extension: str, tmp_path: Path, m
 @pytest.mark.parametrize("mode", ["opus", "copy"])
 def test_sound_comes_with_the_pictures(extension: str, mode: str, tmp_path: Path, micro_weights: Path) -> None:
     path = video(tmp_path, f"in.{extension}", *KINDS[extension])
-    choices = ("--audio", mode, "--effort", "0", "--short-side", "32")
-    encode(micro_weights, path, tmp_path / "file.vtw", *choices)
-    (tmp_path / "pipe.vtw").write_bytes(encode(micro_weights, "-", "-", *choices, data=path.read_bytes()))
-    with VtwReader(tmp_path / "file.vtw") as one, VtwReader(tmp_path / "pipe.vtw") as other:
+    one, other = from_file_and_pipe(path, micro_weights, tmp_path, mode)
+    with one, other:
         assert one.header.audio is not None
         sounds = [b"".join(each.audio_chunks()) for each in (one, other)]
         if (extension, mode) == ("ts", "copy"):

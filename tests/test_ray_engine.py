@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from batches import encoding, outputs, run_batch, spread, statuses
 from conftest import MakeVideo
-from ray_clusters import OnRay, kill_worker, wait_for, workers
+from ray_clusters import OnRay, kill_busy_worker, wait_for, workers
 
 from vidtwin_codec import VidtwinError
 from vidtwin_codec.batch.engine import Ended, Event
@@ -92,17 +93,18 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     names = [f"{n}.mp4" for n in range(5)]
     videos = spread(make_video("one.mp4", frames=40), tmp_path / "videos", *names)
     make_video("long.mkv", rate=4, frames=120).rename(videos / "long.mkv")
-    killed: list[int] = []
+    killer = ThreadPoolExecutor(1)
+    kills: list[Future[None]] = []
 
     def kill_once(event: Event) -> None:
-        if isinstance(event, Ended) and not killed:
-            wait_for(lambda: len(workers()) == 2)
-            killed.append(kill_worker())
+        if isinstance(event, Ended) and not kills:
+            kills.append(killer.submit(kill_busy_worker))
 
     packed = tmp_path / "packed"
-    # calls of the network side by side: the local engine makes one at a time, because tests have one thread
-    done = OnRay(videos, packed, encoding(micro_weights), cores=2, watch=kill_once, jobs=3, split=10)
-    assert len(killed) == 1
+    with killer:
+        # calls of the network side by side: the local engine makes one at a time, because tests have one thread
+        done = OnRay(videos, packed, encoding(micro_weights), cores=2, watch=kill_once, jobs=3, split=10)
+    kills[0].result()
     assert statuses(done.batch) == dict.fromkeys([*names, "long.mkv"], DONE)
     # what was recorded but not yet renamed when the worker died is recorded again: that may be what it had in hand
     found = journal(packed)

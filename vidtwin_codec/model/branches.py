@@ -13,6 +13,7 @@ from torch.nn import functional
 from vidtwin_codec.model.config import QFormerConfig, VidTwinConfig
 from vidtwin_codec.model.idle import Convolution, PassingLinear, PosteriorHead
 from vidtwin_codec.model.layers import Linear, attend, flat_linear
+from vidtwin_codec.model.transformer import random_table
 
 LAYER_NORM_EPS = 1e-12
 
@@ -67,7 +68,7 @@ class QFormer(nn.Module):
 
     def __init__(self, config: QFormerConfig, context_width: int) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(config.num_queries, config.hidden_size))
+        self.queries = random_table(config.num_queries, config.hidden_size, 1)
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
         self.layers = nn.ModuleList(
             QFormerLayer(config, context_width, cross=number % 2 == 0) for number in range(config.num_layers)

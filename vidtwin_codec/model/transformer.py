@@ -5,14 +5,17 @@ Tokens are ``[B, T, S, D]``: B clips, T frames, S patches of a frame (row-major)
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from vidtwin_codec.model.config import TransformerConfig
-from vidtwin_codec.model.idle import is_shut
+from vidtwin_codec.model.idle import is_shut, is_zero
 from vidtwin_codec.model.layers import Linear, attend, flat_linear
+from vidtwin_codec.model.separable import COLOURS, SeparableMap
 
 LAYER_NORM_EPS = 1e-6
 
@@ -48,10 +51,11 @@ class Mlp(nn.Module):
         return out
 
 
-def _table(rows: int, width: int) -> nn.Parameter:
+def random_table(rows: int, width: int, deviation: float) -> nn.Parameter:
+    """Return a parameter of normally distributed numbers, or of none on the meta device."""
     table = nn.Parameter(torch.empty(rows, width))
     if not table.is_meta:  # where this would make torch import its Python kernels, for a second
-        nn.init.normal_(table, std=width**-0.5)
+        nn.init.normal_(table, std=deviation)
     return table
 
 
@@ -76,7 +80,7 @@ class Block(nn.Module):
         self.spatial_attention = Attention(width, config.num_heads)
         self.temporal_attention = Attention(width, config.num_heads)
         self.mlp = Mlp(width)
-        self.modulation = _table(6, width)
+        self.modulation = random_table(6, width, width**-0.5)
 
     def settle(self) -> None:
         """Find out which sub-layers add nothing."""
@@ -162,12 +166,14 @@ def spatial_positions(width: int, rows: int, columns: int) -> Tensor:
     return torch.cat(codes, dim=-1).reshape(rows * columns, width)
 
 
-COLOURS = 3
-
-
 def autocasts(like: Tensor) -> bool:
     """Return whether products of such tensors are in mixed precision; on the meta device nothing is."""
     return not like.is_meta and torch.is_autocast_enabled(like.device.type)
+
+
+def in_full(like: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which products of such tensors are not in mixed precision."""
+    return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)
 
 
 class PatchEmbedding(Linear):
@@ -175,28 +181,36 @@ class PatchEmbedding(Linear):
 
     Attributes:
         flat: the map of a patch of one colour, ``[D, 3]``, once the weights no longer change.
+        separable: the same map in parts, once the weights no longer change, where it has any and adds no bias. It is
+            always in float32.
     """
 
     flat: Tensor | None
+    separable: SeparableMap | None
 
     def __init__(self, patch: int, width: int) -> None:
         super().__init__(COLOURS * patch**2, width)
         self.patch = patch
         self.register_buffer("flat", None, persistent=False)
+        self.separable = None
 
     def settle(self) -> None:
         """Compute what follows from the weights alone."""
         self.flat = self._flat().detach()
+        self.separable = SeparableMap.of(self.weight, self.patch) if is_zero(self.bias) else None
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map ``[..., p·p·3]`` to ``[..., D]``."""
+        if self.separable is not None and not self.training:
+            with in_full(patches):
+                return self.separable.analyse(patches.float())
         if self.training or not autocasts(patches):
             return super().forward(patches)
         # bfloat16 rounds in proportion: without a patch's mean colour, numbers are small and so are their errors
         means = patches.reshape(*patches.shape[:-1], -1, COLOURS).mean(dim=-2)
         lines = patches.reshape(*patches.shape[:-1], self.patch, -1) - _as_line(means, self.patch)
         tokens = super().forward(lines.flatten(-2)).float()
-        with torch.autocast(patches.device.type, enabled=False):
+        with in_full(patches):
             return tokens.add_(flat_linear(means, self._flat() if self.flat is None else self.flat))
 
     def _flat(self) -> Tensor:
@@ -208,25 +222,37 @@ _PARTS = ("mean_weight", "mean_bias", "rest_weight", "rest_bias")
 
 
 class OutputHead(nn.Module):
-    """The decoder's last layer: modulated norm (or none), then one linear map from a token to its patch."""
+    """The decoder's last layer: modulated norm (or none), then one linear map from a token to its patch.
+
+    Attributes:
+        separable: that map in parts, once the weights no longer change, where it has any and adds no bias. Always in
+            float32.
+    """
+
+    separable: SeparableMap | None
 
     def __init__(self, width: int, patch: int, *, norm: bool = True) -> None:
         super().__init__()
         self.patch = patch
-        self.modulation = _table(2, width) if norm else None
+        self.modulation = random_table(2, width, width**-0.5) if norm else None
         self.linear = Linear(width, patch * patch * 3)
         for name in _PARTS:
             self.register_buffer(name, None, persistent=False)
+        self.separable = None
 
     def settle(self) -> None:
         """Compute what follows from the weights alone."""
         for name, part in zip(_PARTS, self._parts(), strict=True):
             setattr(self, name, part.detach())
+        self.separable = SeparableMap.of(self.linear.weight.T, self.patch) if is_zero(self.linear.bias) else None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.modulation is not None:
             shift, scale = self.modulation.unbind(0)
             x = _modulated_norm(x, shift, scale)
+        if self.separable is not None and not self.training:
+            with in_full(x):
+                return self.separable.synthesise(x.float())
         if self.training or not autocasts(x):
             out: Tensor = self.linear(x)
             return out
@@ -234,7 +260,7 @@ class OutputHead(nn.Module):
         known = [getattr(self, name) for name in _PARTS]
         mean_weight, mean_bias, weight, bias = self._parts() if known[0] is None else known
         rest = flat_linear(x, weight, bias).float()
-        with torch.autocast(x.device.type, enabled=False):
+        with in_full(x):
             means = flat_linear(x.float(), mean_weight, mean_bias)
         return rest.view(*x.shape[:-1], self.patch, -1).add_(_as_line(means, self.patch)).flatten(-2)
 

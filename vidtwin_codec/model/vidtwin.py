@@ -27,7 +27,7 @@ from vidtwin_codec.model.lapping import Lapping
 from vidtwin_codec.model.layers import Linear
 from vidtwin_codec.model.levels import decode_levels, encode_levels
 from vidtwin_codec.model.postfilter import PostFilter
-from vidtwin_codec.model.transformer import OutputHead, PatchEmbedding, Transformer, patchify, unpatchify
+from vidtwin_codec.model.transformer import OutputHead, PatchEmbedding, Transformer, in_full, patchify, unpatchify
 from vidtwin_codec.model.upstream import from_upstream_names
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
@@ -170,7 +170,7 @@ class VidTwinDecoder(nn.Module):
 
 def _linear_in_full(config: VidTwinConfig, like: Tensor) -> AbstractContextManager[object]:
     """Linear branches cost little, and sums over time would show bfloat16's rounding: they stay in float32."""
-    return torch.autocast(like.device.type, enabled=False) if config.linear and not like.is_meta else nullcontext()
+    return in_full(like) if config.linear else nullcontext()
 
 
 class VidTwin(nn.Module):

@@ -1,0 +1,154 @@
+"""Linear maps of patches that come apart into maps of rows, of columns and of colours.
+
+A cosine transform of patches is such a map. Written as one matrix it takes every pixel to every channel; row by row and
+column by column it takes a seventh of the multiplications. :meth:`SeparableMap.of` finds the factors in the matrix,
+once, after loading. Weights are stored with 16 bits, so a matrix is never quite the product of its factors: they are
+taken where they give back every stored number within that rounding.
+
+Source: K. R. Rao and P. Yip, "Discrete Cosine Transform", 1990 (rows, then columns); L. De Lathauwer, B. De Moor and
+J. Vandewalle, "On the best rank-1 and rank-(R1, …, RN) approximation of higher-order tensors", SIAM Journal on Matrix
+Analysis and Applications 21, 2000 (factors by fixing all but one).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+COLOURS = 3
+_ALIKE = 0.99999
+"""Cosine between two factors that are taken for one."""
+_ROUNDING = 2.0**-10
+"""Largest error of a number, in proportion: that of storing it with 11 bits, twice."""
+_TINY = 2.0**-23
+"""Largest error of numbers next to zero, which float16 stores in steps of half of this."""
+
+
+class SeparableMap(nn.Module):
+    """Maps patches of p · p pixels to D channels and, by the transposed map, channels to patches.
+
+    Attributes:
+        rows: maps of the p rows, ``[R, p]``.
+        lines: maps of the p pixels of a line and their colours, ``[L, p·3]``.
+        places: where each channel is found among rows and lines, ``[D]``, each r · L + l.
+        scales: what each channel is multiplied by, ``[D]``.
+    """
+
+    rows: Tensor
+    lines: Tensor
+    places: Tensor
+    scales: Tensor
+
+    def __init__(self, rows: Tensor, lines: Tensor, places: Tensor, scales: Tensor) -> None:
+        super().__init__()
+        parts = {"rows": rows, "lines": lines, "places": places, "scales": scales}
+        for name, part in parts.items():
+            self.register_buffer(name, part, persistent=False)
+
+    @staticmethod
+    def of(weight: Tensor, patch: int) -> SeparableMap | None:
+        """Take a matrix apart.
+
+        Args:
+            weight: the matrix ``[D, p·p·3]``, colour fastest.
+            patch: p.
+
+        Returns:
+            The map, float32, or None where the matrix does not come apart, its parts would take longer, or two
+            channels are the same.
+        """
+        if weight.device.type != "cpu":  # elsewhere one large product is as good
+            return None
+        maps = weight.detach().double().view(-1, patch, patch, COLOURS)
+        if not _comes_apart(maps[:1]) or not _comes_apart(maps):
+            return None
+        rows, columns, colours = factors = _factors(maps)
+        pairs = colours.which * len(columns.vectors) + columns.which
+        found, line = pairs.unique(return_inverse=True)
+        lines = torch.einsum(
+            "lx,lc->lxc",
+            columns.vectors[found % len(columns.vectors)],
+            colours.vectors[found // len(columns.vectors)],
+        ).flatten(1)
+        scales = torch.einsum("dyxc,dy,dx,dc->d", maps, *(factor.vectors[factor.which] for factor in factors))
+        again = torch.einsum("d,dy,dxc->dyxc", scales, rows.vectors[rows.which], lines[line].unflatten(1, (patch, -1)))
+        within = (again - maps).abs() <= _ROUNDING * maps.abs() + _TINY
+        if not bool(within.all()):
+            return None
+        count_rows, count_lines = len(rows.vectors), len(lines)
+        places = rows.which * count_lines + line
+        # for each number of a line: its sums over rows, then those over lines
+        slow = count_rows * (patch + count_lines) >= len(maps) * patch
+        if slow or len(places.unique()) < len(places):
+            return None
+        return SeparableMap(rows.vectors.float(), lines.float(), places, scales.float())
+
+    def analyse(self, patches: Tensor) -> Tensor:
+        """Map ``[..., p·p·3]`` to ``[..., D]``."""
+        by_line = patches.reshape(-1, self.rows.shape[1], self.lines.shape[1])
+        by_row = torch.matmul(self.rows, by_line)
+        spread = torch.mm(by_row.flatten(0, 1), self.lines.T).view(len(by_line), -1)
+        return spread.index_select(1, self.places).mul_(self.scales).view(*patches.shape[:-1], -1)
+
+    def synthesise(self, channels: Tensor) -> Tensor:
+        """Map ``[..., D]`` to ``[..., p·p·3]``."""
+        count_rows, count_lines = len(self.rows), len(self.lines)
+        scaled = channels.reshape(-1, len(self.places)) * self.scales
+        spread = scaled.new_zeros(len(scaled), count_rows * count_lines).index_copy(1, self.places, scaled)
+        by_row = torch.mm(spread.view(-1, count_lines), self.lines).view(len(scaled), count_rows, -1)
+        return torch.matmul(self.rows.T, by_row).view(*channels.shape[:-1], -1)
+
+
+class _Factors(NamedTuple):
+    """Along one axis: the distinct unit vectors ``[n, length]``, and which of them each channel has, ``[D]``."""
+
+    vectors: Tensor
+    which: Tensor
+
+
+def _fibres(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the largest number of each channel, and the numbers along each axis through it, ``[D, length]``."""
+    largest = maps.flatten(1).abs().argmax(dim=1)
+    y, x, c = torch.unravel_index(largest, maps.shape[1:])
+    d = torch.arange(len(maps))
+    return maps[d, y, x, c], maps[d, :, x, c], maps[d, y, :, c], maps[d, y, x, :]
+
+
+def _comes_apart(maps: Tensor) -> bool:
+    """Return whether each channel is nearly the product of its fibres."""
+    peak, rows, columns, colours = _fibres(maps)
+    if not bool(peak.all()):
+        return False
+    products = torch.einsum("dy,dx,dc,d->dyxc", rows, columns, colours, peak**-2)
+    return bool(((products - maps).abs() <= 8 * _ROUNDING * peak.abs()[:, None, None, None]).all())
+
+
+def _factors(maps: Tensor) -> tuple[_Factors, _Factors, _Factors]:
+    """Return the factors of channels that come apart: their fibres, then each anew from the whole and the others."""
+    rows, columns, colours = (_distinct(fibres) for fibres in _fibres(maps)[1:])
+    parts = [factor.vectors[factor.which] for factor in (rows, columns, colours)]
+    return (
+        _mean(torch.einsum("dyxc,dx,dc->dy", maps, parts[1], parts[2]), rows),
+        _mean(torch.einsum("dyxc,dy,dc->dx", maps, parts[0], parts[2]), columns),
+        _mean(torch.einsum("dyxc,dy,dx->dc", maps, parts[0], parts[1]), colours),
+    )
+
+
+def _distinct(vectors: Tensor) -> _Factors:
+    """Return the first of all vectors that differ by more than their length and sign."""
+    units = vectors / vectors.norm(dim=1, keepdim=True)
+    which = torch.full((len(units),), -1)
+    found: list[Tensor] = []
+    while bool((left := which < 0).any()):
+        found.append(units[left][0])
+        which[left & ((units @ found[-1]).abs() > _ALIKE)] = len(found) - 1
+    return _Factors(torch.stack(found), which)
+
+
+def _mean(vectors: Tensor, factors: _Factors) -> _Factors:
+    """Return factors with the mean direction of the vectors that have each of them, whatever their signs."""
+    signs = (vectors * factors.vectors[factors.which]).sum(dim=1, keepdim=True).sign()
+    sums = torch.zeros_like(factors.vectors).index_add(0, factors.which, vectors * signs)
+    return _Factors(sums / sums.norm(dim=1, keepdim=True), factors.which)
