@@ -3,8 +3,8 @@
     python benchmarks/network.py [--weights NAME|FILE] [--precision float32|bfloat16] [--size 1280x720 ...] [--clips 5]
 
 Frames of noise, one window of a whole frame a call, as `vidtwin encode` and `decode` run it for weights that take any
-grid. The share counts the first and last layer's multiplications alone, over what one large product of the same type
-reaches in the same run; the median of the calls counts.
+grid. The share counts the multiplications of first layer, last layer and post-filter alone, as they are done, over what
+one large product of the same type reaches in the same run; the median of the calls counts.
 """
 
 from __future__ import annotations
@@ -52,12 +52,42 @@ def product_rate(device: Device) -> float:
 def products(model: VidTwin, rows: int, columns: int, *, decoding: bool = False) -> int:
     """Multiplications in the first, or last, layer and the post-filter for a clip of so many patches a frame."""
     config = model.config
-    pixels = config.frames * rows * columns * config.patch_size**2
-    filtering = 0
+    patches = config.frames * rows * columns
+    layer = model.decoder and model.decoder.head if decoding else model.encoder and model.encoder.patch_embedding
+    parts = layer.separable if layer else None
+    if parts is None:
+        found = patches * config.patch_size**2 * 3 * config.encoder.hidden_size
+    else:  # rows, then lines
+        found = patches * (parts.rows.numel() * parts.lines.shape[1] + parts.rows.shape[0] * parts.lines.numel())
     if decoding and model.decoder is not None and model.decoder.postfilter is not None:
         taps = sum(parameter.numel() for parameter in model.decoder.postfilter.parameters() if parameter.ndim > 1)
-        filtering = pixels // model.decoder.postfilter.square**2 * taps
-    return pixels * 3 * config.encoder.hidden_size + filtering
+        found += patches * (config.patch_size // model.decoder.postfilter.square) ** 2 * taps
+    return found
+
+
+def row(model: VidTwin, device: Device, size: str, clips: int, rate: float) -> str:
+    """A row of the table: the size, frames a second both ways, and their shares of the rate of a large product."""
+    width, height = map(int, size.split("x"))
+    patch, count = model.config.patch_size, model.config.frames
+    rows, columns = -(-height // patch), -(-width // patch)
+    shape = (1, count, rows * patch, columns * patch, 3)
+    frames = torch.randint(0, 256, shape, dtype=torch.uint8, device=device.device)
+    with torch.inference_mode(), device.autocast():
+        latents = model.encode_levels(frames)
+        times = [
+            seconds(lambda: model.encode_levels(frames), clips),
+            seconds(lambda: model.decode_levels(latents, coarseness=1.0), clips),
+        ]
+    shares = [products(model, rows, columns, decoding=way) / taken / rate for way, taken in enumerate(times)]
+    cells = [f"{count / taken:.1f} | {share:.0%}" for taken, share in zip(times, shares, strict=True)]
+    return " | ".join((size, *cells))
+
+
+def as_one_product(model: VidTwin) -> None:
+    """Compute first and last layer as they are stored, by one matrix each."""
+    assert model.encoder is not None
+    assert model.decoder is not None
+    model.encoder.patch_embedding.separable = model.decoder.head.separable = None
 
 
 @click.command()
@@ -66,35 +96,31 @@ def products(model: VidTwin, rows: int, columns: int, *, decoding: bool = False)
 @click.option("--precision", multiple=True, default=("float32", "bfloat16"), show_default=True)
 @click.option("--size", "sizes", multiple=True, default=SIZES, show_default=True)
 @click.option("--clips", default=5, show_default=True, help="Timed calls.")
-def main(weights: str, device_name: str, precision: tuple[str, ...], sizes: tuple[str, ...], clips: int) -> None:
+@click.option("--also-plain", is_flag=True, help="Also without post-filter and factors of first and last layer.")
+def main(
+    weights: str, device_name: str, precision: tuple[str, ...], sizes: tuple[str, ...], clips: int, also_plain: bool
+) -> None:
     entry = resolve(weights)
-    model = load_checkpoint(entry.path)
-    if not model.config.any_grid:
-        raise SystemExit(f"{entry.name} takes one size alone")
+    ways: dict[str, list[Callable[[VidTwin], None]]] = {"": []}
+    if also_plain:
+        ways |= {
+            ", no post-filter": [VidTwin.leave_out_postfilter],
+            ", nor factors": [VidTwin.leave_out_postfilter, as_one_product],
+        }
     print(f"weights {entry.name} {entry.sha256[:12]}, {torch.get_num_threads()} threads\n")
-    print("| size | precision | encode, frames/s | share of matmul | decode, frames/s | share of matmul |")
+    print("| precision | size | encode, frames/s | share of matmul | decode, frames/s | share of matmul |")
     print("|---|---|---:|---:|---:|---:|")
     for name in precision:
         device = select_device(device_name, name, name)
-        model.to(device.device)
         rate = product_rate(device)
-        for size in sizes:
-            width, height = map(int, size.split("x"))
-            patch = model.config.patch_size
-            rows, columns = -(-height // patch), -(-width // patch)
-            shape = (1, model.config.frames, rows * patch, columns * patch, 3)
-            frames = torch.randint(0, 256, shape, dtype=torch.uint8, device=device.device)
-            with torch.inference_mode(), device.autocast():
-                latents = model.encode_levels(frames)
-                times = [
-                    seconds(lambda frames=frames: model.encode_levels(frames), clips),  # type: ignore[misc]
-                    seconds(lambda latents=latents: model.decode_levels(latents), clips),  # type: ignore[misc]
-                ]
-            cells = [
-                f"{model.config.frames / taken:.1f} | {products(model, rows, columns, decoding=way) / taken / rate:.0%}"
-                for way, taken in zip((False, True), times, strict=True)
-            ]
-            print(f"| {size} | {name} | {' | '.join(cells)} |", flush=True)
+        for said, changes in ways.items():
+            model = load_checkpoint(entry.path).to(device.device)
+            if not model.config.any_grid:
+                raise SystemExit(f"{entry.name} takes one size alone")
+            for change in changes:
+                change(model)
+            for size in sizes:
+                print(f"| {name}{said} | {row(model, device, size, clips, rate)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,10 @@ class Bench:
 
             def network() -> list[Frames]:
                 pairs = zip(latents, clips, strict=True)
-                parts = (decoder.network.decode_placed(one, decoder.geometry, [clip.placement]) for one, clip in pairs)
+                parts = (
+                    decoder.network.decode_placed(one, decoder.geometry, [clip.placement], decoder.showing)
+                    for one, clip in pairs
+                )
                 return list(chain(*parts))
 
             network()

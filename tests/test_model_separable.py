@@ -10,7 +10,6 @@ from vidtwin_codec.model import load_checkpoint
 from vidtwin_codec.model.separable import SeparableMap
 from vidtwin_codec.weights import resolve
 
-
 VECTORS = 6
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 from training_runs import array_folder, micro_options
 
-from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, decode_frames, encode
+from vidtwin_codec import DecodeOptions, EncodeOptions, VidtwinError, VtwDataset, VtwFile, decode_frames, encode
 from vidtwin_codec.cli.main import cli
 from vidtwin_codec.coding import Steps
+from vidtwin_codec.coding.effort import DEFAULT_EFFORT, step_factor
 from vidtwin_codec.container import VtwReader
 from vidtwin_codec.evaluation.measure.paper import Network
+from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.model import Latents, PostFilterConfig, VidTwin, VidTwinConfig, open_checkpoint
 from vidtwin_codec.model.idle import settle
 from vidtwin_codec.model.postfilter import PostFilter
-from vidtwin_codec.network.runner import with_fitting_filter
+from vidtwin_codec.network.runner import Showing
 from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.training import train
+from vidtwin_codec.training.coded import Coded
 from vidtwin_codec.training.report import read_log
 from vidtwin_codec.weights import find_decoder, read_metadata, resolve
 from vidtwin_codec.weights.store import file_digest
@@ -36,7 +40,7 @@ CONFIG = PostFilterConfig(square=2, channels=6, depth=3)
 
 def filtering_model(**changes: Any) -> VidTwin:
     """A network of whole frames with a filter of random numbers."""
-    model = window_model(postfilter=CONFIG, lapping=2, **changes)
+    model = window_model(postfilter=dataclasses.replace(CONFIG, **changes), lapping=2)
     assert model.decoder is not None
     assert model.decoder.postfilter is not None
     for parameter in model.decoder.postfilter.parameters():
@@ -58,7 +62,7 @@ def some_latents(model: VidTwin, count: int = 1) -> Latents:
 def test_a_new_filter_adds_nothing_and_costs_nothing() -> None:
     model = window_model(postfilter=CONFIG)
     latents = some_latents(model)
-    assert torch.equal(model.decode(latents), without(model).decode(latents))
+    assert torch.equal(model.decode(latents, coarseness=1.0), without(model).decode(latents))
     settle(model)
     assert model.decoder is not None
     assert model.decoder.postfilter is not None
@@ -85,7 +89,7 @@ def test_the_filter_is_plain_convolutions_of_unshuffled_pixels() -> None:
             images = functional.conv2d(images if not number else images.relu(), layer.weight, layer.bias, padding=1)
         return frame + functional.pixel_shuffle(images[:, order], 2)[0].permute(1, 2, 0)
 
-    found = layers(frames)
+    found = layers(frames.clone())
     assert found.shape == frames.shape
     for one, other in zip(frames.flatten(0, 1), found.flatten(0, 1), strict=True):
         assert torch.allclose(plainly(one), other, atol=1e-5)
@@ -100,11 +104,11 @@ def test_frames_are_filtered_one_by_one_with_the_same_bits(precision: torch.dtyp
 
     def levels_by(count: int) -> Tensor:
         pieces = zip(*(torch.split(part, count) for part in latents), strict=True)
-        return torch.cat([model.decode_levels(Latents(*piece)) for piece in pieces])
+        return torch.cat([model.decode_levels(Latents(*piece), coarseness=1.0) for piece in pieces])
 
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
         levels = [levels_by(count) for count in (1, 2, 4)]
-        clip, part = model.decode(latents), model.decode(latents, every=3)
+        clip, part = (model.decode(latents, every=step, coarseness=1.0) for step in (1, 3))
     assert torch.equal(levels[0], levels[1])
     assert torch.equal(levels[0], levels[2])
     shown = clip.permute(0, 2, 3, 4, 1).add(1).mul(127.5).round().clamp(0, 255)
@@ -117,11 +121,13 @@ def test_branches_alone_and_other_choices_go_without() -> None:
     model = filtering_model()
     plain, latents = without(model), some_latents(model)
     for only in ("structure", "dynamics"):
-        assert torch.equal(model.decode(latents, only=only), plain.decode(latents, only=only))
-        assert torch.equal(model.decode_levels(latents, only=only), plain.decode_levels(latents, only=only))
+        assert torch.equal(model.decode(latents, only=only, coarseness=1.0), plain.decode(latents, only=only))
+        shown = model.decode_levels(latents, only=only, coarseness=1.0)
+        assert torch.equal(shown, plain.decode_levels(latents, only=only))
+    assert torch.equal(model.decode(latents), plain.decode(latents))  # nothing was quantised
     model.leave_out_postfilter()
-    assert torch.equal(model.decode(latents), plain.decode(latents))
-    assert torch.equal(model.decode_levels(latents), plain.decode_levels(latents))
+    assert torch.equal(model.decode(latents, coarseness=1.0), plain.decode(latents))
+    assert torch.equal(model.decode_levels(latents, coarseness=1.0), plain.decode_levels(latents))
 
 
 def test_the_configuration_is_kept_and_checked() -> None:
@@ -130,7 +136,15 @@ def test_the_configuration_is_kept_and_checked() -> None:
     assert "postfilter" not in window_config().to_dict()
     for wrong in (
         *({"square": 3}, {"square": 0}, {"depth": 1}, {"depth": 300}, {"channels": 0}, {"channels": 5000}),
-        *({"channels": 2.5}, {"sides": 2}, {"finest": -0.1}, {"finest": 2}, {"finest": "all"}, {"finest": True}),
+        *(
+            {"channels": 2.5},
+            {"sides": 2},
+            {"finest": -0.1},
+            {"finest": 2},
+            {"finest": "all"},
+            {"finest": True},
+            {"by_steps": 1},
+        ),
     ):
         values = {**config.to_dict(), "postfilter": {**dataclasses.asdict(CONFIG), **wrong}}
         with pytest.raises(VidtwinError, match="weights configuration"):
@@ -164,44 +178,85 @@ def test_decoding_filters_unless_told_otherwise(weights: Path, make_video: Any, 
     assert found == [filtered.tobytes(), plain.tobytes()]
 
 
-def test_fine_steps_leave_nothing_to_filter(weights: Path, make_video: Any, tmp_path: Path) -> None:
+def test_the_codec_says_how_coarse_latents_are(weights: Path, make_video: Any, tmp_path: Path) -> None:
     entry = resolve(weights)
     base = entry.metadata.steps
     assert base is not None
-    shares = {0.1: False, 0.19: False, 0.21: True, 1.0: True, 4.0: True}
-    assert {
-        share: with_fitting_filter(DecodeOptions(), entry, base.scaled(share)).postfilter for share in shares
-    } == shares
-    assert not with_fitting_filter(DecodeOptions(), entry, None).postfilter
+    assert [Showing.of(base.scaled(share), entry).coarseness for share in (0.25, 1, 8)] == [0.25, 1, 8]
+    assert Showing.of(None, entry).coarseness == 0
     others = Steps(np.full((3, 7), 9.0), np.ones(1), np.ones(1))  # of a file that only pretends to be of these weights
-    assert with_fitting_filter(DecodeOptions(), entry, others).postfilter
-    broken = dataclasses.replace(entry.metadata, config={**entry.metadata.config, "postfilter": [2]})
-    with pytest.raises(VidtwinError, match="weights configuration"):
-        with_fitting_filter(DecodeOptions(), dataclasses.replace(entry, metadata=broken), base)
-    assert not with_fitting_filter(DecodeOptions(postfilter=False), entry, base).postfilter
+    assert Showing.of(others, entry).coarseness > 1
     video = make_video("a.mp4")
-    for quality, same in ((90, True), (70, False)):
+    for quality, same in ((90, True), (70, False)):  # on either side of CONFIG.finest
         encode(
             video, tmp_path / "a.vtw", EncodeOptions(weights=str(weights), device="cpu", quality=quality, force=True)
         )
         filtered, plain = (shown(tmp_path / "a.vtw", weights=str(weights), postfilter=on) for on in (True, False))
         assert np.array_equal(filtered, plain) == same
-    network = Network(NetworkOptions(weights=str(weights), device="cpu"))
+    network, without_filter = (
+        Network(NetworkOptions(weights=str(weights), device="cpu", postfilter=on)) for on in (True, False)
+    )
     arrays = network.encode(
         np.concatenate(list(decode_frames(tmp_path / "a.vtw", DecodeOptions(weights=str(weights)))))[None, :4, :32, :32]
     )
-    assert not np.array_equal(network.decode(arrays), network.decode(arrays, base))
-    assert np.array_equal(network.decode(arrays), network.decode(arrays, base.scaled(0.1)))
+    plain = without_filter.decode(arrays, base)
+    assert np.array_equal(network.decode(arrays), plain)
+    assert not np.array_equal(network.decode(arrays, base), plain)
+    assert np.array_equal(network.decode(arrays, base.scaled(0.1)), plain)
 
 
+def test_a_filter_that_goes_by_steps_tells_them_apart() -> None:
+    model = filtering_model(by_steps=True, finest=0.05)
+    assert model.decoder is not None
+    settle(model)
+    latents = some_latents(model, 4)
+    coarse = (0.0625, 1.0, 3.0, 16.0)
+    each = [model.decode(latents.map(lambda part, n=n: part[n : n + 1]), coarseness=c) for n, c in enumerate(coarse)]
+    assert torch.equal(torch.cat(each), model.decode(latents, coarseness=torch.tensor(coarse)))
+    one = latents.map(lambda part: part[:1])
+    shown = [model.decode(one, coarseness=c) for c in (*coarse, 100.0)]
+    assert not any(torch.equal(a, b) for a, b in pairwise(shown[:4]))
+    assert torch.equal(shown[3], shown[4])  # beyond its scale
+    assert torch.equal(model.decode(one, coarseness=0.04), without(model).decode(one))
+    levels = model.decode_levels(one, coarseness=3.0).permute(0, 4, 1, 2, 3)
+    assert (shown[2].add(1).mul(127.5).round().clamp(0, 255) - levels).abs().max() <= 1
+    for parameter in model.decoder.postfilter.layers[-1].parameters():  # type: ignore[union-attr]
+        parameter.zero_()
+    settle(model)
+    assert not model.decoder.postfilter.idle  # type: ignore[union-attr]
+
+
+def test_training_sees_what_the_codec_leaves(window_weights: Path, make_video: Any, tmp_path: Path) -> None:
+    model = open_checkpoint(window_weights).load()
+    config, steps = model.config, read_metadata(window_weights).steps
+    assert steps is not None
+    video = make_video("a.mp4", size=f"{config.width}x{config.height}", frames=config.frames)
+    with FrameReader(probe(video)) as reader:
+        means = model.encode_levels(torch.from_numpy(reader.read(config.frames))[None])
+    coded = Coded(config, steps)
+    two = coded(Latents.concatenate([means, means]), torch.tensor([step_factor(q, DEFAULT_EFFORT) for q in (40, 70)]))
+    for number, quality in enumerate((40, 70)):
+        options = EncodeOptions(weights=str(window_weights), device="cpu", quality=quality, camera=False, force=True)
+        encode(video, tmp_path / "a.vtw", options)
+        with VtwFile(tmp_path / "a.vtw") as file:
+            stored = file[:].numpy()
+        for ours, theirs in zip(two, stored, strict=True):
+            assert np.array_equal(ours[number].numpy(), theirs[0, 0])
+    with pytest.raises(VidtwinError, match="needs quantisation steps"):
+        micro_options(tmp_path, noise="coded")
+    with pytest.raises(VidtwinError, match="stands behind latents"):
+        micro_options(tmp_path, noise="coded", objective="rate")
+
+
+@pytest.mark.parametrize("noise", ["rounding", "coded"])
 def test_a_filter_is_trained_for_weights_and_serves_their_files(
-    tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch, noise: str
 ) -> None:
     start = write_weights(tmp_path / "start.safetensors", window_model(linear=True), 0.4)
     array_folder(tmp_path / "data", 4)
     options = micro_options(
         tmp_path, init=str(start), train="postfilter", steps=60, lr=1e-2, eval_every=30, held_out=0.25,
-        objective="rate", noise="rounding", storage="float32", loss="psnr", ema=0.9,
+        objective="rate", noise=noise, storage="float32", loss="psnr", ema=0.9,
     )  # fmt: skip
     train(options)
     measured = [record["psnr"] for record in read_log(options.folder / "log.jsonl") if "psnr" in record]
@@ -222,10 +277,15 @@ def test_a_filter_is_trained_for_weights_and_serves_their_files(
     with VtwReader(packed) as reader:
         digest = reader.header.weights_sha256
     assert find_decoder(digest) is None
+    encode(tmp_path / "a.mp4", tmp_path / "b.vtw", EncodeOptions(weights=str(options.output), device="cpu"))
+    with pytest.raises(VidtwinError, match="was made with weights"):
+        VtwDataset([packed, tmp_path / "b.vtw"])
     kept = tmp_path / "home" / "weights" / f"w-{file_digest(options.output)[:12]}.safetensors"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(options.output.read_bytes())
     assert np.array_equal(shown(packed), better)
+    # and their latents go together with those of the weights that were bettered
+    assert len(VtwDataset([packed, tmp_path / "b.vtw"])) == 2
 
     again = micro_options(tmp_path, init=str(options.output), train="decoder", steps=1, force=True, held_out=0)
     train(dataclasses.replace(again, output=tmp_path / "more.safetensors"))

@@ -25,6 +25,8 @@ from vidtwin_codec.weights.store import write_record
 
 CHANNELS = sum(closed_form.COUNTS)
 TARGET = Path(__file__).resolve().parent.parent / "weights" / "vidtwin-mini.safetensors"
+EARLIER = ("df52e68f70e888a2d0d23d347cfd40eefe3c83f92e337b3fe928d02fa25e4d10",)
+"""Digests of embedded files of the same transform with other filters: what they have encoded is decoded, too."""
 PLAIN, FILTERED = "tools/make_mini.py: written down, not trained", "tools/make_mini.py: written down; filter trained"
 
 
@@ -76,7 +78,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             # files that were made without the filter are decoded with it
             plain = write(Path(folder) / "plain.safetensors", model, steps)
-        digest = write(options.output, filtered(model, options.postfilter), steps, plain)
+        digest = write(options.output, filtered(model, options.postfilter), steps, " ".join((plain, *EARLIER)))
     write_record(options.output, digest)
     print(f"{options.output}: {counts} patterns, {options.output.stat().st_size / 1e6:.1f} MB")
 

@@ -24,7 +24,7 @@ from vidtwin_codec.closing import Closing
 from vidtwin_codec.model import Latents, VidTwin
 from vidtwin_codec.network.device import Device, tiles_in_memory
 from vidtwin_codec.network.memory import forget, is_out_of_memory
-from vidtwin_codec.network.runner import NetworkCache, NetworkRunner
+from vidtwin_codec.network.runner import NetworkCache, NetworkRunner, Showing
 from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.weights import Entry
 
@@ -218,11 +218,11 @@ class SharedNetworkRunner(NetworkRunner):
         )
         return Latents(*found)
 
-    def decode_tiles(self, latents: Latents, only: Any = None) -> torch.Tensor:
+    def decode_tiles(self, latents: Latents, showing: Showing) -> torch.Tensor:
         """See :meth:`NetworkRunner.decode_tiles`."""
         (found,) = self._threads.ask(
-            ("decode", id(self), only),
-            lambda inputs: (NetworkRunner.decode_tiles(self, Latents(*inputs), only),),
+            ("decode", id(self), showing),
+            lambda inputs: (NetworkRunner.decode_tiles(self, Latents(*inputs), showing),),
             tuple(latents),
             self.batches.size,
         )
@@ -238,12 +238,12 @@ class SharedNetworkRunner(NetworkRunner):
         )
         return Latents(*found)
 
-    def decode_windows(self, latents: Latents, only: Any = None) -> torch.Tensor:
+    def decode_windows(self, latents: Latents, showing: Showing) -> torch.Tensor:
         """See :meth:`NetworkRunner.decode_windows`."""
         rows, columns = (size * self.model.config.patch_size for size in latents.structure.shape[2:4])
         (found,) = self._threads.ask(
-            ("decode", id(self), only, rows, columns),
-            lambda inputs: (NetworkRunner.decode_windows(self, Latents(*inputs), only),),
+            ("decode", id(self), showing, rows, columns),
+            lambda inputs: (NetworkRunner.decode_windows(self, Latents(*inputs), showing),),
             tuple(latents),
             self.window_batches(rows, columns).size,
         )

@@ -95,6 +95,11 @@ class Steps:
             raise VidtwinError(f"quantisation steps cannot be scaled by {factor:g}")
         return Steps(*(_clamp(array, factor) for array in (self.structure, self.dynamics_x, self.dynamics_y)))
 
+    def coarseness(self, base: Steps | None) -> float:
+        """Return how many times as long the structure's steps are as ``base``, by their medians; 0 without ``base``."""
+        # of medians, as nobody has made sure yet that both have as many channels
+        return 0.0 if base is None else float(np.median(self.structure) / np.median(base.structure))
+
     def to_bytes(self) -> bytes:
         """Return the steps as little-endian float16: structure by query slot then channel, dynamics x, dynamics y."""
         arrays = (self.structure, self.dynamics_x, self.dynamics_y)

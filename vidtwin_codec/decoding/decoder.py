@@ -20,7 +20,7 @@ from vidtwin_codec.container.source import ByteSource
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.network.geometry import Frames, Geometry, resize_frames
 from vidtwin_codec.network.memory import check_frames
-from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, with_fitting_filter
+from vidtwin_codec.network.runner import LoadNetwork, NetworkRunner, Showing
 from vidtwin_codec.options import DecodeOptions
 from vidtwin_codec.stages import Prefetch, depth_for
 
@@ -40,6 +40,7 @@ class Decoder(Closing):
         last: one past the index of the last; of a stream beyond all bounds until its end is known.
         width: width of the frames in pixels, as displayed unless the options have ``coded_size``.
         height: height of the frames in pixels, in the same way.
+        showing: what of the latents is shown, and how coarse they are.
 
     Raises:
         VidtwinError: the file is damaged (and ``recover`` is not set), the wanted stretch lies beyond its end, or its
@@ -86,7 +87,8 @@ class Decoder(Closing):
         self._name = source
         self.first, self.last = self._frame_range()
         entry = matching_weights(header, self.options.weights)
-        self.network = self._load(entry, with_fitting_filter(self.options, entry, header.steps), "decoder")
+        self.network = self._load(entry, self.options, "decoder")
+        self.showing = Showing.of(header.steps, entry, self.options.only)
         self.geometry = Geometry.of(header)
         self.network.check_geometry(self.geometry, source)
         if self.network.layout_of(self.geometry) != header.layout:
@@ -129,7 +131,7 @@ class Decoder(Closing):
                     yield from self._hold(still, piece_start - at)
                     at = piece_start
                 starts = count(piece_start, self.geometry.clip_frames)
-                clips = self.network.decode_placed(latents, self.geometry, placements, self.options.only)
+                clips = self.network.decode_placed(latents, self.geometry, placements, self.showing)
                 for start, clip in zip(starts, clips, strict=False):
                     # the last clip is filled up, the first and last wanted ones may be wanted in part
                     wanted = clip[max(0, self.first - start) : min(piece_end, self.last) - start]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vidtwin_codec import weights
 from vidtwin_codec.closing import Closing
 from vidtwin_codec.coding import LatentArrays
 from vidtwin_codec.coding.placement import Placement
@@ -354,13 +355,13 @@ def _numbers(key: int | slice, count: int, thing: str) -> range:
 
 
 def check_same_latents(one: VtwFile, other: VtwFile) -> None:
-    """Make sure that two files' latents were made by one network.
+    """Make sure that two files' latents were made by one network, or by networks whose encoders are the same.
 
     Raises:
-        VidtwinError: they were made with other weights; names both digests.
+        VidtwinError: they were made with other weights, and none here decode both; names both digests.
     """
     a, b = one.header, other.header
-    if a.weights_sha256 != b.weights_sha256:
+    if not weights.share_latents(a.weights_sha256, b.weights_sha256):
         raise VidtwinError(
             f"{one.name} was made with weights {a.weights_name!r} (SHA-256 {a.weights_sha256[:12]}…), "
             f"{other.name} with {b.weights_name!r} (SHA-256 {b.weights_sha256[:12]}…)",

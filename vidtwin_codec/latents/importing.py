@@ -126,7 +126,7 @@ def _job(
         given = describe(like)
         if described is None:
             described = given
-        elif described.header.weights_sha256 != given.header.weights_sha256:
+        elif not weights.share_latents(described.header.weights_sha256, given.header.weights_sha256):
             raise VidtwinError(
                 f"its latents were made with weights {described.header.weights_name!r} "
                 f"(SHA-256 {described.header.weights_sha256[:12]}…), not {given.header.weights_name!r} "

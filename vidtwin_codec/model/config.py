@@ -58,8 +58,9 @@ class PostFilterConfig:
     depth: int = 4
     """Number of convolutions, at least 2."""
     finest: float = 0.2
-    """Quantisation steps, as a share of the weights' own, below which a codec leaves the filter out, because there is
-    less to repair than it would spoil."""
+    """Coarseness of latents below which the filter is left out, because there is less to repair than it would spoil."""
+    by_steps: bool = False
+    """Whether it filters otherwise at another coarseness of the latents."""
 
 
 @dataclass(frozen=True)

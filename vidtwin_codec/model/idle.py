@@ -56,17 +56,20 @@ class Convolution(nn.Conv2d):
         self.centred = self.stride == (1, 1) and is_zero(around)
         self.idle = self.centred and _is_identity(self.weight[:, :, 1, 1]) and is_zero(self.bias)
 
-    def over(self, maps: Tensor, first: int | None = None) -> Tensor:
+    def over(self, maps: Tensor, first: int | None = None, shift: Tensor | None = None) -> Tensor:
         """Convolve maps whose channels are last, to maps of the same form.
 
         Args:
             maps: ``[..., rows, columns, channels]``.
             first: number of output channels to compute; None computes all.
+            shift: what is added to the bias of each of them.
         """
-        if self.idle and first is None:
+        if self.idle and first is None and shift is None:
             return maps
         weight = self.weight if first is None else self.weight[:first]
         bias = self.bias if first is None or self.bias is None else self.bias[:first]
+        if shift is not None:
+            bias = shift if bias is None else bias + shift
         if self.centred:
             return flat_linear(maps, weight[:, :, 1, 1], bias)
         images = maps.flatten(0, -4)

@@ -62,7 +62,9 @@ class Lapping(nn.Module):
         width = frames.shape[-2]
         if width > self.patch:
             borders = self._borders(frames.view(-1, width * COLOURS), COLOURS)  # [n, borders, 6 reach]
-            borders.copy_(torch.matmul(borders, turn.T.to(frames)))
+            # as one product: of each line by itself they would take half as long again
+            turned = torch.mm(borders.reshape(-1, len(turn)), turn.T.to(frames))
+            borders.copy_(turned.view(borders.shape))
 
     def _borders(self, lines: Tensor, wide: int) -> Tensor:
         """Return a view of both sides of each border along the second axis; a pixel is ``wide`` numbers."""

@@ -67,8 +67,10 @@ def encode_levels(encoder: VidTwinEncoder, frames: Tensor) -> Latents:
     return encoder.means(tokens.view(batch, count, *tokens.shape[1:]), grid)
 
 
-def decode_levels(decoder: VidTwinDecoder, latents: Latents, *, only: Branch | None = None) -> Tensor:
-    """Decode latents to frames uint8 ``[B, T, H, W, 3]``, rounded and clipped to levels."""
+def decode_levels(
+    decoder: VidTwinDecoder, latents: Latents, *, only: Branch | None = None, coarseness: float = 0.0
+) -> Tensor:
+    """Decode latents to frames uint8 ``[B, T, H, W, 3]``, rounded and clipped to levels; see :meth:`VidTwin.decode`."""
     patch, grid = decoder.config.patch_size, decoder.grid(latents)
     tokens = decoder.tokens(latents, only=only)
     batch, count = tokens.shape[:2]
@@ -79,7 +81,7 @@ def decode_levels(decoder: VidTwinDecoder, latents: Latents, *, only: Branch | N
     for some in torch.split(tokens.flatten(0, 1), _frames_at_once(grid, tokens.device)):
         patches = decoder.head(some)[None].float()
         pixels = unpatchify(patches, patch, grid)[0].permute(1, 2, 3, 0).contiguous()
-        pixels = decoder.filtered(pixels, only=only)
+        pixels = decoder.filtered(pixels, only=only, coarseness=coarseness)
         out[start : start + len(some)] = levels_from_pixels(pixels, overwrite=True)
         start += len(some)
     return out.view(batch, count, *out.shape[1:])

@@ -1,11 +1,14 @@
 """A post-filter: a few convolutions that take from decoded frames some of what quantisation did to them.
 
 They see squares of pixels as channels, so that little work reaches far, and compute what is to be added to the frames.
-Each frame is filtered by itself. The released network has no post-filter. Sources: C. Dong, Y. Deng, C. C. Loy and
+Each frame is filtered by itself. What there is to repair depends on how coarsely latents were quantised, and biases go
+by that. The released network has no post-filter. Sources: C. Dong, Y. Deng, C. C. Loy and
 X. Tang, "Compression artifacts reduction by a deep convolutional network", ICCV 2015 (a small network behind a
 decoder); W. Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
 neural network", CVPR 2016 (squares of pixels as channels); K. Zhang et al., "Beyond a Gaussian denoiser", IEEE
-Transactions on Image Processing 26, 2017 (the difference is what is learned, one network for all strengths).
+Transactions on Image Processing 26, 2017 (the difference is what is learned, one network for all strengths); Y. Choi,
+M. El-Khamy and J. Lee, "Variable rate deep image compression with a conditional autoencoder", ICCV 2019 (a bias that
+depends on the rate).
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from vidtwin_codec.model.idle import Convolution, is_zero
 from vidtwin_codec.model.transformer import autocasts
 
 COLOURS = 3
+_OCTAVES = 4.0
+"""Doublings and halvings of the weights' own steps that a filter tells apart."""
 PREFIX = "decoder.postfilter."
 """Beginning of the names of the filter's tensors in a network."""
 
@@ -32,44 +37,67 @@ class PostFilter(nn.Module):
         config: its sizes.
 
     Attributes:
+        slopes: for each layer, what its biases gain where steps are at their coarsest, and lose where they are at
+            their finest, if the filter goes by steps.
         idle: whether it is known to add nothing.
     """
+
+    slopes: nn.ParameterList | None
 
     idle = False
 
     def __init__(self, config: PostFilterConfig) -> None:
         super().__init__()
-        self.square = config.square
+        self.square, self.finest = config.square, config.finest
         pixels = COLOURS * config.square**2
         widths = [pixels, *[config.channels] * (config.depth - 1), pixels]
         self.layers = nn.ModuleList(Convolution(*pair) for pair in pairwise(widths))
-        last = self.layers[-1]
-        for parameter in last.parameters():
+        self.slopes = None
+        if config.by_steps:
+            self.slopes = nn.ParameterList(nn.Parameter(torch.zeros(width)) for width in widths[1:])
+        for parameter in self.layers[-1].parameters():
             if not parameter.is_meta:
                 nn.init.zeros_(parameter)
 
     def settle(self) -> None:
         """Find out whether the filter adds nothing."""
-        self.idle = all(is_zero(parameter) for parameter in self.layers[-1].parameters())
+        slopes = () if self.slopes is None else (self.slopes[-1],)
+        self.idle = all(is_zero(parameter) for parameter in (*self.layers[-1].parameters(), *slopes))
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Filter frames with values in [-1, 1]."""
-        if self.idle:
-            return frames
+    def forward(self, frames: Tensor, coarseness: float | Tensor = 1.0) -> Tensor:
+        """Filter frames with values in [-1, 1], which may be overwritten.
+
+        Args:
+            frames: the frames.
+            coarseness: quantisation steps of their latents over the weights' own; 0 for latents that are not quantised.
+                A tensor holds one number for each along the first axis of ``frames``.
+        """
+        if isinstance(coarseness, Tensor):
+            for number, place in enumerate(_place(coarseness)):
+                self._filter(frames[number], place)
+        elif not self.idle and coarseness >= self.finest:
+            self._filter(frames, _place(torch.tensor(float(coarseness))).item())
+        return frames
+
+    def _filter(self, frames: Tensor, place: float | Tensor) -> None:
+        """Overwrite frames of latents whose coarseness has this place on its scale."""
         # what the first convolution would round is rounded before it is copied
         rounded = frames.to(torch.get_autocast_dtype(frames.device.type)) if autocasts(frames) else frames
         change = self._squares(rounded).flatten(-2)
-        *inner, last = self.layers
-        for layer in inner:
+        for number, layer in enumerate(self.layers):
             assert isinstance(layer, Convolution)
-            change = functional.relu_(layer.over(change))
-        assert isinstance(last, Convolution)
+            shift = None if self.slopes is None else place * self.slopes[number]
+            change = layer.over(functional.relu_(change) if number else change, shift=shift)
         squares = self._squares(frames)
-        changed = squares + last.over(change).view(squares.shape)
-        return changed.transpose(-3, -2).reshape(frames.shape)
+        squares.add_(change.view(squares.shape))
 
     def _squares(self, frames: Tensor) -> Tensor:
         """View ``[..., H, W, 3]`` as ``[..., H/s, W/s, s, s·3]``."""
         side, (*others, height, width, colours) = self.square, frames.shape
-        squares = frames.reshape(*others, height // side, side, width // side, side * colours)
+        squares = frames.view(*others, height // side, side, width // side, side * colours)
         return squares.transpose(-3, -2)
+
+
+def _place(coarseness: Tensor) -> Tensor:
+    """Place a coarseness on its scale from -1 to 1."""
+    return coarseness.clamp_min(1e-9).log2().div(_OCTAVES).clamp(-1, 1)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 COLOURS = 3
 _ALIKE = 0.99999
@@ -26,12 +27,16 @@ _TINY = 2.0**-23
 """Largest error of numbers next to zero, which float16 stores in steps of half of this."""
 
 
+_BLOCK = 16
+"""What the number of lines is rounded up to: products of other widths take up to two and a half times as long."""
+
+
 class SeparableMap(nn.Module):
     """Maps patches of p · p pixels to D channels and, by the transposed map, channels to patches.
 
     Attributes:
         rows: maps of the p rows, ``[R, p]``.
-        lines: maps of the p pixels of a line and their colours, ``[L, p·3]``.
+        lines: maps of the p pixels of a line and their colours, ``[L, p·3]``; some of them may be zero.
         places: where each channel is found among rows and lines, ``[D]``, each r · L + l.
         scales: what each channel is multiplied by, ``[D]``.
     """
@@ -61,19 +66,20 @@ class SeparableMap(nn.Module):
         """
         if weight.device.type != "cpu":  # elsewhere one large product is as good
             return None
-        maps = weight.detach().double().view(-1, patch, patch, COLOURS)
+        maps = weight.detach().double().contiguous().view(-1, patch, patch, COLOURS)
         if not _comes_apart(maps[:1]) or not _comes_apart(maps):
             return None
         rows, columns, colours = factors = _factors(maps)
         pairs = colours.which * len(columns.vectors) + columns.which
-        found, line = pairs.unique(return_inverse=True)
+        found, line = torch.unique(pairs, return_inverse=True)
         lines = torch.einsum(
             "lx,lc->lxc",
             columns.vectors[found % len(columns.vectors)],
             colours.vectors[found // len(columns.vectors)],
         ).flatten(1)
+        lines = functional.pad(lines, (0, 0, 0, -len(lines) % _BLOCK))
         scales = torch.einsum("dyxc,dy,dx,dc->d", maps, *(factor.vectors[factor.which] for factor in factors))
-        again = torch.einsum("d,dy,dxc->dyxc", scales, rows.vectors[rows.which], lines[line].unflatten(1, (patch, -1)))
+        again = torch.einsum("d,dy,dxc->dyxc", scales, rows.vectors[rows.which], lines[line].view(-1, patch, COLOURS))
         within = (again - maps).abs() <= _ROUNDING * maps.abs() + _TINY
         if not bool(within.all()):
             return None
@@ -81,7 +87,7 @@ class SeparableMap(nn.Module):
         places = rows.which * count_lines + line
         # for each number of a line: its sums over rows, then those over lines
         slow = count_rows * (patch + count_lines) >= len(maps) * patch
-        if slow or len(places.unique()) < len(places):
+        if slow or len(torch.unique(places)) < len(places):
             return None
         return SeparableMap(rows.vectors.float(), lines.float(), places, scales.float())
 
@@ -96,7 +102,7 @@ class SeparableMap(nn.Module):
         """Map ``[..., D]`` to ``[..., p·p·3]``."""
         count_rows, count_lines = len(self.rows), len(self.lines)
         scaled = channels.reshape(-1, len(self.places)) * self.scales
-        spread = scaled.new_zeros(len(scaled), count_rows * count_lines).index_copy(1, self.places, scaled)
+        spread = scaled.new_zeros(len(scaled), count_rows * count_lines).index_copy_(1, self.places, scaled)
         by_row = torch.mm(spread.view(-1, count_lines), self.lines).view(len(scaled), count_rows, -1)
         return torch.matmul(self.rows.T, by_row).view(*channels.shape[:-1], -1)
 

@@ -131,19 +131,21 @@ class VidTwinDecoder(nn.Module):
         self.lapping = Lapping(config.patch_size, config.lapping)
         self.postfilter = None if config.postfilter is None else PostFilter(config.postfilter)
 
-    def forward(self, latents: Latents, *, only: Branch | None = None, every: int = 1) -> Tensor:
+    def forward(
+        self, latents: Latents, *, only: Branch | None = None, every: int = 1, coarseness: float | Tensor = 0.0
+    ) -> Tensor:
         grid = self.grid(latents)
         patches = self.head(self.tokens(latents, only=only)[:, ::every])
         clip = unpatchify(patches.float(), self.config.patch_size, grid)
         if self.config.lapping or self.postfilter is not None:
             frames = clip.permute(0, 2, 3, 4, 1).clone(memory_format=torch.contiguous_format)
-            clip = self.filtered(frames, only=only).permute(0, 4, 1, 2, 3)
+            clip = self.filtered(frames, only=only, coarseness=coarseness).permute(0, 4, 1, 2, 3)
         return clip
 
-    def filtered(self, frames: Tensor, *, only: Branch | None = None) -> Tensor:
+    def filtered(self, frames: Tensor, *, only: Branch | None = None, coarseness: float | Tensor = 0.0) -> Tensor:
         """Take joined patches ``[..., H, W, 3]``, which are overwritten, to frames: across borders, then as a whole."""
         frames = self.lapping.after(frames)
-        return frames if self.postfilter is None or only is not None else self.postfilter(frames)
+        return frames if self.postfilter is None or only is not None else self.postfilter(frames, coarseness)
 
     def grid(self, latents: Latents) -> tuple[int, int]:
         """Return the rows and columns of patches of these latents."""
@@ -229,7 +231,7 @@ class VidTwin(nn.Module):
             raise ValueError("this VidTwin was built without its encoder")
         return encode_levels(self.encoder, frames)
 
-    def decode_levels(self, latents: Latents, *, only: Branch | None = None) -> Tensor:
+    def decode_levels(self, latents: Latents, *, only: Branch | None = None, coarseness: float = 0.0) -> Tensor:
         """Decode latents to uint8 frames ``[B, T, H, W, 3]``; see ``model/levels.py``.
 
         Raises:
@@ -237,9 +239,11 @@ class VidTwin(nn.Module):
         """
         if self.decoder is None:
             raise ValueError("this VidTwin was built without its decoder")
-        return decode_levels(self.decoder, latents, only=only)
+        return decode_levels(self.decoder, latents, only=only, coarseness=coarseness)
 
-    def decode(self, latents: Latents, *, only: Branch | None = None, every: int = 1) -> Tensor:
+    def decode(
+        self, latents: Latents, *, only: Branch | None = None, every: int = 1, coarseness: float | Tensor = 0.0
+    ) -> Tensor:
         """Decode latents to clips ``[B, 3, T, H, W]`` float32, nominally in [-1, 1].
 
         Args:
@@ -247,13 +251,15 @@ class VidTwin(nn.Module):
             only: the only branch to decode; the other one's term is left out after its own layers, as upstream does.
                 The post-filter is left out, too.
             every: step from one frame that is wanted to the next; the first is.
+            coarseness: quantisation steps of the latents over the weights' own (`Steps.coarseness`), 0 for none; a
+                tensor holds those of each clip, ``[B]``.
 
         Raises:
             ValueError: no decoder was built.
         """
         if self.decoder is None:
             raise ValueError("this VidTwin was built without its decoder")
-        clip: Tensor = self.decoder(latents, only=only, every=every)
+        clip: Tensor = self.decoder(latents, only=only, every=every, coarseness=coarseness)
         return clip
 
     def load_upstream_state_dict(self, tensors: Mapping[str, Tensor]) -> None:

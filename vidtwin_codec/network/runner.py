@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from vidtwin_codec.coding import LatentArrays, LatentLayout, Steps
@@ -26,7 +25,22 @@ from vidtwin_codec.network.transfer import Arriving, to_device
 from vidtwin_codec.options import NetworkOptions, Reporter
 from vidtwin_codec.weights import Entry
 
-OptionsT = TypeVar("OptionsT", bound=NetworkOptions)
+
+class Showing(NamedTuple):
+    """What of latents is shown, and what is known of them.
+
+    Attributes:
+        coarseness: their quantisation steps over the weights' own (`Steps.coarseness`); 0 if they are not quantised.
+        only: the only branch to decode, ``"structure"`` or ``"dynamics"``; None for both.
+    """
+
+    coarseness: float = 0.0
+    only: Any = None
+
+    @staticmethod
+    def of(steps: Steps | None, entry: Entry, only: Any = None) -> Showing:
+        """Return how latents that were quantised with ``steps``, or not at all, are shown by some weights."""
+        return Showing(0.0 if steps is None else steps.coarseness(entry.metadata.steps), only)
 
 
 class NetworkRunner:
@@ -142,17 +156,17 @@ class NetworkRunner:
         return geometry.cut(frames)
 
     @torch.inference_mode()
-    def decode(self, latents: LatentArrays, geometry: Geometry, only: Any = None) -> Iterator[Frames]:
+    def decode(self, latents: LatentArrays, geometry: Geometry, showing: Showing) -> Iterator[Frames]:
         """Decode ``clips · tiles`` latents, and yield the frames of each clip, uint8 ``[clip_frames, H, W, 3]``."""
         tensors = Latents.from_numpy(latents)
 
-        network: Callable[[Latents, Any], torch.Tensor] = self.decode_tiles
+        network: Callable[[Latents, Showing], torch.Tensor] = self.decode_tiles
         join: Callable[[Iterable[torch.Tensor]], torch.Tensor] = geometry.join
         if geometry.abutting:
             network, join = self.decode_windows, geometry.join_levels
 
         def run(piece: slice) -> torch.Tensor:
-            return network(tensors.map(itemgetter(piece)), only)
+            return network(tensors.map(itemgetter(piece)), showing)
 
         stream = (tile for out in self.batches_of(geometry).run(run, len(tensors[0])) for tile in out.unbind(0))
         per_clip = len(geometry.tiles)
@@ -161,11 +175,11 @@ class NetworkRunner:
             yield joined.numpy()
 
     def decode_placed(
-        self, latents: LatentArrays, geometry: Geometry, placements: Sequence[Placement | None], only: Any = None
+        self, latents: LatentArrays, geometry: Geometry, placements: Sequence[Placement | None], showing: Showing
     ) -> Iterator[Frames]:
         """Decode clips on canvases of one size, or on none, and yield the frames cut out of the canvases."""
         of_clip = placed_geometry(geometry, self.layout_of(geometry), placements[0])
-        for clip, placement in zip(self.decode(latents, of_clip, only), placements, strict=True):
+        for clip, placement in zip(self.decode(latents, of_clip, showing), placements, strict=True):
             yield cut_out(clip, placement, geometry.height, geometry.width)
 
     @torch.inference_mode()
@@ -176,11 +190,11 @@ class NetworkRunner:
             return self.model.encode(pixels)
 
     @torch.inference_mode()
-    def decode_tiles(self, latents: Latents, only: Any = None) -> torch.Tensor:
+    def decode_tiles(self, latents: Latents, showing: Showing) -> torch.Tensor:
         """Call the network once: latents of n tiles to ``[n, 3, T, H, W]`` in [-1, 1], on the device."""
         part = latents.map(lambda tensor: to_device(tensor, self.device.device))
         with self.device.autocast():
-            return self.model.decode(part, only=only)
+            return self.model.decode(part, only=showing.only, coarseness=showing.coarseness)
 
     @torch.inference_mode()
     def encode_windows(self, windows: torch.Tensor) -> Latents:
@@ -189,30 +203,11 @@ class NetworkRunner:
             return self.model.encode_levels(to_device(windows, self.device.device))
 
     @torch.inference_mode()
-    def decode_windows(self, latents: Latents, only: Any = None) -> torch.Tensor:
+    def decode_windows(self, latents: Latents, showing: Showing) -> torch.Tensor:
         """Call the network once: latents of n windows to uint8 ``[n, T, H, W, 3]``, on the device."""
         part = latents.map(lambda tensor: to_device(tensor, self.device.device))
         with self.device.autocast():
-            return self.model.decode_levels(part, only=only)
-
-
-def with_fitting_filter(options: OptionsT, entry: Entry, steps: Steps | None) -> OptionsT:
-    """Leave out the post-filter where it has less to repair than it would spoil.
-
-    Args:
-        options: choices of how the network runs.
-        entry: the weights.
-        steps: quantisation steps of the latents; None if they are not quantised.
-
-    Raises:
-        VidtwinError: the weights' configuration is not readable.
-    """
-    filtering, base = VidTwinConfig.from_dict(entry.metadata.config).postfilter, entry.metadata.steps
-    if filtering is None or not options.postfilter:
-        return options
-    # of medians, as nobody has made sure yet that both have as many channels
-    share = 0.0 if steps is None or base is None else float(np.median(steps.structure) / np.median(base.structure))
-    return options if share >= filtering.finest else replace(options, postfilter=False)
+            return self.model.decode_levels(part, only=showing.only, coarseness=showing.coarseness)
 
 
 def announce_compiling(layout: LatentLayout, device: Device, reporter: Reporter) -> None:

@@ -73,9 +73,9 @@ def finish(trainer: Trainer, command: str) -> Finished:
     _round(model, options.storage)
     steps = _steps(trainer, model, made.notes)
     setting.reporter.stage("measuring the weights", "measurement").started(2, "")
-    made.quality = measure(model, setting.held_out, exact, trainer.rounded)
+    made.quality = measure(model, setting.held_out, exact, trainer.quantising)
     setting.reporter.advanced(1)
-    coarse = measure(model, setting.held_out, Device(exact.device, torch.bfloat16), trainer.rounded)
+    coarse = measure(model, setting.held_out, Device(exact.device, torch.bfloat16), trainer.quantising)
     setting.reporter.advanced(1)
     if made.quality is None or coarse is None:
         made.notes.append("nothing was held out: no PSNR, and marked for computing in float32")
@@ -176,7 +176,7 @@ def _rows(trainer: Trainer, made: Finished) -> list[tuple[str, str]]:
     text: Callable[[tuple[int, ...]], str] = lambda shape: " x ".join(map(str, shape))  # noqa: E731
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     psnr = f"{quality.mean:.2f} dB ({quality.worst:.1f} to {quality.best:.1f})" if quality else "not measured"
-    of = "posterior means" if trainer.rate is None else f"means rounded to {options.noise_scale:g} of the steps"
+    of = "posterior means" if trainer.rate is None else f"means quantised with {options.noise_scale:g} of the steps"
     estimate = "Kullback-Leibler" if trainer.rate is None else "estimated, at those steps"
     bits = f"{trainer.bits:.2f} bits an element ({estimate})" if math.isfinite(trainer.bits) else "as at the start"
     return [

@@ -9,20 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from vidtwin_codec.coding import Steps
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.metrics import psnr_of_error
 from vidtwin_codec.model import VidTwin, save_checkpoint
 from vidtwin_codec.network.device import Device
 from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.training.clips import ClipSampler, TrainingBatch
+from vidtwin_codec.training.coded import Coded
 from vidtwin_codec.training.compiling import compile_blocks
-from vidtwin_codec.training.evaluation import Rounded, measure
+from vidtwin_codec.training.evaluation import Quantising, measure
 from vidtwin_codec.training.interruption import Interruption
-from vidtwin_codec.training.objective import Losses, Objective
+from vidtwin_codec.training.objective import Losses, Objective, Quantised
 from vidtwin_codec.training.opening import spare_work
 from vidtwin_codec.training.optimization import Average, Optimizers, rate_factor
 from vidtwin_codec.training.options import TrainOptions
@@ -84,8 +87,16 @@ class Trainer:
         options, place = setting.options, setting.place
         self.setting, self.model = setting, model.to(place.device)
         self.rate = rate.to(place.device) if rate is not None else None
+        self._quantised: Quantised | None = None if self.rate is None else self.rate.rounded
+        if self.rate is not None and options.noise == "coded":
+            steps = (part.astype(np.float32) for part in self.rate.channel_steps(1.0))
+            self._quantised = Coded(model.config, Steps(*steps))
         self._objective = Objective(
-            self.model, options.kl_weight, options.noise_scale, rate=self.rate, rounding=options.noise == "rounding"
+            self.model,
+            options.kl_weight,
+            options.noise_scale,
+            rate=self.rate,
+            quantised=self._quantised if options.noise in ("rounding", "coded") else None,
         )
         self.optimizers = Optimizers(model, options, self.rate)
         self.average = Average(model, options.ema)
@@ -123,10 +134,9 @@ class Trainer:
         )
 
     @property
-    def rounded(self) -> Rounded | None:
-        """Function that quantises latents; None if the run has no steps."""
-        rate, scale = self.rate, self.setting.options.noise_scale
-        return None if rate is None else lambda latents: rate.rounded(latents, scale)
+    def quantising(self) -> Quantising | None:
+        """How latents are quantised where the network is measured; None if the run has no steps."""
+        return None if self._quantised is None else Quantising(self._quantised, self.setting.options.noise_scale)
 
     @property
     def seconds(self) -> float:
@@ -181,6 +191,8 @@ class Trainer:
         else:
             assert options.minutes is not None
             ahead, unit = round(60 * options.minutes - self.seconds), "second"
+        # the first measurement has taken some of them
+        self._told = int(self.seconds - self._seconds_before)
         self.setting.reporter.stage(stage, unit).started(max(0, ahead), str(self.setting.place))
 
     def _tell(self) -> None:
@@ -277,7 +289,7 @@ class Trainer:
     def _evaluate(self) -> None:
         if self.log is None:
             return
-        quality = measure(self.average.model, self._held_out, self.setting.place, self.rounded)
+        quality = measure(self.average.model, self._held_out, self.setting.place, self.quantising)
         if quality is not None:
             self.log.add({"step": self.step, "seconds": round(self.seconds, 1), "psnr": round(quality.mean, 4)})
         shown = f", held-out PSNR {quality.mean:.2f} dB" if quality else ""

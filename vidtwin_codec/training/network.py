@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vidtwin_codec.calibration.importing import read_config
+from vidtwin_codec.coding.effort import DEFAULT_EFFORT, step_factor
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import (
     Latents,
@@ -103,8 +104,14 @@ def _extended(config: VidTwinConfig, options: TrainOptions) -> VidTwinConfig:
             raise VidtwinError(f"--{side}-depth {depth}: {options.init} has {part.depth} blocks there already")
         found[side] = dataclasses.replace(part, depth=depth or part.depth)
     if options.train == "postfilter" and config.postfilter is None:
-        found["postfilter"] = PostFilterConfig()
+        found["postfilter"] = PostFilterConfig(finest=_finest(options), by_steps=True)
     return dataclasses.replace(config, **found)
+
+
+def _finest(options: TrainOptions) -> float:
+    """Return the coarseness below which a filter trained like this is left out: finer steps than it has seen."""
+    seen = options.noise_scale * 2.0**-options.noise_spread
+    return 0.0 if seen <= step_factor(100.0, DEFAULT_EFFORT) else min(PostFilterConfig.finest, seen)
 
 
 def build(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,8 @@ _FRAMES_APART = 5
 """Step between the frames that a post-filter learns from: neighbours look alike, and other clips teach it more."""
 _PSNR_FLOOR = 1e-5
 """Squared error below which clips (above 50 dB) hardly count any more."""
+Quantised = Callable[[Latents, Tensor | float], Latents]
+"""A function that quantises latents, with a factor on the steps, and lets the gradient through."""
 
 
 class Losses(NamedTuple):
@@ -44,7 +47,7 @@ class Objective(nn.Module):
 
     Without a rate model the decoder sees samples of the posterior: mean + sigma · noise. A uniform quantiser of step
     sigma · sqrt(12), one of the two kinds of calibrated base steps, adds noise of the same variance. With a rate model
-    the decoder sees means with uniform noise as wide as the model's steps, or means rounded to them.
+    the decoder sees means with uniform noise as wide as the model's steps, or means that are quantised with them.
 
     Args:
         model: the network to train.
@@ -52,7 +55,8 @@ class Objective(nn.Module):
             from vanishing.
         noise_scale: factor on the noise, or on the steps.
         rate: estimates the rate of quantised latents; None takes the posterior's divergence.
-        rounding: whether the decoder sees rounded means in place of noise (with a rate model).
+        quantised: maps means and a factor on the steps for each clip to what the decoder sees in place of noise (with a
+            rate model); None for noise.
     """
 
     def __init__(
@@ -62,11 +66,11 @@ class Objective(nn.Module):
         noise_scale: float = 1.0,
         *,
         rate: RateModel | None = None,
-        rounding: bool = False,
+        quantised: Quantised | None = None,
     ) -> None:
         super().__init__()
         self.model, self.kl_weight, self.noise_scale = model, kl_weight, noise_scale
-        self.rate, self.rounding = rate, rounding
+        self.rate, self.quantised = rate, quantised
         # the rate of a frozen encoder's latents cannot change
         self.counts = rate is None or any(parameter.requires_grad for parameter in _encoder(model).parameters())
         if rate is not None and not self.counts:
@@ -86,10 +90,15 @@ class Objective(nn.Module):
         """
         target = pixels(clips)
         factor = self.noise_scale * (torch.ones_like(noise[:, 0]) if scale is None else scale)
-        posterior = self.model.posterior(target)
-        look = self._sampled if self.rate is None else self._coded
-        seen, rate = look(posterior, noise, factor)
-        decoded = self.model.decode(seen, every=self._every)
+        if self.quantised is not None and not self.counts:
+            with torch.no_grad():
+                seen = self.quantised(self.model.encode_levels(clips), factor)
+            rate = torch.full((), math.nan, device=noise.device)
+        else:
+            posterior = self.model.posterior(target)
+            look = self._sampled if self.rate is None else self._coded
+            seen, rate = look(posterior, noise, factor)
+        decoded = self.model.decode(seen, every=self._every, coarseness=factor)
         error = decoded.float() - target[:, :, :: self._every]
         squared = error.square().mean(dim=(1, 2, 3, 4))
         total = _pixel_loss(error, squared, loss)
@@ -104,10 +113,8 @@ class Objective(nn.Module):
     def _coded(self, posterior: Posterior, noise: Tensor, factor: Tensor) -> tuple[Latents, Tensor]:
         """Quantise means for the decoder, and estimate their rate."""
         assert self.rate is not None
-        if self.rounding and not self.counts:
-            return self.rate.rounded(posterior.mean, factor), torch.full((), math.nan, device=noise.device)
         ratios, noisy = self.rate.noisy(posterior.mean, noise, factor)
-        seen = self.rate.rounded(posterior.mean, factor) if self.rounding else noisy
+        seen = noisy if self.quantised is None else self.quantised(posterior.mean, factor)
         estimate: Tensor = self.rate(ratios) if self.counts else torch.full((), math.nan, device=noise.device)
         return seen, estimate
 

@@ -10,7 +10,7 @@ from typing import Any
 from vidtwin_codec.errors import VidtwinError
 
 LOSSES = ("mse", "psnr", "l1", "charbonnier")
-NOISES = ("gaussian", "uniform", "rounding")
+NOISES = ("gaussian", "uniform", "rounding", "coded")
 OBJECTIVES = ("kl", "rate")
 TRAINED = ("all", "decoder", "blocks", "postfilter")
 OPTIMIZERS = ("adamw", "muon")
@@ -94,7 +94,8 @@ class TrainOptions:
     noise: str | None = None
     """Noise on the latents that the decoder sees. With the objective ``kl``: ``gaussian``, samples of the posterior, or
     ``uniform`` of the same variance, as quantising with the base steps adds. With ``rate``: ``uniform`` as wide as its
-    steps, or ``rounding`` to them. None takes the first of each."""
+    steps, ``rounding`` to them, or ``coded``, the latents that a codec with these steps leaves. None takes the first of
+    each."""
     noise_scale: float = 1.0
     """Factor on that noise, or on those steps; less than 1 suits weights that are used at high quality."""
     noise_spread: float = 0.0
@@ -162,8 +163,10 @@ class TrainOptions:
 
         if self.objective == "rate" and self.noise == "gaussian":
             raise VidtwinError("--objective rate quantises; it has no --noise gaussian", "choose uniform or rounding")
-        if self.objective == "kl" and self.noise == "rounding":
-            raise VidtwinError("--noise rounding needs quantisation steps", "add --objective rate")
+        if self.objective == "kl" and self.noise in ("rounding", "coded"):
+            raise VidtwinError(f"--noise {self.noise} needs quantisation steps", "add --objective rate")
+        if self.noise == "coded" and self.train == "all":
+            raise VidtwinError("--noise coded is for what stands behind latents", "add --train decoder, for instance")
 
     def _check_choices(self) -> None:
         for field, choices in (

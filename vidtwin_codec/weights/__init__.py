@@ -12,6 +12,7 @@ from vidtwin_codec.weights.store import (
     list_entries,
     resolve,
     same_weights,
+    share_latents,
     verify,
     whole_name,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "read_metadata",
     "resolve",
     "same_weights",
+    "share_latents",
     "verify",
     "whole_name",
 ]

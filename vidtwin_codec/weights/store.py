@@ -150,6 +150,11 @@ def find_decoder(sha256: str) -> Entry | None:
     return exact or next((entry for entry in list_entries() if entry.can_decode(sha256)), None)
 
 
+def share_latents(one: str, other: str) -> bool:
+    """Return whether latents that weights of these two SHA-256 made mean the same: some weights here decode both."""
+    return one == other or any(entry.can_decode(one) and entry.can_decode(other) for entry in list_entries())
+
+
 def whole_name(spec: str | None) -> str | None:
     """Make a path in ``spec`` absolute, for a process in another folder; names stay as they are."""
     if spec is None or any(_name_of(path) == spec for path in _files()) or not Path(spec).is_file():

@@ -18,7 +18,7 @@ from vidtwin_codec.encoding.rate.sample import sample_runs
 from vidtwin_codec.media import FrameReader
 from vidtwin_codec.metrics import psnr
 from vidtwin_codec.network.geometry import Frames, resize_frames
-from vidtwin_codec.network.runner import LoadNetwork, with_fitting_filter
+from vidtwin_codec.network.runner import LoadNetwork, Showing
 from vidtwin_codec.reporter import Reporter
 
 FEW, MANY = 3, 8
@@ -86,8 +86,8 @@ class Judge:
         self, source: Frames, latents: LatentArrays, placement: Placement | None = None, steps: Steps | None = None
     ) -> Judged:
         encoder, entry = self._encoder, self._encoder.job.entry
-        network = self._load(entry, with_fitting_filter(encoder.options, entry, steps), "decoder")
-        (decoded,) = network.decode_placed(latents, encoder.geometry, [placement])
+        network = self._load(entry, encoder.options, "decoder")
+        (decoded,) = network.decode_placed(latents, encoder.geometry, [placement], Showing.of(steps, entry))
         shown = torch.from_numpy(decoded[: len(source)])
         values = psnr(source, resize_frames(shown, encoder.info.width, encoder.info.height).numpy())
         # the mean is over errors of frames, not over their logarithms

@@ -30,7 +30,7 @@ from vidtwin_codec.model import Latents, load_checkpoint
 from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.network.cropping import fill_up, scale_and_crop
 from vidtwin_codec.network.device import select_device
-from vidtwin_codec.network.runner import NetworkRunner, with_fitting_filter
+from vidtwin_codec.network.runner import NetworkRunner, Showing
 from vidtwin_codec.options import NetworkOptions, Reporter
 
 PAPER_FPS = Fraction(25)
@@ -52,14 +52,13 @@ class Network:
     """
 
     def __init__(self, options: NetworkOptions) -> None:
-        self._options = options
         self.entry = weights.resolve(options.weights)
         device = select_device(
             options.device, options.precision, self.entry.metadata.compute_dtype, tf32=self.entry.metadata.tf32
         )
         self.runner = NetworkRunner(load_checkpoint(self.entry.path), device, options.batch)
-        assert self.runner.model.decoder is not None
-        self._postfilter = self.runner.model.decoder.postfilter
+        if not options.postfilter:
+            self.runner.model.leave_out_postfilter()
         config = self.runner.model.config
         self.size, self.frames = (config.height, config.width), config.frames
 
@@ -83,14 +82,13 @@ class Network:
             latents: the latents.
             steps: steps that they were quantised with; None if they were not.
         """
-        filters = with_fitting_filter(self._options, self.entry, steps).postfilter
-        assert self.runner.model.decoder is not None
-        self.runner.model.decoder.postfilter = self._postfilter if filters else None
+        coarseness = Showing.of(steps, self.entry).coarseness
         device, tensors = self.runner.device, Latents.from_numpy(latents)
 
         def run(piece: slice) -> torch.Tensor:
             with device.autocast():
-                out = self.runner.model.decode(tensors.map(lambda part: part[piece].to(device.device)))
+                part = tensors.map(lambda part: part[piece].to(device.device))
+                out = self.runner.model.decode(part, coarseness=coarseness)
             return out.float().clamp_(-1, 1).add_(1).div_(2).permute(0, 2, 3, 4, 1).cpu()
 
         decoded: NDArray[np.float32] = torch.cat(list(self.runner.batches.run(run, len(tensors[0])))).numpy()
