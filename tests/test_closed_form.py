@@ -59,6 +59,7 @@ def test_dynamics_tell_of_light_that_changes_and_not_of_a_thing_that_moves(few: 
 @torch.inference_mode()
 def test_all_patterns_give_every_level_back() -> None:
     model = closed_form.build(ALL)
+    settle(model)  # convolutions of 3072 channels are skipped
     clip = noise(2, 2)
     assert torch.equal(model.decode_levels(model.encode_levels(clip)), clip)
 

@@ -233,7 +233,7 @@ def test_training_sees_what_the_codec_leaves(window_weights: Path, make_video: A
     video = make_video("a.mp4", size=f"{config.width}x{config.height}", frames=config.frames)
     with FrameReader(probe(video)) as reader:
         means = model.encode_levels(torch.from_numpy(reader.read(config.frames))[None])
-    coded = Coded(config, steps)
+    coded = Coded(config, (steps.structure, steps.dynamics_x, steps.dynamics_y))
     two = coded(Latents.concatenate([means, means]), torch.tensor([step_factor(q, DEFAULT_EFFORT) for q in (40, 70)]))
     for number, quality in enumerate((40, 70)):
         options = EncodeOptions(weights=str(window_weights), device="cpu", quality=quality, camera=False, force=True)
@@ -285,7 +285,7 @@ def test_a_filter_is_trained_for_weights_and_serves_their_files(
     kept.write_bytes(options.output.read_bytes())
     assert np.array_equal(shown(packed), better)
     # and their latents go together with those of the weights that were bettered
-    assert len(VtwDataset([packed, tmp_path / "b.vtw"])) == 2
+    assert len(VtwDataset([packed, tmp_path / "b.vtw"])) == 4
 
     again = micro_options(tmp_path, init=str(options.output), train="decoder", steps=1, force=True, held_out=0)
     train(dataclasses.replace(again, output=tmp_path / "more.safetensors"))

@@ -58,9 +58,11 @@ def configuration(counts: tuple[int, int, int] = COUNTS, lapping: int = LAPPING)
 def build(counts: tuple[int, int, int] = COUNTS, lapping: int = LAPPING) -> VidTwin:
     """The network, exact to the precision of its numbers; nothing in it is random."""
     config = configuration(counts, lapping)
-    model = VidTwin(config).eval()
-    for parameter in model.parameters():
-        parameter.zero_()
+    with torch.device("meta"):  # random numbers would take most of the time
+        model = VidTwin(config).eval()
+    zeros = {name: torch.zeros(parameter.shape) for name, parameter in model.state_dict().items()}
+    model.load_state_dict(zeros, assign=True)
+    model.requires_grad_(False)
     encoder, decoder = model.encoder, model.decoder
     assert encoder is not None
     assert decoder is not None

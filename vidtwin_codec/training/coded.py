@@ -6,8 +6,11 @@ zeros, and more of them where bits are dear. What stands behind the latents lear
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vidtwin_codec.coding import LatentArrays, SparseGroupEncoder, Steps, dequantize
@@ -22,11 +25,12 @@ class Coded:
 
     Args:
         config: configuration of the network; clips have its size.
-        steps: the weights' own quantisation steps.
+        steps: the weights' own quantisation steps: structure ``[n_q, d_S]``, dynamics x and y ``[d_D]``.
     """
 
-    def __init__(self, config: VidTwinConfig, steps: Steps) -> None:
-        self._layout, self._steps = window_layout(config, config.height, config.width), steps
+    def __init__(self, config: VidTwinConfig, steps: Iterable[NDArray[np.floating]]) -> None:
+        self._layout = window_layout(config, config.height, config.width)
+        self._steps = Steps(*(part.astype(np.float32) for part in steps))
         self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="coding")
 
     def __call__(self, means: Latents, factor: Tensor | float) -> Latents:

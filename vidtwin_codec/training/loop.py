@@ -9,19 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from vidtwin_codec.coding import Steps
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.metrics import psnr_of_error
-from vidtwin_codec.model import VidTwin, save_checkpoint
+from vidtwin_codec.model import VidTwin, VidTwinConfig, save_checkpoint
 from vidtwin_codec.network.device import Device
 from vidtwin_codec.reporter import Reporter
 from vidtwin_codec.training.clips import ClipSampler, TrainingBatch
-from vidtwin_codec.training.coded import Coded
 from vidtwin_codec.training.compiling import compile_blocks
 from vidtwin_codec.training.evaluation import Quantising, measure
 from vidtwin_codec.training.interruption import Interruption
@@ -87,10 +84,7 @@ class Trainer:
         options, place = setting.options, setting.place
         self.setting, self.model = setting, model.to(place.device)
         self.rate = rate.to(place.device) if rate is not None else None
-        self._quantised: Quantised | None = None if self.rate is None else self.rate.rounded
-        if self.rate is not None and options.noise == "coded":
-            steps = (part.astype(np.float32) for part in self.rate.channel_steps(1.0))
-            self._quantised = Coded(model.config, Steps(*steps))
+        self._quantised = _quantised(model.config, self.rate, options.noise)
         self._objective = Objective(
             self.model,
             options.kl_weight,
@@ -334,3 +328,22 @@ def save_latest(model: VidTwin, path: Path, options: TrainOptions, step: int) ->
     """Save the averaged weights without quantisation steps, for a look, or for ``vidtwin weights import``."""
     origin = f"vidtwin train, unfinished, step {step}"
     save_checkpoint(path, model, name=options.weights_name, origin=origin, storage=options.storage)
+
+
+def _quantised(config: VidTwinConfig, rate: RateModel | None, noise: str | None) -> Quantised | None:
+    """Return what quantises latents in a run; None if it has no steps.
+
+    Raises:
+        VidtwinError: they are to be coded, and what the coder needs is not installed.
+    """
+    if rate is None:
+        return None
+    if noise != "coded":
+        return rate.rounded
+    try:  # not above: all other runs need torch, numpy and safetensors alone
+        from vidtwin_codec.training.coded import Coded
+    except ModuleNotFoundError as error:
+        raise VidtwinError(
+            f"--noise coded runs the coder, which needs {error.name}", f"pip install {error.name}"
+        ) from error
+    return Coded(config, rate.channel_steps(1.0))

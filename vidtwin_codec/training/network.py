@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from vidtwin_codec.calibration.importing import read_config
-from vidtwin_codec.coding.effort import DEFAULT_EFFORT, step_factor
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import (
     Latents,
@@ -33,6 +32,8 @@ from vidtwin_codec.weights import read_metadata, resolve
 if TYPE_CHECKING:
     from vidtwin_codec.coding import Steps
 
+_QUALITY_100 = 0.1
+"""Coarseness of latents at the highest quality."""
 _HEAD_WIDTH = 64
 _QFORMER = QFormerConfig(num_queries=16, hidden_size=192, num_layers=2, intermediate_size=512, num_heads=6)
 
@@ -111,7 +112,7 @@ def _extended(config: VidTwinConfig, options: TrainOptions) -> VidTwinConfig:
 def _finest(options: TrainOptions) -> float:
     """Return the coarseness below which a filter trained like this is left out: finer steps than it has seen."""
     seen = options.noise_scale * 2.0**-options.noise_spread
-    return 0.0 if seen <= step_factor(100.0, DEFAULT_EFFORT) else min(PostFilterConfig.finest, seen)
+    return 0.0 if seen <= _QUALITY_100 else min(PostFilterConfig.finest, seen)
 
 
 def build(
