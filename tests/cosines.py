@@ -54,7 +54,7 @@ class CosineNetwork(nn.Module):
         x = torch.zeros(count, config.dynamics_channels, length, columns)
         return Latents(out, x, torch.zeros(count, config.dynamics_channels, length, rows))
 
-    def decode_levels(self, latents: Latents, *, only: str | None = None) -> Tensor:
+    def decode_levels(self, latents: Latents, *, only: str | None = None, coarseness: float = 0.0) -> Tensor:
         size = self.config.patch_size
         count, _, rows, columns, _ = latents.structure.shape
         length = self.config.frames

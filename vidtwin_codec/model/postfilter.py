@@ -73,21 +73,22 @@ class PostFilter(nn.Module):
                 A tensor holds one number for each along the first axis of ``frames``.
         """
         if isinstance(coarseness, Tensor):
-            for number, place in enumerate(_place(coarseness)):
-                self._filter(frames[number], place)
+            self._filter(frames, _place(coarseness).view(-1, *[1] * (frames.ndim - 1)))
         elif not self.idle and coarseness >= self.finest:
             self._filter(frames, _place(torch.tensor(float(coarseness))).item())
         return frames
 
     def _filter(self, frames: Tensor, place: float | Tensor) -> None:
-        """Overwrite frames of latents whose coarseness has this place on its scale."""
+        """Overwrite frames of latents whose coarseness has this place, or these places, on its scale."""
         # what the first convolution would round is rounded before it is copied
         rounded = frames.to(torch.get_autocast_dtype(frames.device.type)) if autocasts(frames) else frames
         change = self._squares(rounded).flatten(-2)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, Convolution)
             shift = None if self.slopes is None else place * self.slopes[number]
-            change = layer.over(functional.relu_(change) if number else change, shift=shift)
+            of_all = shift is not None and shift.ndim == 1  # then it costs nothing
+            change = layer.over(functional.relu_(change) if number else change, shift=shift if of_all else None)
+            change = change if shift is None or of_all else change + shift
         squares = self._squares(frames)
         squares.add_(change.view(squares.shape))
 

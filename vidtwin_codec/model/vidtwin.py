@@ -134,13 +134,18 @@ class VidTwinDecoder(nn.Module):
     def forward(
         self, latents: Latents, *, only: Branch | None = None, every: int = 1, coarseness: float | Tensor = 0.0
     ) -> Tensor:
-        grid = self.grid(latents)
+        frames = self.unfiltered(latents, only=only, every=every)
+        if self.postfilter is not None and only is None:
+            frames = self.postfilter(frames, coarseness)
+        return frames.permute(0, 4, 1, 2, 3)
+
+    def unfiltered(self, latents: Latents, *, only: Branch | None = None, every: int = 1) -> Tensor:
+        """Decode latents to frames ``[B, T, H, W, 3]`` that the post-filter has not seen, and may overwrite."""
         patches = self.head(self.tokens(latents, only=only)[:, ::every])
-        clip = unpatchify(patches.float(), self.config.patch_size, grid)
+        frames = unpatchify(patches.float(), self.config.patch_size, self.grid(latents)).permute(0, 2, 3, 4, 1)
         if self.config.lapping or self.postfilter is not None:
-            frames = clip.permute(0, 2, 3, 4, 1).clone(memory_format=torch.contiguous_format)
-            clip = self.filtered(frames, only=only, coarseness=coarseness).permute(0, 4, 1, 2, 3)
-        return clip
+            frames = frames.clone(memory_format=torch.contiguous_format)
+        return self.lapping.after(frames)
 
     def filtered(self, frames: Tensor, *, only: Branch | None = None, coarseness: float | Tensor = 0.0) -> Tensor:
         """Take joined patches ``[..., H, W, 3]``, which are overwritten, to frames: across borders, then as a whole."""

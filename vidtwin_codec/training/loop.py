@@ -27,6 +27,7 @@ from vidtwin_codec.training.opening import spare_work
 from vidtwin_codec.training.optimization import Average, Optimizers, rate_factor
 from vidtwin_codec.training.options import TrainOptions
 from vidtwin_codec.training.rate import RateModel
+from vidtwin_codec.training.remembered import KEPT_STEPS
 from vidtwin_codec.training.report import Log
 from vidtwin_codec.training.running import Later, Means
 from vidtwin_codec.training.saving import Saver, all_finite, copied
@@ -91,6 +92,7 @@ class Trainer:
             options.noise_scale,
             rate=self.rate,
             quantised=self._quantised if options.noise in ("rounding", "coded") else None,
+            seed=options.seed,
         )
         self.optimizers = Optimizers(model, options, self.rate)
         self.average = Average(model, options.ema)
@@ -160,9 +162,15 @@ class Trainer:
         if self.step == 0:
             self._evaluate()
         self._tell_start()
-        batches = self.setting.sampler.batches(self.step, world.clips(options.batch), place.device, options.batch)
+        remembered = self._objective.remembered
+        first = self.step if remembered is None else max(0, self.step - KEPT_STEPS)
+        batches = self.setting.sampler.batches(first, world.clips(options.batch), place.device, options.batch)
         try:
             with Interruption() as interruption:
+                if remembered is not None:
+                    remembered.begin_at(first)
+                for _ in range(self.step - first):  # what the steps before a state have left
+                    self._remember(next(batches))
                 while True:
                     progress, stop = self._go_on(interruption.requested)
                     if stop or progress >= 1:
@@ -175,6 +183,10 @@ class Trainer:
             batches.close()
             self._saver.wait()
         return progress >= 1
+
+    def _remember(self, batch: TrainingBatch) -> None:
+        with self.setting.place.autocast():
+            self._objective.remember(batch.clips, self.setting.options.noise_scale * batch.scale)
 
     def _tell_start(self) -> None:
         """Report how many steps, or seconds, are ahead."""

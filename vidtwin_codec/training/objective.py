@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vidtwin_codec.model import Latents, VidTwin, postfilter
+from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.model.vidtwin import Posterior
 from vidtwin_codec.training.clips import pixels
 from vidtwin_codec.training.rate import RateModel
+from vidtwin_codec.training.remembered import Remembered
 
 _MSE_SCALE = 100.0
 _ABSOLUTE_SCALE = 10.0
@@ -57,6 +59,10 @@ class Objective(nn.Module):
         rate: estimates the rate of quantised latents; None takes the posterior's divergence.
         quantised: maps means and a factor on the steps for each clip to what the decoder sees in place of noise (with a
             rate model); None for noise.
+        seed: seed of the crops that a post-filter learns from.
+
+    Attributes:
+        remembered: what a post-filter learns from, if nothing else learns.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Objective(nn.Module):
         *,
         rate: RateModel | None = None,
         quantised: Quantised | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.model, self.kl_weight, self.noise_scale = model, kl_weight, noise_scale
@@ -77,7 +84,7 @@ class Objective(nn.Module):
             rate.requires_grad_(False)
         learning = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         filtering = bool(learning) and all(name.startswith(postfilter.PREFIX) for name in learning)
-        self._every = _FRAMES_APART if filtering else 1
+        self.remembered = Remembered(seed) if filtering and quantised is not None else None
 
     def forward(self, clips: Tensor, noise: Tensor, loss: str, scale: Tensor | None = None) -> Losses:
         """Compute the losses of one batch.
@@ -88,21 +95,40 @@ class Objective(nn.Module):
             loss: ``"mse"``, ``"psnr"``, ``"l1"`` or ``"charbonnier"``.
             scale: factor on the noise of each clip, ``[B]``; None for 1.
         """
-        target = pixels(clips)
         factor = self.noise_scale * (torch.ones_like(noise[:, 0]) if scale is None else scale)
-        if self.quantised is not None and not self.counts:
-            with torch.no_grad():
-                seen = self.quantised(self.model.encode_levels(clips), factor)
-            rate = torch.full((), math.nan, device=noise.device)
-        else:
-            posterior = self.model.posterior(target)
-            look = self._sampled if self.rate is None else self._coded
-            seen, rate = look(posterior, noise, factor)
-        decoded = self.model.decode(seen, every=self._every, coarseness=factor)
-        error = decoded.float() - target[:, :, :: self._every]
+        if self.remembered is not None:
+            return self._filtered(clips, factor, loss)
+        target = pixels(clips)
+        posterior = self.model.posterior(target)
+        look = self._sampled if self.rate is None else self._coded
+        seen, rate = look(posterior, noise, factor)
+        error = self.model.decode(seen, coarseness=factor).float() - target
         squared = error.square().mean(dim=(1, 2, 3, 4))
         total = _pixel_loss(error, squared, loss)
         return Losses(total + self.kl_weight * rate if self.counts else total, squared.mean(), rate)
+
+    def _filtered(self, clips: Tensor, factor: Tensor, loss: str) -> Losses:
+        """Compute the losses of a post-filter on crops of the last batches, of which this is one."""
+        decoder = self.model.decoder
+        assert self.remembered is not None
+        assert decoder is not None
+        assert decoder.postfilter is not None
+        self.remember(clips, factor)
+        crops = self.remembered.draw()
+        error = decoder.postfilter(crops.decoded, crops.coarseness) - pixels_from_levels(crops.source)
+        squared = error.square().mean(dim=(1, 2, 3))
+        return Losses(_pixel_loss(error, squared, loss), squared.mean(), torch.full((), math.nan, device=clips.device))
+
+    @torch.no_grad()
+    def remember(self, clips: Tensor, factor: Tensor) -> None:
+        """Keep what a post-filter gets of these clips, whose steps have these factors ``[B]``."""
+        decoder = self.model.decoder
+        assert self.remembered is not None
+        assert self.quantised is not None
+        assert decoder is not None
+        assert decoder.postfilter is not None
+        decoded = decoder.unfiltered(self.quantised(self.model.encode_levels(clips), factor), every=_FRAMES_APART)
+        self.remembered.add(decoded, clips[:, ::_FRAMES_APART], factor, decoder.postfilter.square)
 
     def _sampled(self, posterior: Posterior, noise: Tensor, factor: Tensor) -> tuple[Latents, Tensor]:
         """Sample a posterior for the decoder, and compute its divergence."""
