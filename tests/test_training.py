@@ -24,7 +24,7 @@ from vidtwin_codec.calibration import steps as calibration
 from vidtwin_codec.cli.main import cli
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import load_checkpoint, save_checkpoint
-from vidtwin_codec.training import loop, train
+from vidtwin_codec.training import loop, remembered, train
 from vidtwin_codec.training.report import read_log
 from vidtwin_codec.training.run import InterruptedRunError
 from vidtwin_codec.weights import read_metadata, resolve
@@ -79,13 +79,20 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(loop.Trainer, "_advance", advance_and_stop)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("kind", ["adamw", "muon", "postfilter"])
 def test_interrupted_and_resumed_is_the_same_as_never_interrupted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window_weights: Path, kind: str
 ) -> None:
-    if optimizer == "muon" and not hasattr(torch.optim, "Muon"):
+    if kind == "muon" and not hasattr(torch.optim, "Muon"):
         pytest.skip("this torch has no Muon")
-    choices: dict[str, Any] = {"steps": 7, "optimizer": optimizer, "final_loss": "l1", "cooldown": 0.5}
+    choices: dict[str, Any] = {"steps": 7, "final_loss": "l1", "cooldown": 0.5}
+    if kind == "postfilter":
+        choices |= {"init": str(window_weights), "train": kind, "objective": "rate", "noise": "coded"}
+        # two steps are remembered: a resumed run makes the clips of the one before its first again
+        monkeypatch.setattr(loop, "KEPT_STEPS", 2)
+        monkeypatch.setattr(remembered, "KEPT_STEPS", 2)
+    else:
+        choices["optimizer"] = kind
     for name in ("straight", "stopped"):
         shutil.copytree(array_folder(tmp_path / "all" / name), tmp_path / name / "data")
     straight = micro_options(tmp_path / "straight", **choices)
