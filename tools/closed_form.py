@@ -19,7 +19,7 @@ from vidtwin_codec.coding import Steps
 from vidtwin_codec.coding.patterns import COLOURS, Patterns
 from vidtwin_codec.model import QFormerConfig, TransformerConfig, VidTwin, VidTwinConfig
 
-PATCH, FRAMES, LAPPING = 32, 16, 12
+PATCH, FRAMES, LAPPING, SIZE = 32, 16, 12, 224
 COUNTS = (440, 44, 28)
 """Patterns of the sum of the colours and of its two differences, where no footage says otherwise."""
 COLOUR_AXES = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
@@ -32,12 +32,16 @@ DYNAMICS_SHARE = 0.3
 LOG_VARIANCE = -3.0
 
 
-def configuration(counts: tuple[int, int, int] = COUNTS, lapping: int = LAPPING) -> VidTwinConfig:
-    """Sizes of the network for so many patterns of each colour, and pixels that lap on each side of a border."""
+def configuration(counts: tuple[int, int, int] = COUNTS, lapping: int = LAPPING, size: int = SIZE) -> VidTwinConfig:
+    """Sizes of the network for so many patterns of each colour, pixels that lap on each side of a border, and the side
+    of a training clip.
+    """
     channels = sum(counts)
     side = TransformerConfig(hidden_size=channels, depth=1, num_heads=max(1, channels // 64), causal=False)
     return VidTwinConfig(
         frames=FRAMES,
+        height=size,
+        width=size,
         patch_size=PATCH,
         encoder=side,
         decoder=side,
@@ -55,9 +59,9 @@ def configuration(counts: tuple[int, int, int] = COUNTS, lapping: int = LAPPING)
 
 
 @torch.no_grad()
-def build(counts: tuple[int, int, int] = COUNTS, lapping: int = LAPPING) -> VidTwin:
+def build(counts: tuple[int, int, int] = COUNTS, lapping: int = LAPPING, size: int = SIZE) -> VidTwin:
     """The network, exact to the precision of its numbers; nothing in it is random."""
-    config = configuration(counts, lapping)
+    config = configuration(counts, lapping, size)
     with torch.device("meta"):  # random numbers would take most of the time
         model = VidTwin(config).eval()
     zeros = {name: torch.zeros(parameter.shape) for name, parameter in model.state_dict().items()}

@@ -66,12 +66,13 @@ def main() -> None:
     parser.add_argument("--lapping", type=int, default=closed_form.LAPPING, help="pixels on each side of a border")
     parser.add_argument("--postfilter", type=Path, default=TARGET, help="weights whose post-filter is taken")
     parser.add_argument("--no-postfilter", action="store_true", help="leave the post-filter out")
+    parser.add_argument("--size", type=int, default=closed_form.SIZE, help="side of a training clip in pixels")
     options = parser.parse_args()
     counts = closed_form.COUNTS
     if options.videos:
         clips = torch.cat(list(video_clips(options.videos, closed_form.configuration())))
         counts = closed_form.counts_from(clips, CHANNELS)
-    model, steps = closed_form.build(counts, options.lapping), closed_form.steps(counts)
+    model, steps = closed_form.build(counts, options.lapping, options.size), closed_form.steps(counts)
     if options.no_postfilter:
         digest = write(options.output, model, steps)
     else:
