@@ -1,5 +1,8 @@
 """Maps of patches that come apart into rows, columns and colours: the same map, and nothing else taken for one."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -77,3 +80,13 @@ def test_mini_comes_apart_and_shows_the_same(precision: str) -> None:
         apart = (shown.int() - model.decode_levels(latents).int()).abs()
     assert int(apart.max()) <= 1 + (precision == "bfloat16")
     assert float(apart.float().mean()) < (0.01 if precision == "float32" else 0.2)
+
+
+def test_loading_does_not_wait_for_a_computer_algebra() -> None:
+    """Some functions of torch import sympy, which takes most of a second on every start."""
+    load = "load_checkpoint(resolve(None).path); open_checkpoint(resolve('compact').path).load()"
+    imports = (
+        "from vidtwin_codec.model import load_checkpoint, open_checkpoint; from vidtwin_codec.weights import resolve"
+    )
+    code = f"import sys\n{imports}\n{load}; sys.exit('sympy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

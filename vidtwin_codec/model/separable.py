@@ -117,7 +117,9 @@ class _Factors(NamedTuple):
 def _fibres(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the largest number of each channel, and the numbers along each axis through it, ``[D, length]``."""
     largest = maps.flatten(1).abs().argmax(dim=1)
-    y, x, c = torch.unravel_index(largest, maps.shape[1:])
+    _, _, width, colours = maps.shape
+    # torch.unravel_index would import sympy, for a second
+    y, x, c = largest // (width * colours), largest // colours % width, largest % colours
     d = torch.arange(len(maps))
     return maps[d, y, x, c], maps[d, :, x, c], maps[d, y, :, c], maps[d, y, x, :]
 
