@@ -103,7 +103,7 @@ def test_frames_are_cut_out_of_what_the_network_makes_of_a_canvas(packed: Path, 
             for symbols, placement in reader.placed(number):
                 height, width = (40, 72) if placement is None else (16 * placement.rows, 16 * placement.columns)
                 geometry = Geometry(width, height, 4, header.tile_height, header.tile_width, header.overlap)
-                (clip,) = codec.decode(dequantize(symbols, header.steps), geometry)
+                (clip,) = codec.decode(dequantize(symbols, header.steps), geometry, Showing(1.0))
                 corners = [(0, 0)] * 4 if placement is None else placement.corners.tolist()
                 for frame, (y, x) in zip(clip, corners, strict=True):
                     if at < len(found):
