@@ -33,7 +33,7 @@ from vidtwin_codec.latents.mixing import mix_to_vtw
 from vidtwin_codec.media import probe
 from vidtwin_codec.network.following import Follower, cut_out, placed_geometry
 from vidtwin_codec.network.geometry import Geometry, window_layout
-from vidtwin_codec.network.runner import NetworkCache, NetworkRunner
+from vidtwin_codec.network.runner import NetworkCache, NetworkRunner, Showing
 
 Frames = NDArray[np.uint8]
 LOAD = NetworkCache().load
