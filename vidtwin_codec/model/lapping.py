@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-COLOURS = 3
+from vidtwin_codec.model.layers import COLOURS
 
 
 class Lapping(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+COLOURS = 3
 MOST_SEQUENCES = 65_535
 """Most sequences in one call: CUDA's fused kernels lay them along a grid's third axis, which is no longer."""
 CONTIGUOUS_ON = frozenset({"mps"})

@@ -81,7 +81,7 @@ def decode_levels(
     for some in torch.split(tokens.flatten(0, 1), _frames_at_once(grid, tokens.device)):
         patches = decoder.head(some)[None].float()
         pixels = unpatchify(patches, patch, grid)[0].permute(1, 2, 3, 0).contiguous()
-        pixels = decoder.filtered(pixels, only=only, coarseness=coarseness)
+        pixels = decoder.filtered(decoder.lapping.after(pixels), only=only, coarseness=coarseness)
         out[start : start + len(some)] = levels_from_pixels(pixels, overwrite=True)
         start += len(some)
     return out.view(batch, count, *out.shape[1:])

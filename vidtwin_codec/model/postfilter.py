@@ -21,9 +21,9 @@ from torch.nn import functional
 
 from vidtwin_codec.model.config import PostFilterConfig
 from vidtwin_codec.model.idle import Convolution, is_zero
+from vidtwin_codec.model.layers import COLOURS
 from vidtwin_codec.model.transformer import autocasts
 
-COLOURS = 3
 _OCTAVES = 4.0
 """Doublings and halvings of the weights' own steps that a filter tells apart."""
 PREFIX = "decoder.postfilter."

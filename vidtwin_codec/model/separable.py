@@ -18,15 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-COLOURS = 3
+from vidtwin_codec.model.layers import COLOURS
+
 _ALIKE = 0.99999
 """Cosine between two factors that are taken for one."""
 _ROUNDING = 2.0**-10
 """Largest error of a number, in proportion: that of storing it with 11 bits, twice."""
 _TINY = 2.0**-23
 """Largest error of numbers next to zero, which float16 stores in steps of half of this."""
-
-
 _BLOCK = 16
 """What the number of lines is rounded up to: products of other widths take up to two and a half times as long."""
 

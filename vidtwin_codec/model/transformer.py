@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from vidtwin_codec.model.config import TransformerConfig
 from vidtwin_codec.model.idle import is_shut, is_zero
-from vidtwin_codec.model.layers import Linear, attend, flat_linear
-from vidtwin_codec.model.separable import COLOURS, SeparableMap
+from vidtwin_codec.model.layers import COLOURS, Linear, attend, flat_linear
+from vidtwin_codec.model.separable import SeparableMap
 
 LAYER_NORM_EPS = 1e-6
 

@@ -135,9 +135,7 @@ class VidTwinDecoder(nn.Module):
         self, latents: Latents, *, only: Branch | None = None, every: int = 1, coarseness: float | Tensor = 0.0
     ) -> Tensor:
         frames = self.unfiltered(latents, only=only, every=every)
-        if self.postfilter is not None and only is None:
-            frames = self.postfilter(frames, coarseness)
-        return frames.permute(0, 4, 1, 2, 3)
+        return self.filtered(frames, only=only, coarseness=coarseness).permute(0, 4, 1, 2, 3)
 
     def unfiltered(self, latents: Latents, *, only: Branch | None = None, every: int = 1) -> Tensor:
         """Decode latents to frames ``[B, T, H, W, 3]`` that the post-filter has not seen, and may overwrite."""
@@ -148,8 +146,7 @@ class VidTwinDecoder(nn.Module):
         return self.lapping.after(frames)
 
     def filtered(self, frames: Tensor, *, only: Branch | None = None, coarseness: float | Tensor = 0.0) -> Tensor:
-        """Take joined patches ``[..., H, W, 3]``, which are overwritten, to frames: across borders, then as a whole."""
-        frames = self.lapping.after(frames)
+        """Filter frames ``[..., H, W, 3]``, which are overwritten, if the weights do and both branches are shown."""
         return frames if self.postfilter is None or only is not None else self.postfilter(frames, coarseness)
 
     def grid(self, latents: Latents) -> tuple[int, int]:

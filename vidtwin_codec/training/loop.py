@@ -170,6 +170,8 @@ class Trainer:
                 if remembered is not None:
                     remembered.begin_at(first)
                 for _ in range(self.step - first):  # what the steps before a state have left
+                    if interruption.requested:
+                        break  # and nothing will be learned from it
                     self._remember(next(batches))
                 while True:
                     progress, stop = self._go_on(interruption.requested)
