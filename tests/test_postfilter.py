@@ -241,15 +241,15 @@ def test_training_sees_what_the_codec_leaves(window_weights: Path, make_video: A
         micro_options(tmp_path, noise="coded", objective="rate")
 
 
-@pytest.mark.parametrize("noise", ["rounding", "coded"])
+@pytest.mark.parametrize(("noise", "precision"), [("rounding", "float32"), ("coded", "bfloat16")])
 def test_a_filter_is_trained_for_weights_and_serves_their_files(
-    tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch, noise: str
+    tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch, noise: str, precision: str
 ) -> None:
     start = write_weights(tmp_path / "start.safetensors", window_model(linear=True), 0.4)
     array_folder(tmp_path / "data", 4)
     options = micro_options(
         tmp_path, init=str(start), train="postfilter", steps=60, lr=1e-2, eval_every=30, held_out=0.25,
-        objective="rate", noise=noise, storage="float32", loss="psnr", ema=0.9,
+        objective="rate", noise=noise, precision=precision, storage="float32", loss="psnr", ema=0.9,
     )  # fmt: skip
     train(options)
     measured = [record["psnr"] for record in read_log(options.folder / "log.jsonl") if "psnr" in record]

@@ -64,14 +64,14 @@ class Remembered:
         random = np.random.default_rng((self._seed, self._steps))
         height, width = decoded.shape[2:4]
         side = min(_SIDE, height, width) // square * square
-        frames = decoded.flatten(0, 1).half(), source.flatten(0, 1)
+        frames = decoded.flatten(0, 1).float(), source.flatten(0, 1)
         number = np.repeat(np.arange(len(frames[0])), _PER_FRAME)
         top, left = (
             random.integers((length - side) // square + 1, size=len(number)) * square for length in (height, width)
         )
         places = list(zip(number, top, left, strict=True))
         shown, wanted = (torch.stack([part[n, y : y + side, x : x + side] for n, y, x in places]) for part in frames)
-        self._kept.append(Crops(shown, wanted, coarseness.repeat_interleave(len(places) // len(coarseness))))
+        self._kept.append(Crops(shown.half(), wanted, coarseness.repeat_interleave(len(places) // len(coarseness))))
         self._steps += 1
 
     def draw(self) -> Crops:
@@ -79,8 +79,8 @@ class Remembered:
         random = np.random.default_rng((self._seed, self._steps, 1))
         steps = random.integers(len(self._kept), size=_BATCH)
         picked = [(self._kept[step], int(random.integers(len(self._kept[step].coarseness)))) for step in steps]
-        decoded, source, coarseness = (
-            torch.stack(parts) for parts in zip(*(tuple(part[n] for part in crops) for crops, n in picked), strict=True)
-        )
+        # autocast to bfloat16 refuses to stack tensors of float16
+        drawn = [(crops.decoded[n].float(), crops.source[n], crops.coarseness[n]) for crops, n in picked]
+        decoded, source, coarseness = (torch.stack(parts) for parts in zip(*drawn, strict=True))
         turned = [axis for axis in (1, 2) if random.integers(2)]
-        return Crops(decoded.flip(turned).float(), source.flip(turned), coarseness)
+        return Crops(decoded.flip(turned), source.flip(turned), coarseness)
