@@ -62,7 +62,6 @@ def make_video(tmp_path: Path) -> MakeVideo:
 
 
 Run = Callable[..., tuple[int, str, str]]
-VIDTWIN = [sys.executable, "-m", "vidtwin_codec"]
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from conftest import VIDTWIN, MakeVideo, Run
+from conftest import MakeVideo, Run
+from launching import vidtwin
 from media_samples import ffmpeg
 
 from vidtwin_codec.media import probe
@@ -118,7 +120,7 @@ def test_an_interrupt_leaves_nothing_behind(make_video: MakeVideo, tmp_path: Pat
     folder = tmp_path / "out"
     folder.mkdir()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        command = [*VIDTWIN, "encode", str(source), str(folder / "out.vtw"), "--weights", str(micro_weights)]
+        command = [*vidtwin(), "encode", str(source), str(folder / "out.vtw"), "--weights", str(micro_weights)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             assert "encode: cpu" in process.stderr.readline()  # the network is loaded, work has begun
@@ -137,7 +139,7 @@ def test_a_full_disk_is_said(make_video: MakeVideo, tmp_path: Path, micro_weight
     script += "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
     script += "from vidtwin_codec.cli.main import main; main()"
     arguments = ["encode", source, tmp_path / "o.vtw", "--weights", micro_weights]
-    command = [VIDTWIN[0], "-c", script, *map(str, arguments)]
+    command = [sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

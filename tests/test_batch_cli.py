@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from batches import encoding, json_lines, outputs, run_batch, spread
-from conftest import VIDTWIN, MakeVideo, Run
+from conftest import MakeVideo, Run
+from launching import vidtwin
 
 from vidtwin_codec.batch.rows import ROW_KEYS
 
@@ -78,7 +79,18 @@ def test_wrong_usage(run: Run, videos: Path, tmp_path: Path) -> None:
 
 
 def start(videos: Path, packed: Path, weights: Path) -> subprocess.Popen[str]:
-    command = [*VIDTWIN, "batch", str(videos), str(packed), "--weights", str(weights), "--device", "cpu", "--jobs", "2"]
+    command = [
+        *vidtwin(),
+        "batch",
+        str(videos),
+        str(packed),
+        "--weights",
+        str(weights),
+        "--device",
+        "cpu",
+        "--jobs",
+        "2",
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import VIDTWIN, MakeVideo, Run
+from conftest import MakeVideo, Run
+from launching import WHOLE, vidtwin
 
 from vidtwin_codec.cli.main import VERBS
 from vidtwin_codec.media import probe
@@ -22,7 +23,7 @@ def test_help_is_instant_and_lists_every_verb() -> None:
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        shown = subprocess.run([*VIDTWIN, "--help"], capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run([*WHOLE, "--help"], capture_output=True, text=True, check=True).stdout
         times.append(time.perf_counter() - began)
     assert all(f"  {verb} " in shown for verb in VERBS)
     assert min(times) < 0.3
@@ -109,8 +110,8 @@ def test_any_name_is_a_name(
 
 def test_pipes(make_video: MakeVideo, micro_weights: Path) -> None:
     source = make_video("in.mp4", frames=5, audio=True)
-    encode = [*VIDTWIN, "encode", "-", "-", "--weights", str(micro_weights)]
-    decode = [*VIDTWIN, "decode", "-", "-", "--weights", str(micro_weights)]
+    encode = [*vidtwin(), "encode", "-", "-", "--weights", str(micro_weights)]
+    decode = [*vidtwin(), "decode", "-", "-", "--weights", str(micro_weights)]
     packed = subprocess.run(encode, input=source.read_bytes(), capture_output=True, check=True).stdout
     decoded = subprocess.run(decode, input=packed, capture_output=True, check=True).stdout
     target = source.with_name("out.mp4")
@@ -152,7 +153,7 @@ def test_completion_knows_the_verbs() -> None:
 @pytest.mark.parametrize("verb", ["encode", "decode"])
 def test_errors_about_piped_input_name_standard_input(verb: str, tmp_path: Path, micro_weights: Path) -> None:
     output = tmp_path / ("out.vtw" if verb == "encode" else "out.mp4")
-    command = [*VIDTWIN, verb, "-", str(output), "--weights", str(micro_weights)]
+    command = [*vidtwin(), verb, "-", str(output), "--weights", str(micro_weights)]
     done = subprocess.run(command, input=b"not a video, nor a .vtw", capture_output=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(b"vidtwin: error: standard input: ")

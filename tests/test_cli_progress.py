@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import VIDTWIN, MakeVideo
+from conftest import MakeVideo
 from hypothesis import given
 from hypothesis import strategies as st
+from launching import vidtwin
 from micro import micro_model
 from rich.cells import cell_len
 from rich.text import Text
@@ -131,7 +132,7 @@ def test_summaries_break_between_words(words: list[str], width: int) -> None:
 
 def test_events_are_one_json_object_a_line(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> None:
     source, target = make_video("in.mp4", frames=9), tmp_path / "out.vtw"
-    command = [*VIDTWIN, "encode", "--progress", "json", "--weights", str(micro_weights), str(source), str(target)]
+    command = [*vidtwin(), "encode", "--progress", "json", "--weights", str(micro_weights), str(source), str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert {event["event"] for event in events} >= {"started", "progress", "message"}
@@ -142,7 +143,7 @@ def test_events_are_one_json_object_a_line(make_video: MakeVideo, micro_weights:
 
 def test_training_counts_steps_and_seconds(tmp_path: Path) -> None:
     options = micro_options(tmp_path, steps=3)
-    command = [*VIDTWIN, "train", str(options.data), "-o", str(options.output), "--config", str(options.config)]
+    command = [*vidtwin(), "train", str(options.data), "-o", str(options.output), "--config", str(options.config)]
     for budget, unit in (["--steps", "3"], "step"), (["--minutes", "0.02", "-f"], "second"):
         chosen = ["--device", "cpu", "--clips-per-step", "2", "--progress", "json", "--json", *budget]
         done = subprocess.run([*command, *chosen], capture_output=True, text=True, check=True)
@@ -160,7 +161,7 @@ def test_training_counts_steps_and_seconds(tmp_path: Path) -> None:
 def test_importing_weights_counts_steps(tmp_path: Path) -> None:
     source = tmp_path / "plain.safetensors"
     save_checkpoint(source, micro_model(), name="plain", origin="here")
-    command = [*VIDTWIN, "weights", "import", str(source), "--output", str(tmp_path / "out.safetensors")]
+    command = [*vidtwin(), "weights", "import", str(source), "--output", str(tmp_path / "out.safetensors")]
     done = subprocess.run([*command, "--progress", "json", "--json"], capture_output=True, text=True, check=True)
     events = [json.loads(line) for line in done.stderr.splitlines()]
     last = [event for event in events if event["event"] == "progress" and event["unit"] == "step"][-1]
@@ -173,7 +174,7 @@ def test_importing_weights_counts_steps(tmp_path: Path) -> None:
 def test_files_of_a_batch_start_and_finish(make_video: MakeVideo, micro_weights: Path, tmp_path: Path) -> None:
     source = make_video("in.mp4", frames=9)
     (tmp_path / "bad.mp4").write_bytes(b"no")
-    command = [*VIDTWIN, "batch", "--progress", "json", "--weights", str(micro_weights)]
+    command = [*vidtwin(), "batch", "--progress", "json", "--weights", str(micro_weights)]
     command += [str(source), str(tmp_path / "bad.mp4"), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -196,13 +197,13 @@ def test_bytes_and_seconds_are_put_in_words(unit: str, shown: str) -> None:
 
 def test_failures_are_json_where_json_is_wanted(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing.vtw")
-    done = subprocess.run([*VIDTWIN, "info", "--json", missing], capture_output=True, text=True, check=False)
+    done = subprocess.run([*vidtwin(), "info", "--json", missing], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     told = json.loads(done.stdout)
     assert set(told) == {"error", "hint"}
     assert missing in told["error"]
     assert missing in done.stderr
-    command = [*VIDTWIN, "verify", "--progress", "json", missing]
+    command = [*vidtwin(), "verify", "--progress", "json", missing]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout == ""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import VIDTWIN, MakeVideo
+from conftest import MakeVideo
+from launching import vidtwin
 from media_samples import read_all
 
 from vidtwin_codec.decoding.decode import decode, decode_frames
@@ -100,7 +101,7 @@ def test_what_cannot_be_written_is_said_before_torch(arguments: list[str], said:
 def test_streams_hold_frames_and_sound(
     packed: Path, options: DecodeOptions, tmp_path: Path, format: str, micro_weights: Path
 ) -> None:
-    command = [*VIDTWIN, "decode", str(packed), "-", "--format", format, "--weights", str(micro_weights)]
+    command = [*vidtwin(), "decode", str(packed), "-", "--format", format, "--weights", str(micro_weights)]
     done = subprocess.run(command, capture_output=True, check=True)
     path = tmp_path / f"out.{format}"
     path.write_bytes(done.stdout)
@@ -140,7 +141,7 @@ def test_a_named_pipe_is_written_to_as_frames_come(packed: Path, options: Decode
 
 
 def test_a_reader_that_leaves_ends_it_in_one_line(packed: Path, micro_weights: Path) -> None:
-    command = [*VIDTWIN, "decode", str(packed), "-", "--format", "rgb", "--weights", str(micro_weights), "-q"]
+    command = [*vidtwin(), "decode", str(packed), "-", "--format", "rgb", "--weights", str(micro_weights), "-q"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stderr is not None

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import VIDTWIN, MakeVideo
+from conftest import MakeVideo
 from hypothesis import given
 from hypothesis import strategies as st
+from launching import vidtwin
 
 from vidtwin_codec.container import VtwReader, VtwStream
 from vidtwin_codec.decoding.decode import decode, decode_frames
@@ -50,7 +51,7 @@ class Dripping(io.RawIOBase):
 
 
 def piped(packed: Path, weights: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    command = [*VIDTWIN, "decode", "-", "-", "--format", "rgb", "--weights", str(weights), *arguments]
+    command = [*vidtwin(), "decode", "-", "-", "--format", "rgb", "--weights", str(weights), *arguments]
     return subprocess.run(command, input=packed.read_bytes(), capture_output=True, check=False)
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import VIDTWIN
+from launching import vidtwin
 from media_samples import ffmpeg
 
 from vidtwin_codec import EncodeOptions
@@ -38,7 +38,7 @@ def from_file_and_pipe(path: Path, weights: Path, folder: Path, audio_mode: str)
     options = EncodeOptions(weights=str(weights), device="cpu", audio=audio_mode, effort=0, short_side=32)
     encode_video(path, folder / "file.vtw", options)
     choices = ("--weights", str(weights), "--audio", audio_mode, "--effort", "0", "--short-side", "32")
-    command = [*VIDTWIN, "encode", "-", "-", "-q", *choices]
+    command = [*vidtwin(), "encode", "-", "-", "-q", *choices]
     with path.open("rb") as source, (folder / "pipe.vtw").open("wb") as target:
         done = subprocess.run(command, stdin=source, stdout=target, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -91,7 +91,7 @@ def test_sound_that_cannot_be_had_ends_the_encoding(
 def test_what_comes_is_encoded_before_the_rest_is_there(tmp_path: Path, micro_weights: Path) -> None:
     data = video(tmp_path, "in.y4m", "-pix_fmt", "yuv420p", seconds=36).read_bytes()
     choices = ["--weights", str(micro_weights), "--short-side", "32", "--quality", "100", "--effort", "0"]
-    command = [*VIDTWIN, "encode", "-", "-", "-q", *choices]
+    command = [*vidtwin(), "encode", "-", "-", "-q", *choices]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -110,7 +110,7 @@ def test_what_comes_is_encoded_before_the_rest_is_there(tmp_path: Path, micro_we
 @pytest.mark.parametrize("mode", ["opus", "none"])
 def test_an_interrupt_does_not_wait_for_the_sender(tmp_path: Path, micro_weights: Path, mode: str) -> None:
     data = video(tmp_path, "in.mkv", seconds=24).read_bytes()
-    command = [*VIDTWIN, "encode", "-", str(tmp_path / "out.vtw"), "--audio", mode, "--progress", "json"]
+    command = [*vidtwin(), "encode", "-", str(tmp_path / "out.vtw"), "--audio", mode, "--progress", "json"]
     with subprocess.Popen(
         [*command, "--weights", str(micro_weights)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:

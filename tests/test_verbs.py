@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import torch
-from conftest import VIDTWIN, MakeVideo
+from conftest import MakeVideo
+from launching import WHOLE
 from micro import micro_config, micro_model, released_params, released_state
 
 from vidtwin_codec import EncodeOptions, encode
@@ -17,7 +18,7 @@ from vidtwin_codec.model import load_checkpoint
 
 def vidtwin(*arguments: str | Path) -> str:
     """Run a command that must succeed, and return what it prints."""
-    done = subprocess.run([*VIDTWIN, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([*WHOLE, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
