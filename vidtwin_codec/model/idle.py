@@ -72,13 +72,20 @@ class Convolution(nn.Conv2d):
             bias = shift if bias is None else bias + shift
         if self.centred:
             return flat_linear(maps, weight[:, :, 1, 1], bias)
-        images = maps.flatten(0, -4)
-        if images.device.type == "cpu" and len(images) == 1 and images.numel() <= _SMALL_IMAGE:
-            # for one small image torch takes another kernel, with other sums, than for several
-            images = images.repeat(2, 1, 1, 1)
-        out = functional.conv2d(images.permute(0, 3, 1, 2), weight, bias, self.stride, self.padding).permute(0, 2, 3, 1)
-        out = out[: maps.shape[:-3].numel()]
-        return out.reshape(*maps.shape[:-3], *out.shape[1:])
+        return convolve(maps, weight, bias, self.stride, self.padding)
+
+
+def convolve(
+    maps: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], padding: tuple[int, ...] | str
+) -> Tensor:
+    """Convolve ``[..., rows, columns, channels]`` to maps of that form; one alone has the bits it has among others."""
+    images = maps.flatten(0, -4)
+    if images.device.type == "cpu" and len(images) == 1 and images.numel() <= _SMALL_IMAGE:
+        # for one small image torch takes another kernel, with other sums, than for several
+        images = images.repeat(2, 1, 1, 1)
+    out = functional.conv2d(images.permute(0, 3, 1, 2), weight, bias, stride, padding).permute(0, 2, 3, 1)
+    out = out[: maps.shape[:-3].numel()]
+    return out.reshape(*maps.shape[:-3], *out.shape[1:])
 
 
 class PosteriorHead(Convolution):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidtwin_codec.model.config import PostFilterConfig
-from vidtwin_codec.model.idle import Convolution, is_zero
+from vidtwin_codec.model.idle import Convolution, convolve, is_zero
 from vidtwin_codec.model.layers import COLOURS
 from vidtwin_codec.model.transformer import autocasts
 
@@ -80,17 +80,32 @@ class PostFilter(nn.Module):
 
     def _filter(self, frames: Tensor, place: float | Tensor) -> None:
         """Overwrite frames of latents whose coarseness has this place, or these places, on its scale."""
-        # what the first convolution would round is rounded before it is copied
-        rounded = frames.to(torch.get_autocast_dtype(frames.device.type)) if autocasts(frames) else frames
-        change = self._squares(rounded).flatten(-2)
+        change = frames.to(torch.get_autocast_dtype(frames.device.type)) if autocasts(frames) else frames
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, Convolution)
             shift = None if self.slopes is None else place * self.slopes[number]
             of_all = shift is not None and shift.ndim == 1  # then it costs nothing
-            change = layer.over(functional.relu_(change) if number else change, shift=shift if of_all else None)
+            added = shift if of_all else None
+            change = layer.over(functional.relu_(change), shift=added) if number else self._first(change, added)
             change = change if shift is None or of_all else change + shift
         squares = self._squares(frames)
         squares.add_(change.view(squares.shape))
+
+    def _first(self, frames: Tensor, shift: Tensor | None) -> Tensor:
+        """Convolve squares with the first layer where their pixels lie, to ``[..., H/s, W/s, channels]``.
+
+        Rows of s pixels are channels already, so its taps go over s times as many rows, in steps of a square. Gathering
+        the squares took longer than the convolution.
+        """
+        side, layer = self.square, self.layers[0]
+        assert isinstance(layer, Convolution)
+        assert layer.bias is not None
+        rows = frames.view(*frames.shape[:-2], -1, side * COLOURS)
+        if torch.is_grad_enabled():
+            rows = rows.clone()  # the gradient needs what is overwritten in the end
+        by_row = layer.weight.view(len(layer.weight), side, side * COLOURS, *layer.kernel_size)
+        weight = by_row.permute(0, 2, 3, 1, 4).flatten(2, 3)
+        return convolve(rows, weight, layer.bias if shift is None else layer.bias + shift, (side, 1), (side, 1))
 
     def _squares(self, frames: Tensor) -> Tensor:
         """View ``[..., H, W, 3]`` as ``[..., H/s, W/s, s, s·3]``."""
