@@ -9,6 +9,7 @@ stands for it: tests that kill start it in full.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -80,8 +81,8 @@ def run(path: str, arguments: list[str]) -> None:
 
 
 def serve(path: str) -> list[str]:
-    """Fork for each command; return in the fork, with its arguments."""
-    environment = dict(os.environ)  # before importing adds to it
+    """Fork for each command, as long as who started this is there; return in the fork, with its arguments."""
+    parent, environment = os.getppid(), dict(os.environ)  # before importing adds to it
     *_, numba = (importlib.import_module(name) for name in IMPORTED)
     numba.njit(lambda number: number)(0)  # a first call loads as many modules again
     gc.freeze()  # what forks do not look at, they need not copy
@@ -89,15 +90,18 @@ def serve(path: str) -> list[str]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
+        listener.settimeout(5)
         with open(f"{path}.json", "w", encoding="utf-8") as file:
             json.dump(environment, file)
         print("ready", flush=True)
-        while True:
-            connection, _ = listener.accept()
-            if not os.fork():
-                listener.close()
-                return attend(connection)
-            connection.close()
+        while os.getppid() == parent:
+            with contextlib.suppress(TimeoutError):
+                connection, _ = listener.accept()
+                if not os.fork():
+                    listener.close()
+                    return attend(connection)
+                connection.close()
+    sys.exit()
 
 
 def attend(connection: socket.socket) -> list[str]:

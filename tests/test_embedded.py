@@ -62,7 +62,7 @@ def unquantised(source: Path) -> float:
 
 def test_quality_spans_from_barely_recognisable_to_no_loss(short_clip: Path, tmp_path: Path) -> None:
     limit = unquantised(short_clip)
-    found = [decoded_at(quality, short_clip, tmp_path) for quality in (0, 25, 50, 75, 100)]
+    found = [decoded_at(quality, short_clip, tmp_path) for quality in (0, 40, 70, 100)]
     values, sizes = zip(*found, strict=True)
     pixels = FRAMES * SIZE[0] * SIZE[1]
     assert limit > 31

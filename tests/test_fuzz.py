@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks processes")
 ROOT = Path(__file__).parent.parent
-CASES = int(os.environ.get("VIDTWIN_FUZZ_CASES", "1000"))
+CASES = int(os.environ.get("VIDTWIN_FUZZ_CASES", "400"))
 PLANTED = """
 import os, signal, sys, types, warnings
 from pathlib import Path

@@ -57,7 +57,7 @@ def shown(info: MediaInfo, **choices: Any) -> list[int]:
         return numbers(np.concatenate(parts))
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(
     first=st.integers(0, COUNT - 1),
     count=st.none() | st.integers(1, COUNT + 5),

@@ -88,9 +88,10 @@ def test_interrupted_and_resumed_is_the_same_as_never_interrupted(
     choices: dict[str, Any] = {"steps": 7, "final_loss": "l1", "cooldown": 0.5}
     if kind == "postfilter":
         choices |= {"init": str(window_weights), "train": kind, "objective": "rate", "noise": "coded"}
-        # two steps are remembered: a resumed run makes the clips of the one before its first again
-        monkeypatch.setattr(loop, "KEPT_STEPS", 2)
-        monkeypatch.setattr(remembered, "KEPT_STEPS", 2)
+        # two steps are kept, and the fourth is the first that brings nothing new: a resumed run makes the clips of
+        # the second and third again
+        monkeypatch.setattr(remembered, "KEPT", 2)
+        monkeypatch.setattr(remembered, "_EVERY", 2)
     else:
         choices["optimizer"] = kind
     for name in ("straight", "stopped"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from vidtwin_codec.training.opening import spare_work
 from vidtwin_codec.training.optimization import Average, Optimizers, rate_factor
 from vidtwin_codec.training.options import TrainOptions
 from vidtwin_codec.training.rate import RateModel
-from vidtwin_codec.training.remembered import KEPT_STEPS
+from vidtwin_codec.training.remembered import brings_crops, first_kept
 from vidtwin_codec.training.report import Log
 from vidtwin_codec.training.running import Later, Means
 from vidtwin_codec.training.saving import Saver, all_finite, copied
@@ -157,22 +159,13 @@ class Trainer:
         Raises:
             VidtwinError: the loss is no longer finite, or the state cannot be written.
         """
-        options, place, world = self.setting.options, self.setting.place, self.setting.world
         self._began = time.monotonic()
         if self.step == 0:
             self._evaluate()
         self._tell_start()
-        remembered = self._objective.remembered
-        first = self.step if remembered is None else max(0, self.step - KEPT_STEPS)
-        batches = self.setting.sampler.batches(first, world.clips(options.batch), place.device, options.batch)
         try:
-            with Interruption() as interruption:
-                if remembered is not None:
-                    remembered.begin_at(first)
-                for _ in range(self.step - first):  # what the steps before a state have left
-                    if interruption.requested:
-                        break  # and nothing will be learned from it
-                    self._remember(next(batches))
+            with Interruption() as interruption, closing(self._batches(self.step)) as batches:
+                self._recall(interruption)
                 while True:
                     progress, stop = self._go_on(interruption.requested)
                     if stop or progress >= 1:
@@ -182,13 +175,29 @@ class Trainer:
             self._finish_log()
             self.save()
         finally:
-            batches.close()
             self._saver.wait()
         return progress >= 1
 
-    def _remember(self, batch: TrainingBatch) -> None:
-        with self.setting.place.autocast():
-            self._objective.remember(batch.clips, self.setting.options.noise_scale * batch.scale)
+    def _batches(self, first: int) -> Generator[TrainingBatch, None, None]:
+        """Yield this process's share of the batches from step ``first`` on."""
+        setting, count = self.setting, self.setting.options.batch
+        return setting.sampler.batches(first, setting.world.clips(count), setting.place.device, count)
+
+    def _recall(self, interruption: Interruption) -> None:
+        """Make again what a post-filter was learning from when the state was saved."""
+        remembered = self._objective.remembered
+        if remembered is None:
+            return
+        first = first_kept(self.step)
+        with closing(self._batches(first)) as batches:
+            for remembered.step in range(first, self.step):
+                if interruption.requested:
+                    break  # nothing will be learned from it
+                batch = next(batches)
+                if brings_crops(remembered.step):
+                    with self.setting.place.autocast():
+                        self._objective.remember(batch.clips, self.setting.options.noise_scale * batch.scale)
+        remembered.step = self.step
 
     def _tell_start(self) -> None:
         """Report how many steps, or seconds, are ahead."""

@@ -14,7 +14,7 @@ from vidtwin_codec.model.levels import pixels_from_levels
 from vidtwin_codec.model.vidtwin import Posterior
 from vidtwin_codec.training.clips import pixels
 from vidtwin_codec.training.rate import RateModel
-from vidtwin_codec.training.remembered import Remembered
+from vidtwin_codec.training.remembered import Remembered, brings_crops
 
 _MSE_SCALE = 100.0
 _ABSOLUTE_SCALE = 10.0
@@ -108,12 +108,13 @@ class Objective(nn.Module):
         return Losses(total + self.kl_weight * rate if self.counts else total, squared.mean(), rate)
 
     def _filtered(self, clips: Tensor, factor: Tensor, loss: str) -> Losses:
-        """Compute the losses of a post-filter on crops of the last batches, of which this is one."""
+        """Compute the losses of a post-filter on crops of some of the last batches."""
         decoder = self.model.decoder
         assert self.remembered is not None
         assert decoder is not None
         assert decoder.postfilter is not None
-        self.remember(clips, factor)
+        if brings_crops(self.remembered.step):
+            self.remember(clips, factor)
         crops = self.remembered.draw()
         error = decoder.postfilter(crops.decoded, crops.coarseness) - pixels_from_levels(crops.source)
         squared = error.square().mean(dim=(1, 2, 3))
