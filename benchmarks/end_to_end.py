@@ -23,11 +23,13 @@ from vidtwin_codec.media import probe
 from vidtwin_codec.media.ffmpeg import executable
 
 SCRIPT = """
-import resource, sys
-from vidtwin_codec.cli.main import cli
-cli(sys.argv[1:], standalone_mode=False)
-usage = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print(*usage, file=sys.stderr)
+import atexit, resource, sys
+from vidtwin_codec.cli.main import main
+def tell():
+    usage = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(*usage, file=sys.stderr)
+atexit.register(tell)
+main()  # as the command runs, with what it sets for the process
 """
 
 
