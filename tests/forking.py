@@ -4,7 +4,7 @@ Importing is most of what a short command does, and few tests ask about it. So `
 imports it all once, and ``python forking.py SOCKET run ARGUMENT…`` stands for ``python -m vidtwin_codec ARGUMENT…``:
 it hands its standard streams to a fork of that process, passes signals on to it, and ends as it ends. What a fork
 cannot give, another environment or a stream that is closed, is started in full. Killing a command kills only what
-stands for it: tests that kill start it in full.
+stands for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from types import FrameType
 
 STREAMS = (0, 1, 2)
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Those of ``vidtwin_codec.signals``, which what stands for a command does not import."""
 LENGTH = 1 << 20
+"""Most bytes of a request."""
 IMPORTED = (
     "vidtwin_codec.cli.common",
     "vidtwin_codec.model.checkpoint",
@@ -32,6 +34,7 @@ IMPORTED = (
     "psutil",
     "numba",
 )
+"""Modules that commands import late."""
 CHANGING = ("PYTEST_CURRENT_TEST", "LINES", "COLUMNS")
 """What pytest, and the readline that it loads, set in the environment meanwhile."""
 

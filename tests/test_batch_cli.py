@@ -79,18 +79,8 @@ def test_wrong_usage(run: Run, videos: Path, tmp_path: Path) -> None:
 
 
 def start(videos: Path, packed: Path, weights: Path) -> subprocess.Popen[str]:
-    command = [
-        *vidtwin(),
-        "batch",
-        str(videos),
-        str(packed),
-        "--weights",
-        str(weights),
-        "--device",
-        "cpu",
-        "--jobs",
-        "2",
-    ]
+    choices = ["--weights", str(weights), "--device", "cpu", "--jobs", "2"]
+    command = [*vidtwin(), "batch", str(videos), str(packed), *choices]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MakeVideo
+from launching import WHOLE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
 GOLDEN = Path(__file__).parent / "golden" / "v1_coder4.vtw"
@@ -65,7 +66,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     shutil.copy(GOLDEN, path)
     shown = f"{tmp_path}/n\\xe9\\x1b[31m:warning:.vtw"
     for verb in ("info", "verify"):
-        command = [sys.executable, "-m", "vidtwin_codec", verb, "--json"]
+        command = [*WHOLE, verb, "--json"]
         done = subprocess.run([*command, path], capture_output=True, check=True)
         assert json.loads(done.stdout.decode())["source"] == shown.replace("\\x1b", "\x1b")
     done = subprocess.run([*command[:-2], "info", path], capture_output=True, check=True)

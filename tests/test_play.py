@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MakeVideo
+from launching import WHOLE
 
 from vidtwin_codec.encoding.encode import encode
 from vidtwin_codec.media import probe
@@ -37,7 +38,7 @@ def players(folder: Path, *names: str, body: str = "whole") -> Path:
 def play(found: Path, *arguments: str | Path, alone: bool = False) -> tuple[int, str]:
     """Exit code and standard error of ``vidtwin play``, with players of this folder alone if ``alone``."""
     path = str(found) if alone else f"{found}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "vidtwin_codec", "play", *map(str, arguments)]
+    command = [*WHOLE, "play", *map(str, arguments)]
     done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 

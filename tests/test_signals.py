@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MakeVideo
+from launching import WHOLE
 
 ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 MAIN = """
@@ -94,7 +95,7 @@ def test_the_end_of_an_encode_is_whole_or_not_at_all(
     number: int, make_video: MakeVideo, tmp_path: Path, micro_weights: Path
 ) -> None:
     source, target = make_video("in.mp4"), tmp_path / "out.vtw"
-    command = [sys.executable, "-m", "vidtwin_codec", "encode", source, target, "--weights", micro_weights, "--json"]
+    command = [*WHOLE, "encode", source, target, "--weights", micro_weights, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         while not target.exists() and child.poll() is None:
             time.sleep(0.001)

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from hub_server import Hub, serving
+from launching import WHOLE
 from micro import assert_same, micro_model, released_params, released_state
 
 from vidtwin_codec.calibration import fetching
@@ -203,7 +203,7 @@ def test_unknown_names_are_refused() -> None:
 
 def test_the_command_honours_hf_endpoint(hub: Hub) -> None:
     hub.cuts = [len(hub.content) // 2]
-    command = [sys.executable, "-m", "vidtwin_codec", "weights", "fetch", "base", "--json"]
+    command = [*WHOLE, "weights", "fetch", "base", "--json"]
     env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_TELEMETRY": "1"}
     code = "from vidtwin_codec.cli.main import main; main()"
     command[1:3] = ["-c", code]

@@ -80,7 +80,8 @@ class PostFilter(nn.Module):
 
     def _filter(self, frames: Tensor, place: float | Tensor) -> None:
         """Overwrite frames of latents whose coarseness has this place, or these places, on its scale."""
-        change = frames.to(torch.get_autocast_dtype(frames.device.type)) if autocasts(frames) else frames
+        dtype = torch.get_autocast_dtype(frames.device.type) if autocasts(frames) else frames.dtype
+        change = frames.to(dtype, copy=torch.is_grad_enabled())  # the gradient needs what is overwritten in the end
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, Convolution)
             shift = None if self.slopes is None else place * self.slopes[number]
@@ -101,8 +102,6 @@ class PostFilter(nn.Module):
         assert isinstance(layer, Convolution)
         assert layer.bias is not None
         rows = frames.view(*frames.shape[:-2], -1, side * COLOURS)
-        if torch.is_grad_enabled():
-            rows = rows.clone()  # the gradient needs what is overwritten in the end
         by_row = layer.weight.view(len(layer.weight), side, side * COLOURS, *layer.kernel_size)
         weight = by_row.permute(0, 2, 3, 1, 4).flatten(2, 3)
         return convolve(rows, weight, layer.bias if shift is None else layer.bias + shift, (side, 1), (side, 1))

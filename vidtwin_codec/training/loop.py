@@ -190,11 +190,12 @@ class Trainer:
             return
         first = first_kept(self.step)
         with closing(self._batches(first)) as batches:
-            for remembered.step in range(first, self.step):
+            for step in range(first, self.step):
                 if interruption.requested:
                     break  # nothing will be learned from it
                 batch = next(batches)
-                if brings_crops(remembered.step):
+                if brings_crops(step):
+                    remembered.step = step
                     with self.setting.place.autocast():
                         self._objective.remember(batch.clips, self.setting.options.noise_scale * batch.scale)
         remembered.step = self.step
