@@ -167,6 +167,12 @@ _OF_ARCHITECTURE = "as --architecture says"
     "--final-loss", type=click.Choice(LOSSES), show_default="as --loss says", help="Pixel loss during the cooldown."
 )
 @_option(
+    "--ssim-weight",
+    type=float,
+    metavar="X",
+    help="Weight of structural similarity beside the pixel loss, 0 or more. A little keeps detail.",
+)
+@_option(
     "--objective",
     type=click.Choice(OBJECTIVES),
     help="Rate term: kl is the divergence of the posterior, rate the estimated bits of quantised latents.",

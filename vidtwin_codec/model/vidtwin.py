@@ -131,14 +131,21 @@ class VidTwinDecoder(nn.Module):
         self.lapping = Lapping(config.patch_size, config.lapping)
         self.postfilter = None if config.postfilter is None else PostFilter(config.postfilter)
 
-    def forward(
-        self, latents: Latents, *, only: Branch | None = None, every: int = 1, coarseness: float | Tensor = 0.0
-    ) -> Tensor:
-        frames = self.unfiltered(latents, only=only, every=every)
+    def forward(self, latents: Latents, *, only: Branch | None = None, coarseness: float | Tensor = 0.0) -> Tensor:
+        frames = self.unfiltered(latents, only=only)
         return self.filtered(frames, only=only, coarseness=coarseness).permute(0, 4, 1, 2, 3)
 
     def unfiltered(self, latents: Latents, *, only: Branch | None = None, every: int = 1) -> Tensor:
-        """Decode latents to frames ``[B, T, H, W, 3]`` that the post-filter has not seen, and may overwrite."""
+        """Decode latents to frames that the post-filter has not seen, and may overwrite.
+
+        Args:
+            latents: the latents.
+            only: the only branch to decode.
+            every: step from one frame that is wanted to the next; the first is.
+
+        Returns:
+            ``[B, T / every, H, W, 3]``, rounded up.
+        """
         patches = self.head(self.tokens(latents, only=only)[:, ::every])
         frames = unpatchify(patches.float(), self.config.patch_size, self.grid(latents)).permute(0, 2, 3, 4, 1)
         if self.config.lapping or self.postfilter is not None:
@@ -243,16 +250,13 @@ class VidTwin(nn.Module):
             raise ValueError("this VidTwin was built without its decoder")
         return decode_levels(self.decoder, latents, only=only, coarseness=coarseness)
 
-    def decode(
-        self, latents: Latents, *, only: Branch | None = None, every: int = 1, coarseness: float | Tensor = 0.0
-    ) -> Tensor:
+    def decode(self, latents: Latents, *, only: Branch | None = None, coarseness: float | Tensor = 0.0) -> Tensor:
         """Decode latents to clips ``[B, 3, T, H, W]`` float32, nominally in [-1, 1].
 
         Args:
             latents: latents, as :meth:`encode` returns them.
             only: the only branch to decode; the other one's term is left out after its own layers, as upstream does.
                 The post-filter is left out, too.
-            every: step from one frame that is wanted to the next; the first is.
             coarseness: quantisation steps of the latents over the weights' own (`Steps.coarseness`), 0 for none; a
                 tensor holds those of each clip, ``[B]``.
 
@@ -261,7 +265,7 @@ class VidTwin(nn.Module):
         """
         if self.decoder is None:
             raise ValueError("this VidTwin was built without its decoder")
-        clip: Tensor = self.decoder(latents, only=only, every=every, coarseness=coarseness)
+        clip: Tensor = self.decoder(latents, only=only, coarseness=coarseness)
         return clip
 
     def load_upstream_state_dict(self, tensors: Mapping[str, Tensor]) -> None:

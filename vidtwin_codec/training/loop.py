@@ -94,6 +94,7 @@ class Trainer:
             options.noise_scale,
             rate=self.rate,
             quantised=self._quantised if options.noise in ("rounding", "coded") else None,
+            ssim_weight=options.ssim_weight,
             seed=options.seed,
         )
         self.optimizers = Optimizers(model, options, self.rate)

@@ -15,6 +15,7 @@ from vidtwin_codec.model.vidtwin import Posterior
 from vidtwin_codec.training.clips import pixels
 from vidtwin_codec.training.rate import RateModel
 from vidtwin_codec.training.remembered import Remembered, brings_crops
+from vidtwin_codec.training.similarity import similarity_loss
 
 _MSE_SCALE = 100.0
 _ABSOLUTE_SCALE = 10.0
@@ -59,6 +60,7 @@ class Objective(nn.Module):
         rate: estimates the rate of quantised latents; None takes the posterior's divergence.
         quantised: maps means and a factor on the steps for each clip to what the decoder sees in place of noise (with a
             rate model); None for noise.
+        ssim_weight: weight of structural similarity beside the pixel loss.
         seed: seed of the crops that a post-filter learns from.
 
     Attributes:
@@ -73,11 +75,12 @@ class Objective(nn.Module):
         *,
         rate: RateModel | None = None,
         quantised: Quantised | None = None,
+        ssim_weight: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.model, self.kl_weight, self.noise_scale = model, kl_weight, noise_scale
-        self.rate, self.quantised = rate, quantised
+        self.rate, self.quantised, self.ssim_weight = rate, quantised, ssim_weight
         # the rate of a frozen encoder's latents cannot change
         self.counts = rate is None or any(parameter.requires_grad for parameter in _encoder(model).parameters())
         if rate is not None and not self.counts:
@@ -102,10 +105,9 @@ class Objective(nn.Module):
         posterior = self.model.posterior(target)
         look = self._sampled if self.rate is None else self._coded
         seen, rate = look(posterior, noise, factor)
-        error = self.model.decode(seen, coarseness=factor).float() - target
-        squared = error.square().mean(dim=(1, 2, 3, 4))
-        total = _pixel_loss(error, squared, loss)
-        return Losses(total + self.kl_weight * rate if self.counts else total, squared.mean(), rate)
+        shown = self.model.decode(seen, coarseness=factor).float()
+        total, squared = self._distortion(shown.permute(0, 2, 3, 4, 1), target.permute(0, 2, 3, 4, 1), loss)
+        return Losses(total + self.kl_weight * rate if self.counts else total, squared, rate)
 
     def _filtered(self, clips: Tensor, factor: Tensor, loss: str) -> Losses:
         """Compute the losses of a post-filter on crops of some of the last batches."""
@@ -116,9 +118,18 @@ class Objective(nn.Module):
         if brings_crops(self.remembered.step):
             self.remember(clips, factor)
         crops = self.remembered.draw()
-        error = decoder.postfilter(crops.decoded, crops.coarseness) - pixels_from_levels(crops.source)
-        squared = error.square().mean(dim=(1, 2, 3))
-        return Losses(_pixel_loss(error, squared, loss), squared.mean(), torch.full((), math.nan, device=clips.device))
+        shown = decoder.postfilter(crops.decoded, crops.coarseness)
+        total, squared = self._distortion(shown, pixels_from_levels(crops.source), loss)
+        return Losses(total, squared, torch.full((), math.nan, device=clips.device))
+
+    def _distortion(self, shown: Tensor, wanted: Tensor, loss: str) -> tuple[Tensor, Tensor]:
+        """Compute what distances of clips or frames ``[B, ..., H, W, 3]`` cost, and their mean squared error."""
+        error = shown - wanted
+        squared = error.square().mean(dim=tuple(range(1, error.ndim)))
+        total = _pixel_loss(error, squared, loss)
+        if self.ssim_weight:
+            total = total + self.ssim_weight * similarity_loss(shown.flatten(0, -4), wanted.flatten(0, -4))
+        return total, squared.mean()
 
     @torch.no_grad()
     def remember(self, clips: Tensor, factor: Tensor) -> None:

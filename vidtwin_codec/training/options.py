@@ -85,6 +85,9 @@ class TrainOptions:
     """Pixel loss: ``mse`` (times 100), ``psnr`` (decibels), ``l1`` (times 10) or ``charbonnier`` (times 10)."""
     final_loss: str | None = None
     """Pixel loss from the start of the cooldown; None keeps ``loss``."""
+    ssim_weight: float = 0.0
+    """Weight of structural similarity in decibels beside the pixel loss. A little keeps detail that squared error alone
+    smooths away; it suits ``psnr``, which is in decibels, too."""
     objective: str = "kl"
     """The rate term: ``kl``, the divergence of the posterior from a unit Gaussian, or ``rate``, an estimate of the bits
     of means quantised to learned steps."""
@@ -148,7 +151,7 @@ class TrainOptions:
             value = getattr(self, field)
             if value is not None and not 0 < value < float("inf"):
                 raise VidtwinError(f"{_flag(field)} must be positive, not {value:g}")
-        for field in ("kl_weight", "noise_scale", "noise_spread", "weight_decay", "warmup", "seed"):
+        for field in ("ssim_weight", "kl_weight", "noise_scale", "noise_spread", "weight_decay", "warmup", "seed"):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise VidtwinError(f"{_flag(field)} cannot be {getattr(self, field):g}")
         for field, most in (("held_out", 0.9), ("cooldown", 1.0), ("ema", 0.999999)):
