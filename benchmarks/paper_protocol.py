@@ -90,9 +90,7 @@ def main(
     x264: bool,
 ) -> None:
     network = Network(NetworkOptions(weights=weights, device=device, precision=precision))
-    entry, base = network.entry, network.entry.metadata.steps
-    assert base is not None  # weights without steps are not resolved
-    layout = network.runner.layout
+    entry = network.entry
     print(f"weights {entry.name} {entry.sha256[:12]}, {network.runner.device}, {len(qualities)} qualities")
     print(f"{'':32}{'means':>15}" + "".join(f"{f'quality {q:g}':>25}" for q in qualities))
     print(f"{'':32}{'PSNR   SSIM':>15}" + f"{'PSNR   SSIM    bpp':>25}" * len(qualities))
@@ -101,12 +99,7 @@ def main(
         clips = wanted_clips(path, network, fps, every=every_clip)
         arrays = network.encode(clips)
         row = [score(clips, network.decode(arrays))]
-        for quality in qualities:
-            steps = quality_steps(base, quality, DEFAULT_EFFORT)
-            coded = [packed_clip(arrays, clip, layout, steps) for clip in range(len(clips))]
-            symbols = LatentArrays(*(np.concatenate(column) for column in zip(*(one for one, _ in coded), strict=True)))
-            decoded = network.decode(LatentArrays(*dequantize(symbols, steps)), steps)
-            row.append(score(clips, decoded, sum(size for _, size in coded)))
+        row += [coded_score(network, clips, arrays, quality) for quality in qualities]
         rows.append(row)
         if x264:
             others.append([x264_score(clips, crf) for crf in CRFS])
@@ -117,6 +110,17 @@ def main(
     print(f"{entry.name:16}" + at_equal_bits([row[1:] for row in rows]))
     if x264:
         print(f"{'x264 veryslow':16}" + at_equal_bits(others))
+
+
+def coded_score(network: Network, clips: NDArray[np.uint8], arrays: LatentArrays, quality: float) -> Score:
+    """Code the clips' latents, each by itself, decode and compare."""
+    base = network.entry.metadata.steps
+    assert base is not None  # weights without steps are not resolved
+    steps = quality_steps(base, quality, DEFAULT_EFFORT)
+    coded = [packed_clip(arrays, clip, network.runner.layout, steps) for clip in range(len(clips))]
+    symbols = LatentArrays(*(np.concatenate(column) for column in zip(*(one for one, _ in coded), strict=True)))
+    decoded = network.decode(LatentArrays(*dequantize(symbols, steps)), steps)
+    return score(clips, decoded, sum(size for _, size in coded))
 
 
 def packed_clip(arrays: LatentArrays, clip: int, layout: LatentLayout, steps: Steps) -> tuple[LatentArrays, int]:

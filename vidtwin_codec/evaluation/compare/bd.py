@@ -67,6 +67,9 @@ LEAST_POINTS = 4
 METHOD = "pchip"
 """Interpolation: piecewise cubic without overshoot, as in the common test conditions of HEVC and VVC."""
 
+Curve = tuple[Sequence[float], Sequence[float]]
+"""Bits per pixel, and the values of a metric there."""
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -151,15 +154,24 @@ def delta(anchor: Sequence[Point], test: Sequence[Point], metric: str) -> Delta:
             return Delta(None, None, reason=f"{whose} has too few points ({len(curve)} of {LEAST_POINTS})")
     rates = [[point.bits_per_pixel for point in curve] for curve in (one, other)]
     values = [[value(point, metric) for point in curve] for curve in (one, other)]
-    rate_overlap, quality_overlap = _overlap(*values), _overlap(*rates)
+    return curve_delta((rates[0], values[0]), (rates[1], values[1]))
+
+
+def curve_delta(anchor: Curve, test: Curve) -> Delta:
+    """Compute the deltas between two curves, each of which rises in both.
+
+    Raises:
+        VidtwinError: the package bjontegaard is not installed.
+    """
+    rate_overlap, quality_overlap = _overlap(anchor[1], test[1]), _overlap(anchor[0], test[0])
     outside = None
     if rate_overlap is None:
-        outside = "better" if values[0][0] >= values[1][-1] else "worse"
+        outside = "better" if anchor[1][0] >= test[1][-1] else "worse"
     package = _package()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of small overlaps, which are stated beside the values
         arguments: dict[str, Any] = {"method": METHOD, "require_matching_points": False, "min_overlap": 0}
-        sets = (rates[0], values[0], rates[1], values[1])
+        sets = (*anchor, *test)
         rate = float(package.bd_rate(*sets, **arguments)) if rate_overlap else None
         quality = float(package.bd_psnr(*sets, **arguments)) if quality_overlap else None
     reason = None if rate_overlap and quality_overlap else "no overlap"
