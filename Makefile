@@ -20,7 +20,7 @@ NO_INDEX := PyTorch's index did not answer; PyPI's build, which is larger, will 
 from_torch_index = $(if $(TORCH_INDEX),$(1) install $(2) --no-deps --index-url $(TORCH_INDEX) --retries 1 --timeout 15 $(3) \
 	|| echo "     $(NO_INDEX)",true)
 
-.PHONY: demo test test-lowest lint docs format clean
+.PHONY: demo test test-lowest environments lint docs format clean
 
 # Two stamps: .demo has what running needs, .dev what working on vidtwin needs besides.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -48,7 +48,9 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 
-test: lint docs
+# Type checking and building the documentation take one core each.
+test: $(VENV)/.dev
+	@$(MAKE) --no-print-directory --jobs 2 lint docs
 	$(BIN)/pytest -n 2 --dist worksteal
 
 LOWEST := .venv-lowest
@@ -63,6 +65,9 @@ $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 
 test-lowest: $(LOWEST)/.ready
 	$(LOWEST)/bin/pytest tests/test_verbs.py tests/test_latents_remote.py
+
+# for --jobs 2, since installing takes one core
+environments: $(VENV)/.dev $(LOWEST)/.ready
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
