@@ -32,9 +32,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	@$(PIP) install -c constraints.txt -e .
 	@touch $@
 
+# --no-compile: Python writes the bytecode of what is imported; that of all the rest would take half a minute.
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing what checks and tests need"
-	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@$(PIP) install --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -58,8 +59,8 @@ LOWEST_TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 LOWEST_PIP := $(LOWEST)/bin/python -m pip --disable-pip-version-check
 $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
-	@$(call from_torch_index,$(LOWEST_PIP),-q,torch==$(LOWEST_TORCH))
-	$(LOWEST_PIP) install -q -c constraints-lowest.txt torch==$(LOWEST_TORCH) \
+	@$(call from_torch_index,$(LOWEST_PIP),-q --no-compile,torch==$(LOWEST_TORCH))
+	$(LOWEST_PIP) install -q --no-compile -c constraints-lowest.txt torch==$(LOWEST_TORCH) \
 		-e '.[train,compare,remote]' torchmetrics pytest pytest-timeout hypothesis
 	@touch $@
 
