@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vidtwin_codec.model import load_checkpoint
 from vidtwin_codec.model.separable import SeparableMap
+from vidtwin_codec.model.transformer import cut_patches, join_patches
 from vidtwin_codec.weights import resolve
 
 VECTORS = 6
@@ -32,12 +33,33 @@ def test_the_parts_are_the_map(patch: int, channels: int, seed: int) -> None:
     found = SeparableMap.of(weight, patch)
     assert found is not None
     generator = torch.Generator().manual_seed(seed)
-    patches = torch.randn(2, 5, patch * patch * 3, generator=generator)
-    expected = patches @ weight.T
-    assert torch.allclose(found.analyse(patches), expected, atol=2e-3 * float(expected.abs().max()))
-    latents = torch.randn(2, 5, channels, generator=generator)
-    expected = latents @ weight
-    assert torch.allclose(found.synthesise(latents), expected, atol=2e-3 * float(expected.abs().max()))
+    frames = torch.randn(2, 5, 2 * patch, 3 * patch, 3, generator=generator)
+    expected = cut_patches(frames, patch) @ weight.T
+    assert torch.allclose(found.analyse(frames), expected, atol=2e-3 * float(expected.abs().max()))
+    latents = torch.randn(2, 5, 6, channels, generator=generator)
+    expected = join_patches(latents @ weight, patch, (2, 3))
+    assert torch.allclose(found.synthesise(latents, (2, 3)), expected, atol=2e-3 * float(expected.abs().max()))
+
+
+@given(rows=st.integers(1, 4), columns=st.integers(1, 6), frames=st.integers(2, 5), seed=st.integers(0, 1000))
+def test_a_frame_alone_has_the_bits_that_it_has_among_others(rows: int, columns: int, frames: int, seed: int) -> None:
+    found = SeparableMap.of(matrix(16, 90, seed), 16)
+    assert found is not None
+    generator = torch.Generator().manual_seed(seed)
+    shown = torch.randn(frames, rows * 16, columns * 16, 3, generator=generator)
+    channels = found.analyse(shown)
+    alone = torch.cat([found.analyse(one) for one in shown.split(1)])
+    assert torch.equal(channels, alone)
+    back = torch.cat([found.synthesise(one, (rows, columns)) for one in channels.split(1)])
+    assert torch.equal(found.synthesise(channels, (rows, columns)), back)
+
+
+@given(rows=st.integers(1, 4), columns=st.integers(1, 4), patch=st.integers(1, 6))
+def test_joining_undoes_cutting(rows: int, columns: int, patch: int) -> None:
+    frames = torch.randn(2, 3, rows * patch, columns * patch, 3)
+    patches = cut_patches(frames, patch)
+    assert torch.equal(join_patches(patches, patch, (rows, columns)), frames)
+    assert torch.equal(patches[:, :, -1], frames[:, :, -patch:, -patch:].flatten(2))
 
 
 @given(seed=st.integers(0, 1000), place=st.integers(0, 60 * 192 - 1))

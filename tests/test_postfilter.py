@@ -26,7 +26,7 @@ from vidtwin_codec.evaluation.measure.paper import Network
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.model import Latents, PostFilterConfig, VidTwin, VidTwinConfig, open_checkpoint
 from vidtwin_codec.model.idle import settle
-from vidtwin_codec.model.postfilter import PostFilter
+from vidtwin_codec.model.postfilter import PostFilter, rectify
 from vidtwin_codec.network.runner import Showing
 from vidtwin_codec.options import NetworkOptions
 from vidtwin_codec.training import train
@@ -57,6 +57,18 @@ def without(model: VidTwin) -> VidTwin:
 
 def some_latents(model: VidTwin, count: int = 1) -> Latents:
     return model.encode(noise_clip(model.config, count))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_negative_becomes_zero(dtype: torch.dtype) -> None:
+    ends = [0.0, -0.0, 1e-40, -1e-40, float("inf"), -float("inf")]
+    values = torch.cat([torch.randn(1000), torch.tensor(ends)]).to(dtype)
+    expected = functional.relu(values)
+    assert torch.equal(rectify(values.clone()), expected)
+    learned = values.clone().requires_grad_()
+    rectify(learned * 1).sum().backward()
+    assert learned.grad is not None
+    assert torch.equal(learned.grad, (values > 0).to(dtype))
 
 
 def test_a_new_filter_adds_nothing_and_costs_nothing() -> None:

@@ -15,10 +15,11 @@ from training_runs import moving_picture
 
 from vidtwin_codec.errors import VidtwinError
 from vidtwin_codec.model import Latents
-from vidtwin_codec.model.transformer import patchify
+from vidtwin_codec.model.levels import pixels_from_levels
+from vidtwin_codec.model.transformer import cut_patches
 from vidtwin_codec.model.vidtwin import Posterior
 from vidtwin_codec.training import TrainOptions
-from vidtwin_codec.training.clips import ClipSampler, pixels
+from vidtwin_codec.training.clips import ClipSampler
 from vidtwin_codec.training.footage import Footage
 from vidtwin_codec.training.network import PRESET_CONFIGS, build, network_config
 from vidtwin_codec.training.objective import _pixel_loss, _rate, _sample
@@ -148,12 +149,13 @@ def test_a_new_network_begins_near_a_linear_codec_of_patches(tmp_path: Path) -> 
     model = build(options(), config, sampler)
     assert model.encoder is not None
     assert model.decoder is not None
-    patches = patchify(pixels(sampler.cut(sampler.draw(0, 0))[None]), config.patch_size)
+    frames = pixels_from_levels(sampler.cut(sampler.draw(0, 0)))
+    patches = cut_patches(frames, config.patch_size)
     with torch.no_grad():
-        tokens = model.encoder.patch_embedding(patches)
+        tokens = model.encoder.patch_embedding(frames)
         head = model.decoder.head.linear
         back = functional.linear(tokens / tokens.square().mean().sqrt(), head.weight, head.bias)
-        posterior = model.posterior(sampler.cut(sampler.draw(0, 0))[None].permute(0, 4, 1, 2, 3) / 127.5 - 1)
+        posterior = model.posterior(frames.permute(3, 0, 1, 2)[None])
     assert float((back - patches).square().mean()) < 0.3 * float((patches - patches.mean()).square().mean())
     assert float(posterior.log_variance.structure.mean()) == pytest.approx(-3, abs=1.5)
     assert all(parameter.requires_grad for parameter in model.parameters())

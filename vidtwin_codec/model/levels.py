@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from vidtwin_codec.model.config import check_clip
-from vidtwin_codec.model.transformer import patchify, unpatchify
 
 if TYPE_CHECKING:
     from vidtwin_codec.model.vidtwin import Branch, Latents, VidTwinDecoder, VidTwinEncoder
@@ -57,8 +56,7 @@ def encode_levels(encoder: VidTwinEncoder, frames: Tensor) -> Latents:
     start = 0
     for some in torch.split(flat, _frames_at_once(grid, frames.device)):
         pixels = pixels_from_levels(some, encoder.patch_embedding.weight.dtype)
-        pixels = encoder.lapping.before(pixels)
-        embedded = encoder.patch_embedding(patchify(pixels.permute(3, 0, 1, 2)[None], patch)[0])
+        embedded = encoder.patch_embedding(encoder.lapping.before(pixels))
         if tokens is None:
             tokens = embedded.new_empty(len(flat), *embedded.shape[1:])
         tokens[start : start + len(some)] = embedded
@@ -79,9 +77,8 @@ def decode_levels(
     )
     start = 0
     for some in torch.split(tokens.flatten(0, 1), _frames_at_once(grid, tokens.device)):
-        patches = decoder.head(some)[None].float()
-        pixels = unpatchify(patches, patch, grid)[0].permute(1, 2, 3, 0).contiguous()
-        pixels = decoder.filtered(decoder.lapping.after(pixels), only=only, coarseness=coarseness)
+        pixels = decoder.lapping.after(decoder.head(some, grid))
+        pixels = decoder.filtered(pixels, only=only, coarseness=coarseness)
         out[start : start + len(some)] = levels_from_pixels(pixels, overwrite=True)
         start += len(some)
     return out.view(batch, count, *out.shape[1:])

@@ -87,7 +87,7 @@ class PostFilter(nn.Module):
             shift = None if self.slopes is None else place * self.slopes[number]
             of_all = shift is not None and shift.ndim == 1  # then it costs nothing
             added = shift if of_all else None
-            change = layer.over(functional.relu_(change), shift=added) if number else self._first(change, added)
+            change = layer.over(rectify(change), shift=added) if number else self._first(change, added)
             change = change if shift is None or of_all else change + shift
         squares = self._squares(frames)
         squares.add_(change.view(squares.shape))
@@ -111,6 +111,15 @@ class PostFilter(nn.Module):
         side, (*others, height, width, colours) = self.square, frames.shape
         squares = frames.view(*others, height // side, side, width // side, side * colours)
         return squares.transpose(-3, -2)
+
+
+def rectify(values: Tensor) -> Tensor:
+    """Replace what is negative by zero, in place."""
+    if values.dtype == torch.bfloat16 and not values.requires_grad:
+        # as whole numbers of 16 bits the same are negative, and a third of the time is enough
+        values.view(torch.int16).clamp_min_(0)
+        return values
+    return functional.relu_(values)
 
 
 def _place(coarseness: Tensor) -> Tensor:

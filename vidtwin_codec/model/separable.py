@@ -33,21 +33,27 @@ _BLOCK = 16
 class SeparableMap(nn.Module):
     """Maps patches of p · p pixels to D channels and, by the transposed map, channels to patches.
 
+    Frames are not cut into patches for it: rows of pixels are mapped for all patches beside each other, and what is
+    moved to where patches have it is half as much.
+
     Attributes:
         rows: maps of the p rows, ``[R, p]``.
         lines: maps of the p pixels of a line and their colours, ``[L, p·3]``; some of them may be zero.
         places: where each channel is found among rows and lines, ``[D]``, each r · L + l.
+        channels: which channel is found at each of these places, ``[R · L]``; D where there is none.
         scales: what each channel is multiplied by, ``[D]``.
     """
 
     rows: Tensor
     lines: Tensor
     places: Tensor
+    channels: Tensor
     scales: Tensor
 
     def __init__(self, rows: Tensor, lines: Tensor, places: Tensor, scales: Tensor) -> None:
         super().__init__()
-        parts = {"rows": rows, "lines": lines, "places": places, "scales": scales}
+        channels = torch.full((len(rows) * len(lines),), len(places)).index_copy_(0, places, torch.arange(len(places)))
+        parts = {"rows": rows, "lines": lines, "places": places, "channels": channels, "scales": scales}
         for name, part in parts.items():
             self.register_buffer(name, part, persistent=False)
 
@@ -90,20 +96,25 @@ class SeparableMap(nn.Module):
             return None
         return SeparableMap(rows.vectors.float(), lines.float(), places, scales.float())
 
-    def analyse(self, patches: Tensor) -> Tensor:
-        """Map ``[..., p·p·3]`` to ``[..., D]``."""
-        by_line = patches.reshape(-1, self.rows.shape[1], self.lines.shape[1])
-        by_row = torch.matmul(self.rows, by_line)
-        spread = torch.mm(by_row.flatten(0, 1), self.lines.T).view(len(by_line), -1)
-        return spread.index_select(1, self.places).mul_(self.scales).view(*patches.shape[:-1], -1)
+    def analyse(self, frames: Tensor) -> Tensor:
+        """Map the S patches of frames ``[..., H, W, 3]`` to ``[..., S, D]``."""
+        *others, height, width, colours = frames.shape
+        patch, columns = self.rows.shape[1], width // self.rows.shape[1]
+        by_row = torch.matmul(self.rows, frames.reshape(-1, patch, width * colours))
+        spread = torch.mm(by_row.view(-1, patch * colours), self.lines.T)
+        by_patch = spread.view(-1, len(self.rows), columns, len(self.lines)).transpose(1, 2).flatten(2).flatten(0, 1)
+        found = by_patch.index_select(1, self.places).mul_(self.scales)
+        return found.view(*others, height // patch * columns, -1)
 
-    def synthesise(self, channels: Tensor) -> Tensor:
-        """Map ``[..., D]`` to ``[..., p·p·3]``."""
-        count_rows, count_lines = len(self.rows), len(self.lines)
-        scaled = channels.reshape(-1, len(self.places)) * self.scales
-        spread = scaled.new_zeros(len(scaled), count_rows * count_lines).index_copy_(1, self.places, scaled)
-        by_row = torch.mm(spread.view(-1, count_lines), self.lines).view(len(scaled), count_rows, -1)
-        return torch.matmul(self.rows.T, by_row).view(*channels.shape[:-1], -1)
+    def synthesise(self, channels: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Map ``[..., S, D]`` to frames ``[..., H, W, 3]`` of these rows and columns of patches."""
+        rows, columns = grid
+        scaled = functional.pad(channels.reshape(-1, len(self.scales)) * self.scales, (0, 1))
+        spread = scaled.index_select(1, self.channels).view(-1, columns, len(self.rows), len(self.lines))
+        by_row = torch.mm(spread.transpose(1, 2).reshape(-1, len(self.lines)), self.lines)
+        bands = torch.matmul(self.rows.T, by_row.view(len(spread), len(self.rows), -1))
+        patch = self.rows.shape[1]
+        return bands.view(*channels.shape[:-2], rows * patch, columns * patch, COLOURS)
 
 
 class _Factors(NamedTuple):

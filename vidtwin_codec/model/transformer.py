@@ -177,7 +177,7 @@ def in_full(like: Tensor) -> AbstractContextManager[object]:
 
 
 class PatchEmbedding(Linear):
-    """Maps a patch to a token. Upstream has a Conv3d whose kernel equals its stride: a linear map of each patch.
+    """Maps patches of frames to tokens. Upstream's Conv3d, whose kernel equals its stride, is linear in each patch.
 
     Attributes:
         flat: the map of a patch of one colour, ``[D, 3]``, once the weights no longer change.
@@ -199,11 +199,12 @@ class PatchEmbedding(Linear):
         self.flat = self._flat().detach()
         self.separable = SeparableMap.of(self.weight, self.patch) if is_zero(self.bias) else None
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Map ``[..., p·p·3]`` to ``[..., D]``."""
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map frames ``[..., H, W, 3]`` to ``[..., S, D]``."""
         if self.separable is not None and not self.training:
-            with in_full(patches):
-                return self.separable.analyse(patches.float())
+            with in_full(frames):
+                return self.separable.analyse(frames.float())
+        patches = cut_patches(frames, self.patch)
         if self.training or not autocasts(patches):
             return super().forward(patches)
         # bfloat16 rounds in proportion: without a patch's mean colour, numbers are small and so are their errors
@@ -246,13 +247,17 @@ class OutputHead(nn.Module):
             setattr(self, name, part.detach())
         self.separable = SeparableMap.of(self.linear.weight.T, self.patch) if is_zero(self.linear.bias) else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Map tokens ``[..., S, D]`` to float32 frames ``[..., H, W, 3]`` of these rows and columns of patches."""
         if self.modulation is not None:
             shift, scale = self.modulation.unbind(0)
             x = _modulated_norm(x, shift, scale)
         if self.separable is not None and not self.training:
             with in_full(x):
-                return self.separable.synthesise(x.float())
+                return self.separable.synthesise(x.float(), grid)
+        return join_patches(self._patches(x).float(), self.patch, grid)
+
+    def _patches(self, x: Tensor) -> Tensor:
         if self.training or not autocasts(x):
             out: Tensor = self.linear(x)
             return out
@@ -277,23 +282,20 @@ def _as_line(colours: Tensor, patch: int) -> Tensor:
     return colours.repeat(*[1] * (colours.dim() - 1), patch)[..., None, :]
 
 
-# Both ends keep a patch's colours fastest: what comes from and goes to interleaved frames is then copied in whole rows
-# of a patch, and a clip [B, 3, T, H, W] is a view of memory laid out [B, T, H, W, 3].
-def patchify(clip: Tensor, patch: int) -> Tensor:
-    """Cut ``[B, 3, T, H, W]`` into ``[B, T, S, p·p·3]``, colour fastest within a patch."""
-    batch, _, frames, height, width = clip.shape
+# Both keep a patch's colours fastest, so that whole rows of a patch are copied.
+def cut_patches(frames: Tensor, patch: int) -> Tensor:
+    """Cut ``[..., H, W, 3]`` into ``[..., S, p·p·3]``."""
+    *others, height, width, _ = frames.shape
     rows, columns = height // patch, width // patch
-    video = clip.permute(0, 2, 3, 4, 1)
-    cut = video.reshape(batch, frames, rows, patch, columns, patch, 3).transpose(3, 4)
-    return cut.reshape(batch, frames, rows * columns, patch * patch * 3)
+    cut = frames.reshape(*others, rows, patch, columns, patch, COLOURS).transpose(-4, -3)
+    return cut.reshape(*others, rows * columns, patch * patch * COLOURS)
 
 
-def unpatchify(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
-    """Join ``[B, T, S, p·p·3]``, colour fastest within a patch, to ``[B, 3, T, H, W]``."""
-    batch, frames = patches.shape[:2]
+def join_patches(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
+    """Join ``[..., S, p·p·3]`` to ``[..., H, W, 3]`` of these rows and columns of patches."""
     rows, columns = grid
-    cut = patches.view(batch, frames, rows, columns, patch, patch, 3).transpose(3, 4)
-    return cut.reshape(batch, frames, rows * patch, columns * patch, 3).permute(0, 4, 1, 2, 3)
+    cut = patches.view(*patches.shape[:-2], rows, columns, patch, patch, COLOURS).transpose(-4, -3)
+    return cut.reshape(*patches.shape[:-2], rows * patch, columns * patch, COLOURS)
 
 
 def _modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

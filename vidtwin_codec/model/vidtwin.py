@@ -27,7 +27,7 @@ from vidtwin_codec.model.lapping import Lapping
 from vidtwin_codec.model.layers import Linear
 from vidtwin_codec.model.levels import decode_levels, encode_levels
 from vidtwin_codec.model.postfilter import PostFilter
-from vidtwin_codec.model.transformer import OutputHead, PatchEmbedding, Transformer, in_full, patchify, unpatchify
+from vidtwin_codec.model.transformer import OutputHead, PatchEmbedding, Transformer, in_full
 from vidtwin_codec.model.upstream import from_upstream_names
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
@@ -85,11 +85,10 @@ class VidTwinEncoder(nn.Module):
     def forward(self, clip: Tensor) -> Posterior:
         config = self.config
         check_clip(config, clip.shape)
-        pixels = clip.to(self.patch_embedding.weight.dtype)
+        frames = clip.to(self.patch_embedding.weight.dtype).permute(0, 2, 3, 4, 1)
         if config.lapping:
-            video = pixels.permute(0, 2, 3, 4, 1).clone(memory_format=torch.contiguous_format)
-            pixels = self.lapping.before(video).permute(0, 4, 1, 2, 3)
-        return self.posterior(self.patch_embedding(patchify(pixels, config.patch_size)), self.grid(clip))
+            frames = self.lapping.before(frames.clone(memory_format=torch.contiguous_format))
+        return self.posterior(self.patch_embedding(frames), self.grid(clip))
 
     def grid(self, clip: Tensor) -> tuple[int, int]:
         """Return the rows and columns of patches of ``[B, 3, T, H, W]``."""
@@ -146,10 +145,7 @@ class VidTwinDecoder(nn.Module):
         Returns:
             ``[B, T / every, H, W, 3]``, rounded up.
         """
-        patches = self.head(self.tokens(latents, only=only)[:, ::every])
-        frames = unpatchify(patches.float(), self.config.patch_size, self.grid(latents)).permute(0, 2, 3, 4, 1)
-        if self.config.lapping or self.postfilter is not None:
-            frames = frames.clone(memory_format=torch.contiguous_format)
+        frames = self.head(self.tokens(latents, only=only)[:, ::every], self.grid(latents))
         return self.lapping.after(frames)
 
     def filtered(self, frames: Tensor, *, only: Branch | None = None, coarseness: float | Tensor = 0.0) -> Tensor:

@@ -22,7 +22,8 @@ from vidtwin_codec.model import (
     open_checkpoint,
     postfilter,
 )
-from vidtwin_codec.model.transformer import Transformer, patchify
+from vidtwin_codec.model.levels import pixels_from_levels
+from vidtwin_codec.model.transformer import Transformer, cut_patches
 from vidtwin_codec.training.clips import ClipSampler, pixels
 from vidtwin_codec.training.opening import choose_trained, open_blocks
 from vidtwin_codec.training.options import TrainOptions
@@ -232,8 +233,8 @@ def start_well(model: VidTwin, sampler: ClipSampler, device: torch.device | None
         assert head.bias is not None
         head.bias[head.out_channels // 2 :] = _LOG_VARIANCE
 
-    patches = torch.cat([patchify(pixels(sampler.cut(sampler.draw(0, number))[None]), config.patch_size)
-                         for number in range(START_CLIPS)]).flatten(0, 2)  # fmt: skip
+    clips = torch.stack([sampler.cut(sampler.draw(0, number)) for number in range(START_CLIPS)])
+    patches = cut_patches(pixels_from_levels(clips), config.patch_size).flatten(0, 2)
     # eigenvectors of a 3072 x 3072 matrix take a CPU seconds; MPS cannot compute them
     where = device if device is not None and device.type == "cuda" else torch.device("cpu")
     found = _principal_components(patches.to(where), config.encoder.hidden_size)
