@@ -49,9 +49,7 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 
-# Type checking and building the documentation take one core each.
-test: $(VENV)/.dev
-	@$(MAKE) --no-print-directory --jobs 2 lint docs
+test: lint docs
 	$(BIN)/pytest -n 2 --dist worksteal
 
 LOWEST := .venv-lowest
