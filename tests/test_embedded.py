@@ -13,7 +13,7 @@ import torch
 from media_samples import ffmpeg
 from numpy.typing import NDArray
 
-from vidtwin_codec import DecodeOptions, EncodeOptions, decode_frames, encode, weights
+from vidtwin_codec import DecodeOptions, EncodeOptions, VtwFile, decode_frames, encode, weights
 from vidtwin_codec.media import FrameReader, probe
 from vidtwin_codec.metrics import psnr
 from vidtwin_codec.model import load_checkpoint
@@ -74,14 +74,17 @@ def test_quality_spans_from_barely_recognisable_to_no_loss(short_clip: Path, tmp
     assert sizes[-1] * 8 / pixels > 0.2
 
 
-def test_precisions_agree(short_clip: Path, tmp_path: Path) -> None:
+def test_precisions_encode_the_same_and_show_nearly_the_same(short_clip: Path, tmp_path: Path) -> None:
     for quality in (30, 80):
-        found = {}
+        found, symbols = {}, []
         for precision in ("float32", "bfloat16"):
             options = {"device": "cpu", "precision": precision}
             encode(short_clip, tmp_path / "a.vtw", EncodeOptions(quality=quality, force=True, **options))
             frames = np.concatenate(list(decode_frames(tmp_path / "a.vtw", DecodeOptions(**options))))
             found[precision] = float(psnr(source_frames(short_clip), frames).mean())
+            with VtwFile(tmp_path / "a.vtw") as file:
+                symbols.append(file[:].symbols)
+        assert all(np.array_equal(one, other) for one, other in zip(*symbols, strict=True))
         assert abs(found["float32"] - found["bfloat16"]) < 0.05
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vidtwin_codec.model.layers import COLOURS
+from vidtwin_codec.model.transformer import in_full
 
 
 class Lapping(nn.Module):
@@ -41,15 +42,17 @@ class Lapping(nn.Module):
     def before(self, frames: Tensor) -> Tensor:
         """Filter float frames in place, before patches are cut."""
         if self.reach:
-            self._rows(frames, self.across_rows)
-            self._columns(frames, self.across_columns)
+            with in_full(frames):
+                self._rows(frames, self.across_rows)
+                self._columns(frames, self.across_columns)
         return frames
 
     def after(self, frames: Tensor) -> Tensor:
         """Undo :meth:`before` in place, after patches are joined."""
         if self.reach:
-            self._columns(frames, self.across_columns.T)
-            self._rows(frames, self.across_rows.T)
+            with in_full(frames):
+                self._columns(frames, self.across_columns.T)
+                self._rows(frames, self.across_rows.T)
         return frames
 
     def _rows(self, frames: Tensor, turn: Tensor) -> None:
