@@ -100,16 +100,15 @@ def test_settled_layers_give_the_same_numbers(few: VidTwin) -> None:
 
 
 @torch.inference_mode()
-def test_bfloat16_costs_next_to_nothing() -> None:
+def test_bfloat16_costs_nothing_without_a_filter() -> None:
     model = closed_form.build()
     settle(model)
     rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(128.0), indexing="ij")
     scene = [90 + 60 * torch.sin((rows + 2 * t) / 9) * torch.cos((columns - t) / 13) for t in range(16)]
     clip = torch.stack(scene)[None, ..., None].expand(1, 16, 96, 128, 3).round().to(torch.uint8).contiguous()
-    exact = model.decode_levels(model.encode_levels(clip)).float()
+    exact = model.decode_levels(model.encode_levels(clip))
     with torch.autocast("cpu", torch.bfloat16):
-        rough = model.decode_levels(model.encode_levels(clip)).float()
-    assert -10 * math.log10(float((rough - exact).square().mean()) / 255**2) > 54
+        assert torch.equal(model.decode_levels(model.encode_levels(clip)), exact)
 
 
 @pytest.mark.parametrize("reach", [2, 4, 12, 16])
